@@ -1,0 +1,1 @@
+"""What can be measured. One audit is one file."""

@@ -1,0 +1,1 @@
+"""What does the subject cost to run?"""

@@ -1,0 +1,1 @@
+"""Why does the subject decide as it does?"""

@@ -1,0 +1,1 @@
+"""How good are its predictions, and how honest its confidence?"""

@@ -1,0 +1,1 @@
+"""What does the subject give away about its training data?"""

@@ -1,0 +1,26 @@
+"""The config file: YAML 1.2 in, a frozen :class:`RunConfig` out, every problem with its position."""
+
+from auditkit.config.load import load_config, read_document
+from auditkit.config.model import (
+    Architecture,
+    DataConfig,
+    ExecutionConfig,
+    ReportConfig,
+    RunConfig,
+    SubjectConfig,
+    TrainingConfig,
+    VariantConfig,
+)
+
+__all__ = [
+    "Architecture",
+    "DataConfig",
+    "ExecutionConfig",
+    "ReportConfig",
+    "RunConfig",
+    "SubjectConfig",
+    "TrainingConfig",
+    "VariantConfig",
+    "load_config",
+    "read_document",
+]

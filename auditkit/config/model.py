@@ -1,0 +1,161 @@
+"""The config as values: one frozen tree, unknown keys refused. JSON Schema is exported from it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from auditkit.records import Rule
+
+
+class Section(BaseModel):
+    """Base of all parts of the config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(BaseModel):
+    """A model of the zoo by name, with its parameters beside: ``{name: mlp, hidden: 128}``.
+
+    A bare name is short for ``{name: NAME}``. The parameters are checked by the model itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class TrainingConfig(Section):
+    """How to train: cross-entropy with a torch optimiser on shuffled batches."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0)
+    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(10, ge=1)
+
+
+class SubjectConfig(Section):
+    """The model under audit.
+
+    ``checkpoint`` is a folder of ours, a ``.safetensors`` file or a ``.pth`` state dict; bare weights
+    need ``architecture``. With ``architecture`` and ``training`` and no checkpoint on disk, ``train``
+    (and ``run``) make it.
+    """
+
+    name: str | None = Field(None, description="What the report calls the model")
+    checkpoint: str | None = None
+    architecture: Architecture | None = None
+    training: TrainingConfig | None = None
+
+    @model_validator(mode="after")
+    def _has_source(self) -> "SubjectConfig":
+        if self.checkpoint is None and self.architecture is None:
+            raise ValueError(
+                "nothing to audit: give checkpoint: PATH, or architecture: and training: to make one"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """The rows to audit and what their columns mean."""
+
+    source: str = Field(description="lending, digits, adult, compas, mnist, or a CSV, TSV or Parquet file")
+    split: str | None = Field(None, description="train, test or all; built-in sources default to test")
+    train: str | None = Field(
+        None, description="A file with the training rows, when they are not a split of source"
+    )
+    test_fraction: float = Field(
+        0.3, gt=0, lt=1, description="Share held out when a file without own splits is divided"
+    )
+    target: str | None = None
+    prediction: str | None = Field(None, description="Column of predicted labels, for tables with them")
+    score: str | None = Field(None, description="Column of scores in [0, 1], for tables with them")
+    positive: str | None = Field(None, description="The favourable label")
+    features: tuple[str, ...] | None = Field(None, description="Input columns; default all others")
+    drop: tuple[str, ...] = Field((), description="Columns that are not inputs")
+    sensitive_features: tuple[str, ...] = ()
+    control_features: tuple[str, ...] = ()
+    weight: str | None = None
+    person: str | None = Field(None, description="Column that tells which rows are one person")
+    members: str | None = Field(
+        None,
+        description="Rows the subject was trained on: a split (train) or a true/false column",
+    )
+    limit: int | None = Field(None, ge=1, description="Use at most so many rows, drawn with the seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_as_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("positive"), bool | int | float):
+            return {**value, "positive": str(value["positive"])}
+        return value
+
+
+class ReportConfig(Section):
+    """What the report is called and in which languages it is written."""
+
+    title: str | None = None
+    languages: tuple[Literal["en", "zh"], ...] = ("en",)
+
+
+class ExecutionConfig(Section):
+    """Where and how tasks run. None of these changes a figure beyond rounding."""
+
+    executor: Literal["serial", "process"] = "serial"
+    workers: int = Field(2, ge=1)
+    batch_size: int = Field(256, ge=1)
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+
+
+class VariantConfig(BaseModel):
+    """A variant by kind, with its parameters beside: ``{kind: dp-retrain, epsilon: 3}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the kind."""
+        return dict(self.model_extra or {})
+
+
+class RunConfig(Section):
+    """A whole audit: subject, data, variants, audits, policy, report."""
+
+    version: Literal[1]
+    seed: int = Field(0, ge=0)
+    subject: SubjectConfig
+    data: DataConfig
+    variants: dict[str, VariantConfig] = Field(default_factory=dict)
+    audits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    policy: tuple[Rule, ...] = ()
+    report: ReportConfig = ReportConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_parameters(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("audits"), dict):
+            audits = {name: {} if params is None else params for name, params in value["audits"].items()}
+            return {**value, "audits": audits}
+        return value
+
+    @model_validator(mode="after")
+    def _variant_names(self) -> "RunConfig":
+        for name in self.variants:
+            if name == "baseline" or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                raise ValueError(
+                    f"variant name {name!r} is not usable: letters, digits, '-', '_' and '.' only, "
+                    "and not 'baseline'"
+                )
+        return self

@@ -1,0 +1,1 @@
+"""Datasets, readers, built-in data, preprocessing."""

@@ -1,0 +1,1 @@
+"""Windows of time, memory, FLOPs, energy and carbon."""

@@ -1,0 +1,1 @@
+"""From a stored run to HTML, Markdown, JSON and JUnit."""

@@ -1,0 +1,1 @@
+"""Intervals, count tables, tests, decisions."""

@@ -1,0 +1,1 @@
+"""What is audited, and how it is taken in safely."""

@@ -1,0 +1,135 @@
+"""A torch module as a subject."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from auditkit.config.model import Architecture
+from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import Preprocessing
+from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
+from auditkit.subjects.subject import Capability, Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSubject:
+    """A classifier in evaluation mode with the preprocessing its inputs went through.
+
+    Attributes:
+        card: Identity, with the digest of the weights.
+        module: In evaluation mode on ``device``; every parameter keeps its ``requires_grad``.
+        architecture: Name and parameters from which the module can be built again.
+        preprocessing: How raw rows become inputs; ``None`` when inputs are used as they are.
+        device: Where the parameters are.
+    """
+
+    card: SubjectCard
+    module: nn.Module
+    architecture: Architecture
+    preprocessing: Preprocessing | None
+    device: torch.device
+
+    @classmethod
+    def build(
+        cls,
+        module: nn.Module,
+        *,
+        name: str = "baseline",
+        title: str = "model",
+        kind: str = "baseline",
+        source: str = "memory",
+        architecture: Architecture,
+        classes: tuple[str, ...],
+        preprocessing: Preprocessing | None = None,
+        training: TrainingRecord | None = None,
+        certificate: Certificate | None = None,
+        statements: tuple[Message, ...] = (),
+        size_b: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> "TorchSubject":
+        """Put ``module`` on ``device`` in evaluation mode and write its card.
+
+        ``size_b`` is the stored size when it differs from the parameters in memory (int8 variants).
+        """
+        place = torch.device(device)
+        module = module.to(place).eval()
+        tensors = [*module.parameters(), *module.buffers()]
+        in_memory_b = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        card = SubjectCard(
+            name=name,
+            title=title,
+            kind=kind,
+            source=source,
+            digest=_digest(module, architecture, preprocessing),
+            architecture=architecture.name,
+            n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+            size_b=in_memory_b if size_b is None else size_b,
+            classes=classes,
+            capabilities=("predictions", "gradients", "layers", *(("recipe",) if training else ())),
+            training=training,
+            certificate=certificate,
+            statements=statements,
+        )
+        return cls(card, module, architecture, preprocessing, place)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Predictions, gradients, layers; ``recipe`` when the training is on record."""
+        always: set[Capability] = {"predictions", "gradients", "layers"}
+        return frozenset(always | ({"recipe"} if self.card.training else set()))
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Unnormalised log-probabilities, shape ``(n, k)`` with ``k >= 2``.
+
+        A single output is taken as the logit of the second class. Log-probabilities pass unchanged in
+        meaning, because log-softmax leaves them as they are.
+        """
+        outputs: torch.Tensor = self.module(inputs)
+        if outputs.ndim == 1:
+            outputs = outputs.unsqueeze(1)
+        if outputs.shape[1] == 1:
+            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+        return outputs
+
+    def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
+        """Log-probabilities of all rows, in float64."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(data), batch_size):
+                batch = data.inputs[start : start + batch_size].to(self.device)
+                parts.append(torch.log_softmax(self.logits(batch).double(), dim=1).cpu())
+        return Predictions(torch.cat(parts).numpy())
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Parameters and buffers by name."""
+        return self.module.state_dict()
+
+    def copy_module(self) -> nn.Module:
+        """A deep copy of the module, for variants to change."""
+        return copy.deepcopy(self.module)
+
+    def to(self, device: str | torch.device) -> "TorchSubject":
+        """The same subject on another device. The module is moved, not copied."""
+        place = torch.device(device)
+        return TorchSubject(self.card, self.module.to(place), self.architecture, self.preprocessing, place)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """sha256 over names, shapes, types and values of all parameters and buffers."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        sha.update(flat.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def _digest(module: nn.Module, architecture: Architecture, preprocessing: Preprocessing | None) -> str:
+    sha = hashlib.sha256(weights_digest(module).encode())
+    sha.update(architecture.model_dump_json().encode())
+    sha.update(preprocessing.model_dump_json().encode() if preprocessing else b"")
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""Other subjects derived from the baseline."""

@@ -1,0 +1,54 @@
+"""What a variant is: a frozen recipe that derives another subject from the baseline."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from auditkit.data.dataset import Dataset
+from auditkit.subjects.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class VariantInfo:
+    """Name as in the config's ``kind``, what it does, and what it needs of the baseline."""
+
+    kind: str
+    version: int
+    summary: str
+    requires: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantContext:
+    """What the runner grants a variant.
+
+    Attributes:
+        name: The name the user gave it; becomes the subject's name.
+        seed: Derived from the run's seed and the variant's name.
+        folder: Where it may keep a checkpoint; exists.
+        training_data: Gives the rows the baseline was trained on, encoded as it expects them.
+            Raises ``DataError`` when they are not at hand.
+        report_progress: Called with (done, total, text).
+    """
+
+    name: str
+    seed: int
+    folder: Path
+    training_data: Callable[[], Dataset]
+    device: str = "cpu"
+    report_progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None
+
+
+class Variant(BaseModel, ABC):
+    """Base of all variants. Subclass fields are the parameters a user may set in the config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    info: ClassVar[VariantInfo]
+
+    @abstractmethod
+    def derive(self, baseline: Subject, context: VariantContext) -> Subject:
+        """A new subject; the baseline stays as it is."""
