@@ -34,7 +34,7 @@ class TorchSubject:
     device: torch.device
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913 - every part of the card, by keyword
         cls,
         module: nn.Module,
         *,
