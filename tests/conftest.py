@@ -1,0 +1,26 @@
+"""Fixtures of the whole suite: no network, and where real data lies."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Audits are offline; a test that opens a connection to another machine fails."""
+
+    def refuse(self, address):
+        raise AssertionError(f"a test tried to connect to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with MNIST, Adult and COMPAS; skips where it is absent."""
+    folder = Path(os.environ.get("AUDITKIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "adult" / "adult.data").exists():
+        pytest.skip(f"real data not found in {folder}; set AUDITKIT_DATA")
+    return folder
