@@ -1,6 +1,6 @@
 """The config file: YAML 1.2 in, a frozen :class:`RunConfig` out, every problem with its position."""
 
-from auditkit.config.load import load_config, read_document
+from auditkit.config.load import load_config, read_document, validation_problems
 from auditkit.config.model import (
     Architecture,
     DataConfig,
@@ -23,4 +23,5 @@ __all__ = [
     "VariantConfig",
     "load_config",
     "read_document",
+    "validation_problems",
 ]

@@ -70,30 +70,30 @@ def load_config(
         ConfigError: With every problem found, each at its file, line and column.
     """
     document = read_document(Path(path), overrides)
-    problems = [
-        Problem(problem.message, problem.path, document.locate(problem.path))
-        for check in checks
-        for problem in check(document.values)
-    ]
+    problems = [problem for check in checks for problem in check(document.values)]
+    config = None
     try:
         config = RunConfig.model_validate(document.values)
     except ValidationError as error:
-        problems = [*problems_of(error, RunConfig, document), *problems]
-        raise ConfigError(_in_file_order(problems)) from None
-    if problems:
-        raise ConfigError(_in_file_order(problems))
+        problems = [*validation_problems(error, RunConfig), *problems]
+    if problems or config is None:
+        located = [
+            Problem(problem.message, problem.path, document.locate(problem.path)) for problem in problems
+        ]
+        raise ConfigError(_in_file_order(located))
     return config, document
 
 
-def problems_of(
-    error: ValidationError, model: type[BaseModel], document: Document, prefix: KeyPath = ()
+def validation_problems(
+    error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()
 ) -> list[Problem]:
-    """Pydantic's errors in our words, each with its position and, for a typo, the closest key."""
-    problems = []
-    for item in error.errors(include_url=False):
-        path = (*prefix, *(part for part in item["loc"] if not str(part).startswith("function-")))
-        problems.append(Problem(_sentence(item, model), path, document.locate(path)))
-    return problems
+    """Pydantic's errors in our words; for a typo with the closest key. ``prefix`` is where the model stands."""
+    return [
+        Problem(
+            _sentence(item, model), (*prefix, *(part for part in item["loc"] if "function-" not in str(part)))
+        )
+        for item in error.errors(include_url=False)
+    ]
 
 
 def _sentence(item: Any, model: type[BaseModel]) -> str:

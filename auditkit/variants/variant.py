@@ -14,12 +14,16 @@ from auditkit.subjects.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class VariantInfo:
-    """Name as in the config's ``kind``, what it does, and what it needs of the baseline."""
+    """Name as in the config's ``kind``, what it does, and what it needs of the baseline.
+
+    ``trains`` marks variants whose result is a checkpoint worth keeping and too dear to make twice.
+    """
 
     kind: str
     version: int
     summary: str
     requires: frozenset[str] = frozenset()
+    trains: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,146 @@
+"""Judging measured figures against the user's thresholds. Pure: measurements in, findings out."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from auditkit.errors import closest
+from auditkit.records import (
+    AuditResult,
+    Finding,
+    Measurement,
+    Message,
+    Rule,
+    SubjectCard,
+    figure_address,
+)
+from auditkit.statistics.decision import decide, needed_n
+
+BASELINE = "baseline"
+
+
+def judge(
+    rules: Sequence[Rule], results: Sequence[AuditResult], subjects: Sequence[SubjectCard]
+) -> tuple[Finding, ...]:
+    """One finding per rule, subject and matching figure.
+
+    A rule without ``@SUBJECT`` binds the baseline; for the variants the same rule is judged too, but not
+    binding. A rule that matches no figure is ``not_shown``, never a pass. ``*`` in a figure matches any text.
+    """
+    figures = [
+        (figure_address(result, measurement), result, measurement)
+        for result in results
+        for measurement in result.measurements
+    ]
+    findings = []
+    for rule in rules:
+        for target, subject, binding in _targets(rule, subjects):
+            matches = [item for item in figures if _matches(target, item[0])]
+            if matches:
+                findings += [
+                    _judge_one(rule, figure, result.subject, binding, measurement)
+                    for figure, result, measurement in matches
+                ]
+            else:
+                reason = _why_absent(target, results, [item[0] for item in figures])
+                findings.append(
+                    Finding(
+                        rule=rule,
+                        figure=target,
+                        subject=subject,
+                        verdict="not_shown",
+                        binding=binding,
+                        reason=reason,
+                    )
+                )
+    return tuple(findings)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0 when every binding rule passes (or there is none), 1 when one fails, 4 otherwise."""
+    verdicts = {finding.verdict for finding in findings if finding.binding}
+    if "fail" in verdicts:
+        return 1
+    return 4 if verdicts & {"inconclusive", "not_shown"} else 0
+
+
+def _targets(rule: Rule, subjects: Sequence[SubjectCard]) -> Iterator[tuple[str, str, bool]]:
+    """(address, subject, binding) of what the rule is about."""
+    figure, separator, subject = rule.figure.partition("@")
+    if separator:
+        yield _ordered(figure) + "@" + subject, subject, True
+        return
+    for card in subjects:
+        yield f"{_ordered(figure)}@{card.name}", card.name, card.name == BASELINE
+
+
+def _ordered(figure: str) -> str:
+    """The figure with the cells inside its brackets in alphabetical order."""
+    head, separator, rest = figure.partition("[")
+    if not separator:
+        return figure
+    cells = sorted(cell.strip() for cell in rest.rstrip("]").split(","))
+    return f"{head}[{','.join(cells)}]"
+
+
+def _matches(target: str, figure: str) -> bool:
+    bare, _, subject = figure.rpartition("@")
+    pattern = ".*".join(re.escape(part) for part in target.split("*"))
+    return re.fullmatch(pattern, f"{_ordered(bare)}@{subject}", re.DOTALL) is not None
+
+
+def _judge_one(rule: Rule, figure: str, subject: str, binding: bool, measurement: Measurement) -> Finding:
+    verdict, reason, more = "inconclusive", Message(text=""), None
+    if measurement.value is None:
+        verdict = "not_shown"
+        reason = measurement.missing or Message(text="The figure is undefined.")
+    elif measurement.interval is None:
+        reason = Message(text="The figure has no interval, so it cannot be told from chance.")
+    else:
+        verdict = decide(
+            measurement.interval, at_least=rule.at_least, at_most=rule.at_most, kind=measurement.kind
+        )
+        reason = _REASONS[verdict]
+        if verdict == "inconclusive":
+            more = needed_n(
+                measurement.value, measurement.interval, measurement.n, rule.at_least, rule.at_most
+            )
+            if measurement.kind != "estimate":
+                reason = Message(text="A bound on one side cannot decide this rule.")
+    return Finding(
+        rule=rule,
+        figure=figure,
+        subject=subject,
+        verdict=verdict,
+        binding=binding,
+        measurement=measurement,
+        reason=reason,
+        needed_n=more,
+    )
+
+
+_REASONS = {
+    "pass": Message(text="The whole interval clears the threshold."),
+    "fail": Message(text="The whole interval breaches the threshold."),
+    "inconclusive": Message(text="The interval spans the threshold: these data cannot decide."),
+}
+
+
+def _why_absent(target: str, results: Sequence[AuditResult], figures: Sequence[str]) -> Message:
+    audit, _, _ = target.partition("/")
+    subject = target.rpartition("@")[2]
+    own = [result for result in results if result.audit == audit and result.against is None]
+    if not own:
+        return Message(text="The audit {audit} is not part of this run.", values={"audit": audit})
+    here = next((result for result in own if result.subject == subject), None)
+    if here is None:
+        return Message(text="There is no subject {subject} in this run.", values={"subject": subject})
+    if here.status != "measured":
+        return here.reason or Message(text="The audit gave no figures.")
+    known = [figure.partition("/")[2] for figure in figures if figure.startswith(f"{audit}/")]
+    wanted = target.partition("/")[2]
+    hint = closest(wanted, known).split(" Known:")[0] if known else ""
+    if hint.startswith("Did you mean"):
+        return Message(
+            text="The audit measured no such figure. {hint}", values={"hint": hint.replace("@baseline", "")}
+        )
+    return Message(text="The audit measured no such figure.")

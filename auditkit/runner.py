@@ -1,0 +1,321 @@
+"""Running audits on subjects: what can run, in which pieces, isolated, timed, and recorded whatever happens.
+
+A piece of work is (subject x audit x shard), or (baseline x variant x audit) for a paired comparison. Its
+result is keyed by the content that made it, never by where or in which order it ran.
+"""
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from auditkit import __version__
+from auditkit.audits.audit import (
+    Audit,
+    AuditContext,
+    AuditOutput,
+    PairedAudit,
+    Requirement,
+    ShardedAudit,
+    parameters,
+)
+from auditkit.data.dataset import Dataset
+from auditkit.errors import AuditkitError
+from auditkit.execution.executor import Executor, WorkerLost
+from auditkit.execution.isolation import unchanged
+from auditkit.randomness import derive_seed
+from auditkit.records import AuditResult, Cost, Message
+from auditkit.subjects.subject import Subject
+
+ROWS_PER_SHARD = 65_536
+"""Fixed, so that neither the number of workers nor the machine changes how rows are grouped."""
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Everything that tasks share; travels to a worker once."""
+
+    subjects: Mapping[str, Subject]
+    data: Dataset
+    held_out: Dataset
+    audits: Mapping[str, Audit]
+    seed: int
+    batch_size: int
+    device: str
+
+    def rows_for(self, audit: Audit) -> Dataset:
+        """Held-out rows; members too for audits that require them."""
+        return self.data if "members" in audit.info.requires else self.held_out
+
+    def context_for(self, audit: Audit) -> AuditContext:
+        """The same for every subject, so that differences between subjects are paired."""
+        seed = derive_seed(self.seed, audit.info.name)
+        return AuditContext(seed=seed, batch_size=self.batch_size, device=self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One audit of one subject, or of a variant against another subject."""
+
+    audit: str
+    subject: str
+    against: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job, or one shard of it."""
+
+    job: Job
+    kind: Literal["measure", "compare", "partial"]
+    rows: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a task: a value, or the error; and what the audit changed that it must not."""
+
+    value: Any
+    duration_s: float
+    error: Message | None = None
+    trace: str = ""
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultShelf:
+    """Where finished results are kept between starts; the default keeps none."""
+
+    find: Callable[[str], AuditResult | None] = lambda _key: None
+    keep: Callable[[AuditResult], None] = lambda _result: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Runs every audit on every subject and every paired audit on every variant.
+
+    Attributes:
+        bench: Subjects (``"baseline"`` first), data, audits and settings.
+        executor: Where tasks run.
+        shelf: Results of an earlier start.
+        plugins: ``NAME VERSION`` of the distribution behind each audit.
+        observe: Called with an event name and details.
+    """
+
+    bench: Bench
+    executor: Executor
+    shelf: ResultShelf = field(default_factory=ResultShelf)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    observe: Observer = lambda _event, _details: None
+
+    def run(self) -> tuple[AuditResult, ...]:
+        """All results in the order of audits, then subjects, comparisons last."""
+        jobs = list(self._jobs())
+        done: dict[Job, AuditResult] = {}
+        open_jobs = []
+        for job in jobs:
+            result = self._skipped(job) or self.shelf.find(self._key(job))
+            if result is None:
+                open_jobs.append(job)
+            else:
+                done[job] = result
+                self.observe("reused" if result.status == "measured" else "skipped", _details(result))
+        for result, job in self._perform(open_jobs):
+            done[job] = result
+            self.shelf.keep(result)
+            self.observe(result.status, _details(result))
+        return tuple(done[job] for job in jobs)
+
+    def _jobs(self) -> Iterator[Job]:
+        for name, audit in self.bench.audits.items():
+            for subject in self.bench.subjects:
+                yield Job(name, subject)
+            if isinstance(audit, PairedAudit):
+                for subject in list(self.bench.subjects)[1:]:
+                    yield Job(name, subject, against=next(iter(self.bench.subjects)))
+
+    def _perform(self, jobs: Sequence[Job]) -> Iterator[tuple[AuditResult, Job]]:
+        tasks = [task for job in jobs for task in self._tasks(job)]
+        waiting = {job: len(self._tasks(job)) for job in jobs}
+        outcomes: dict[Job, dict[int, Outcome]] = {job: {} for job in jobs}
+        for index, outcome in self.executor.run(perform, self.bench, tasks):
+            task = tasks[index]
+            if isinstance(outcome, WorkerLost):
+                outcome = Outcome(None, 0.0, Message(text=outcome.reason))
+            outcomes[task.job][index] = outcome
+            waiting[task.job] -= 1
+            if waiting[task.job] == 0:
+                ordered = [outcomes[task.job][key] for key in sorted(outcomes[task.job])]
+                yield self._result(task.job, ordered), task.job
+
+    def _tasks(self, job: Job) -> list[Task]:
+        audit = self.bench.audits[job.audit]
+        if job.against is not None:
+            return [Task(job, "compare")]
+        if not isinstance(audit, ShardedAudit):
+            return [Task(job, "measure")]
+        n = len(self.bench.rows_for(audit))
+        starts = range(0, n, ROWS_PER_SHARD)
+        return [Task(job, "partial", (start, min(n, start + ROWS_PER_SHARD))) for start in starts]
+
+    def _result(self, job: Job, outcomes: Sequence[Outcome]) -> AuditResult:
+        failed = next((outcome for outcome in outcomes if outcome.error or outcome.violations), None)
+        duration_s = sum(outcome.duration_s for outcome in outcomes)
+        if failed is None:
+            concluded = self._conclude(job, [outcome.value for outcome in outcomes])
+            duration_s += concluded.duration_s
+            failed = concluded if concluded.error or concluded.violations else None
+            output = concluded.value
+        if failed is not None:
+            if failed.trace:
+                self.observe("traceback", {"audit": job.audit, "subject": job.subject, "text": failed.trace})
+            return self._record(job, "failed", duration_s, reason=_reason(failed))
+        return self._record(job, "measured", duration_s, output=output)
+
+    def _conclude(self, job: Job, values: list[Any]) -> Outcome:
+        audit = self.bench.audits[job.audit]
+        if not isinstance(audit, ShardedAudit) or job.against is not None:
+            return Outcome(values[0], 0.0)
+        subject, data, context = (
+            self.bench.subjects[job.subject],
+            self.bench.rows_for(audit),
+            self.bench.context_for(audit),
+        )
+        return _isolated(
+            lambda: audit.conclude(audit.merge(values), subject, data, context), [subject], context.seed
+        )
+
+    def _record(
+        self,
+        job: Job,
+        status: Literal["measured", "skipped", "failed"],
+        duration_s: float,
+        *,
+        output: AuditOutput | None = None,
+        reason: Message | None = None,
+    ) -> AuditResult:
+        audit = self.bench.audits[job.audit]
+        output = output or AuditOutput(measurements=())
+        return AuditResult(
+            audit=job.audit,
+            version=audit.info.version,
+            area=audit.info.area,
+            params=parameters(audit),
+            subject=job.subject,
+            against=job.against,
+            status=status,
+            reason=reason,
+            measurements=tuple(output.measurements),
+            evidence=tuple(output.evidence),
+            limits=(*(Message(text=limit) for limit in audit.info.limits), *output.notes),
+            sources=audit.info.sources,
+            plugin=self.plugins.get(job.audit, "auditkit"),
+            cost=Cost(duration_s=duration_s),
+            key=self._key(job),
+        )
+
+    def _skipped(self, job: Job) -> AuditResult | None:
+        audit = self.bench.audits[job.audit]
+        names = [job.subject, *([job.against] if job.against else [])]
+        for name in names:
+            unmet = unmet_requirements(audit, self.bench.subjects[name], self.bench.data)
+            if unmet:
+                needs = Message(
+                    text="It needs {needs}.", values={"needs": "; ".join(_NEEDS[need] for need in unmet)}
+                )
+                return self._record(job, "skipped", 0.0, reason=needs)
+        return None
+
+    def _key(self, job: Job) -> str:
+        """sha256 over everything that decides the figures of this job."""
+        audit = self.bench.audits[job.audit]
+        names = [job.subject, *([job.against] if job.against else [])]
+        content = {
+            "auditkit": __version__,
+            "plugin": self.plugins.get(job.audit, "auditkit"),
+            "audit": [job.audit, audit.info.version, parameters(audit)],
+            "subjects": [[name, self.bench.subjects[name].card.digest] for name in names],
+            "data": self.bench.data.digest(),
+            "seed": self.bench.seed,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def perform(bench: Bench, task: Task) -> Outcome:
+    """Run one task in isolation; never raises."""
+    job = task.job
+    audit = bench.audits[job.audit]
+    context, rows, subject = bench.context_for(audit), bench.rows_for(audit), bench.subjects[job.subject]
+    if task.kind == "compare" and isinstance(audit, PairedAudit) and job.against is not None:
+        baseline = bench.subjects[job.against]
+        return _isolated(
+            lambda: audit.compare(baseline, subject, rows, context), [baseline, subject], context.seed
+        )
+    if task.kind == "partial" and isinstance(audit, ShardedAudit):
+        shard = rows if task.rows == (0, len(rows)) else rows.take(np.arange(*task.rows))
+        return _isolated(lambda: audit.partial(subject, shard, context), [subject], context.seed)
+    return _isolated(lambda: audit.measure(subject, rows, context), [subject], context.seed)
+
+
+def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Requirement]:
+    """What ``audit`` needs and ``subject`` or ``data`` does not have, in alphabetical order."""
+    members = data.is_member
+    available: dict[str, bool] = {
+        "sensitive_features": bool(data.sensitive_features),
+        "members": members is not None and bool(members.any()) and not bool(members.all()),
+        "positive": data.positive is not None,
+    }
+    capabilities = subject.capabilities
+    return sorted(need for need in audit.info.requires if not available.get(need, need in capabilities))
+
+
+_NEEDS: Mapping[Requirement, str] = {
+    "predictions": "a subject that predicts classes",
+    "gradients": "a subject with gradients (a torch module)",
+    "layers": "a subject whose layers can be seen (a torch module)",
+    "recipe": "a checkpoint with its training record, so that it can be trained again",
+    "generative": "a subject that generates",
+    "sensitive_features": "data.sensitive_features: [COLUMN, ...]",
+    "members": "data.members: a split (train) or a column that tells training rows apart",
+    "positive": "data.positive: the favourable label",
+}
+
+
+def _isolated(work: Callable[[], Any], subjects: Sequence[Subject], seed: int) -> Outcome:
+    start = time.perf_counter()
+    value, error, trace = None, None, ""
+    with unchanged(*subjects, seed=seed) as watch:
+        try:
+            value = work()
+        except AuditkitError as problem:
+            error = Message(text=str(problem))
+        except Exception as problem:
+            error = Message(text=f"{type(problem).__name__}: {problem}")
+            trace = traceback.format_exc()
+    return Outcome(value, time.perf_counter() - start, error, trace, tuple(watch.violations))
+
+
+def _reason(outcome: Outcome) -> Message:
+    if outcome.error is not None:
+        return outcome.error
+    return Message(
+        text="The audit changed the subject ({what}); this was undone and its figures are not used.",
+        values={"what": ", ".join(outcome.violations)},
+    )
+
+
+def _details(result: AuditResult) -> dict[str, Any]:
+    return {
+        "audit": result.audit,
+        "subject": result.subject,
+        "against": result.against,
+        "reason": str(result.reason) if result.reason else None,
+        "duration_s": round(result.cost.duration_s, 3),
+    }
