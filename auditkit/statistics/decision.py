@@ -24,7 +24,8 @@ def decide(
     """Judge an interval against one or two thresholds.
 
     ``pass`` only if the whole interval clears every threshold, ``fail`` only if the whole interval breaches
-    one, else ``inconclusive``. A threshold itself is allowed: ``at_most=0.1`` is met by an interval ending at 0.1.
+    one, else ``inconclusive``. A threshold itself is allowed: ``at_most=0.1`` is met by an interval that ends
+    at 0.1.
 
     A ``lower_bound`` says nothing about how large the truth is, so it can only pass ``at_least`` and fail
     ``at_most``; an ``upper_bound`` can only pass ``at_most`` and fail ``at_least``.
