@@ -70,7 +70,7 @@ class Extensions(Generic[E]):
         return self.load(name).model_validate(dict(parameters))
 
     def problems(self, name: str, parameters: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
-        """What is wrong with asking for ``name`` with ``parameters``, which stand at ``path`` in the config."""
+        """What is wrong with asking for ``name`` with ``parameters``; both stand at ``path``."""
         if name not in self._entry_points():
             yield Problem(f"no {self.word} is called {name!r}. {closest(name, self.names())}", path)
             return

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from auditkit import __version__
 from auditkit.audits.audit import (
@@ -44,6 +45,7 @@ class Bench:
 
     subjects: Mapping[str, Subject]
     data: Dataset
+    data_digest: str
     held_out: Dataset
     audits: Mapping[str, Audit]
     seed: int
@@ -147,9 +149,11 @@ class Runner:
         outcomes: dict[Job, dict[int, Outcome]] = {job: {} for job in jobs}
         for index, outcome in self.executor.run(perform, self.bench, tasks):
             task = tasks[index]
-            if isinstance(outcome, WorkerLost):
-                outcome = Outcome(None, 0.0, Message(text=outcome.reason))
-            outcomes[task.job][index] = outcome
+            outcomes[task.job][index] = (
+                Outcome(None, 0.0, Message(text=outcome.reason))
+                if isinstance(outcome, WorkerLost)
+                else outcome
+            )
             waiting[task.job] -= 1
             if waiting[task.job] == 0:
                 ordered = [outcomes[task.job][key] for key in sorted(outcomes[task.job])]
@@ -166,18 +170,20 @@ class Runner:
         return [Task(job, "partial", (start, min(n, start + ROWS_PER_SHARD))) for start in starts]
 
     def _result(self, job: Job, outcomes: Sequence[Outcome]) -> AuditResult:
-        failed = next((outcome for outcome in outcomes if outcome.error or outcome.violations), None)
-        duration_s = sum(outcome.duration_s for outcome in outcomes)
+        pieces = list(outcomes)
+        if not any(piece.error or piece.violations for piece in pieces):
+            pieces.append(self._conclude(job, [piece.value for piece in pieces]))
+        duration_s = sum(piece.duration_s for piece in pieces)
+        failed = next((piece for piece in pieces if piece.error or piece.violations), None)
         if failed is None:
-            concluded = self._conclude(job, [outcome.value for outcome in outcomes])
-            duration_s += concluded.duration_s
-            failed = concluded if concluded.error or concluded.violations else None
-            output = concluded.value
-        if failed is not None:
-            if failed.trace:
-                self.observe("traceback", {"audit": job.audit, "subject": job.subject, "text": failed.trace})
-            return self._record(job, "failed", duration_s, reason=_reason(failed))
-        return self._record(job, "measured", duration_s, output=output)
+            try:
+                return self._record(job, "measured", duration_s, output=pieces[-1].value)
+            except (ValidationError, AttributeError, TypeError) as error:
+                text = f"The audit returned something that is not a valid output: {error}"
+                failed = Outcome(None, 0.0, Message(text=text))
+        if failed.trace:
+            self.observe("traceback", {"audit": job.audit, "subject": job.subject, "text": failed.trace})
+        return self._record(job, "failed", duration_s, reason=_reason(failed))
 
     def _conclude(self, job: Job, values: list[Any]) -> Outcome:
         audit = self.bench.audits[job.audit]
@@ -242,7 +248,7 @@ class Runner:
             "plugin": self.plugins.get(job.audit, "auditkit"),
             "audit": [job.audit, audit.info.version, parameters(audit)],
             "subjects": [[name, self.bench.subjects[name].card.digest] for name in names],
-            "data": self.bench.data.digest(),
+            "data": self.bench.data_digest,
             "seed": self.bench.seed,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""``auditkit retrain CONFIG --epsilon E``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from auditkit.cli.options import config_argument, device_option, json_option, set_option, with_device
+from auditkit.cli.terminal import progress
+
+
+@click.command("retrain")
+@config_argument
+@click.option("--epsilon", type=float, required=True, help="Privacy budget; smaller protects more.")
+@click.option("--delta", type=float, default=None, help="Default min(1e-5, n^-1.1).")
+@set_option
+@device_option
+@json_option
+def command(
+    config: Path,
+    epsilon: float,
+    delta: float | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Train the model of CONFIG again, from scratch, with differential privacy."""
+    from auditkit.jobs import retrain
+
+    with progress() as report_progress:
+        result = retrain(
+            config,
+            epsilon=epsilon,
+            delta=delta,
+            overrides=with_device(overrides, device),
+            report_progress=report_progress,
+        )
+    certificate = result.certificate
+    if as_json:
+        document = {
+            "checkpoint": str(result.folder),
+            "certificate": certificate.model_dump(mode="json"),
+            "accuracy_before": result.accuracy_before,
+            "accuracy_after": result.accuracy_after,
+            "n": result.n,
+        }
+        click.echo(json.dumps(document))
+        return
+    change_pp = 100 * (result.accuracy_after - result.accuracy_before)
+    click.echo(
+        f"{result.folder}\n"
+        f"epsilon {certificate.epsilon:.3f} at delta {certificate.delta:.3g} "
+        f"({certificate.accountant}; {certificate.adjacency}; one {certificate.unit_of_privacy})\n"
+        f"noise multiplier {certificate.noise_multiplier:g}, sample rate {certificate.sample_rate:.4g}, "
+        f"{certificate.steps:,} steps\n"
+        f"accuracy {result.accuracy_before:.4f} before, {result.accuracy_after:.4f} after "
+        f"({change_pp:+.2f} points, n {result.n:,})"
+    )
+    for assumption in certificate.assumptions:
+        click.echo(f"- {assumption}")

@@ -1,0 +1,32 @@
+"""What a run would do, told before it does it."""
+
+from collections.abc import Iterator
+
+from auditkit.jobs.audit import Prepared
+from auditkit.registry import AUDITS, VARIANTS
+from auditkit.runner import unmet_requirements
+
+
+def plan_lines(prepared: Prepared) -> list[str]:
+    """Subject, data, variants and audits, one line each, with what would be skipped and why."""
+    config, data = prepared.project.config, prepared.data
+    held_out = data.held_out()
+    lines = [
+        f"run       {prepared.run_id}",
+        f"subject   {prepared.project.title}: {prepared.subject.card.architecture}, "
+        f"{prepared.subject.card.n_parameters:,} parameters",
+        f"data      {data.name}: {len(held_out):,} rows held out, {len(data) - len(held_out):,} members",
+        f"subjects  {', '.join(['baseline', *config.variants])}",
+    ]
+    lines += [
+        f"variant   {name}: {VARIANTS.load(entry.kind).info.summary}"
+        for name, entry in config.variants.items()
+    ]
+    return lines + list(_audit_lines(prepared)) + [f"policy    {len(config.policy)} rules"]
+
+
+def _audit_lines(prepared: Prepared) -> Iterator[str]:
+    for name, parameters in prepared.project.config.audits.items():
+        audit = AUDITS.make(name, parameters)
+        unmet = unmet_requirements(audit, prepared.subject, prepared.data)
+        yield f"audit     {name}: " + (f"skipped, needs {', '.join(unmet)}" if unmet else audit.info.question)

@@ -1,0 +1,156 @@
+"""From a config to the subject and the data it names."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from auditkit.config import RunConfig, load_config
+from auditkit.data.dataset import Dataset
+from auditkit.data.loading import load_dataset, load_training_data
+from auditkit.data.preprocessing import Preprocessing
+from auditkit.errors import ConfigError, UsageError
+from auditkit.models.zoo import check_architecture
+from auditkit.randomness import derive_seed
+from auditkit.registry import check_extensions
+from auditkit.subjects.checkpoint import save_checkpoint
+from auditkit.subjects.intake import load_subject
+from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.training.fit import fit
+
+Progress = Callable[[int, int, str], None]
+
+
+def no_progress(_done: int, _total: int, _text: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A checked config and where it stands; relative paths in it start there.
+
+    ``stem`` names checkpoints and runs that the config does not name itself.
+    """
+
+    config: RunConfig
+    folder: Path
+    stem: str
+
+    @property
+    def title(self) -> str:
+        """What the report calls the model."""
+        return self.config.subject.name or self.stem
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the checkpoint lies or will lie."""
+        named = self.config.subject.checkpoint
+        return self.folder / (named if named else f"checkpoints/{self.stem}")
+
+    @property
+    def device(self) -> str:
+        """The device asked for; ``auto`` is CUDA where there is one."""
+        return resolve_device(self.config.execution.device)
+
+
+def open_project(path: Path | str, overrides: Sequence[str] = ()) -> Project:
+    """Read and check a config with everything that it names.
+
+    Raises:
+        ConfigError: With all problems found, each at its place.
+    """
+    path = Path(path)
+    config, _ = load_config(path, overrides=overrides, checks=[check_extensions])
+    if config.subject.architecture is not None:
+        problems = list(check_architecture(config.subject.architecture))
+        if problems:
+            raise ConfigError(problems)
+    return Project(config, path.resolve().parent, path.stem)
+
+
+def resolve_device(wish: str) -> str:
+    """A device string torch understands.
+
+    Raises:
+        UsageError: CUDA is asked for and absent.
+    """
+    if wish == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wish.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {wish}: no CUDA device is visible to torch. Use --device cpu or auto")
+    return wish
+
+
+def train_subject(project: Project, report_progress: Progress = no_progress) -> TorchSubject:
+    """Train what the config describes and write the checkpoint.
+
+    Raises:
+        ConfigError: The config has no architecture or no training section.
+    """
+    config = project.config
+    architecture, training = config.subject.architecture, config.subject.training
+    if architecture is None or training is None:
+        raise ConfigError("subject: training needs architecture: and training: in the config")
+    data, preprocessing = load_training_data(
+        config.data, preprocessing=None, seed=config.seed, folder=project.folder
+    )
+    subject = fit(
+        architecture,
+        data,
+        training,
+        seed=derive_seed(config.seed, "training"),
+        device=project.device,
+        title=project.title,
+        preprocessing=preprocessing,
+        report_progress=report_progress,
+    )
+    save_checkpoint(project.checkpoint, subject)
+    return subject
+
+
+def obtain_subject(project: Project, report_progress: Progress = no_progress) -> TorchSubject:
+    """The subject of the config: loaded where its checkpoint exists, else trained first."""
+    subject_config = project.config.subject
+    makes_it = subject_config.architecture is not None and subject_config.training is not None
+    if makes_it and not project.checkpoint.exists():
+        return train_subject(project, report_progress)
+    located = subject_config.model_copy(update={"checkpoint": str(project.checkpoint), "name": project.title})
+    return load_subject(
+        located,
+        folder=project.folder,
+        device=project.device,
+        preprocessing=_preprocessing_for_bare_weights(project),
+    )
+
+
+def _preprocessing_for_bare_weights(project: Project) -> Preprocessing | None:
+    """Bare weights carry no preprocessing: it is fitted on the training split again."""
+    bare = project.checkpoint.is_file() and not (project.checkpoint.parent / "card.json").exists()
+    if not bare or project.config.subject.architecture is None:
+        return None
+    _, preprocessing = load_training_data(
+        project.config.data, preprocessing=None, seed=project.config.seed, folder=project.folder
+    )
+    return preprocessing
+
+
+def audit_data(project: Project, subject: TorchSubject) -> Dataset:
+    """The rows to audit, encoded as ``subject`` expects them."""
+    return load_dataset(
+        project.config.data,
+        preprocessing=subject.preprocessing,
+        seed=project.config.seed,
+        folder=project.folder,
+    )
+
+
+def training_data(project: Project, subject: TorchSubject) -> Dataset:
+    """The rows that ``subject`` was trained on, encoded as it expects them."""
+    data, _ = load_training_data(
+        project.config.data,
+        preprocessing=subject.preprocessing,
+        seed=project.config.seed,
+        folder=project.folder,
+    )
+    return data

@@ -1,0 +1,107 @@
+"""The variants of a run: derived from the baseline once, kept in the run folder where making them is dear."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from auditkit import __version__
+from auditkit.data.dataset import Dataset
+from auditkit.errors import AuditkitError
+from auditkit.jobs.prepare import Progress, Project, training_data
+from auditkit.randomness import derive_seed
+from auditkit.registry import VARIANTS
+from auditkit.store import RunFolder, write_atomically
+from auditkit.subjects.checkpoint import load_checkpoint, save_checkpoint
+from auditkit.subjects.subject import Subject
+from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.variants.variant import Variant, VariantContext
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
+def derive_variants(
+    project: Project,
+    baseline: TorchSubject,
+    folder: RunFolder,
+    *,
+    fresh: bool,
+    report_progress: Progress,
+    observe: Observer,
+) -> dict[str, Subject]:
+    """The baseline and every variant of the config by name, the baseline first.
+
+    Raises:
+        AuditkitError: A variant cannot be derived; the message names it.
+    """
+    subjects: dict[str, Subject] = {"baseline": baseline}
+    for name, entry in project.config.variants.items():
+        variant = VARIANTS.make(entry.kind, entry.parameters)
+        key = _key(project, baseline, name, variant)
+        kept = None if fresh else _kept(folder, name, key, project.device)
+        observe("variant_reused" if kept else "variant_started", {"variant": name, "kind": entry.kind})
+        subjects[name] = kept or _derive(
+            project, baseline, folder, name=name, variant=variant, key=key, report_progress=report_progress
+        )
+    return subjects
+
+
+def _derive(
+    project: Project,
+    baseline: TorchSubject,
+    folder: RunFolder,
+    *,
+    name: str,
+    variant: Variant,
+    key: str,
+    report_progress: Progress,
+) -> Subject:
+    place = folder.path / "variants" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+
+    def rows() -> Dataset:
+        return training_data(project, baseline)
+
+    context = VariantContext(
+        name=name,
+        seed=derive_seed(project.config.seed, "variant", name),
+        folder=place.parent,
+        training_data=rows,
+        device=project.device,
+        report_progress=report_progress,
+    )
+    try:
+        subject = variant.derive(baseline, context)
+    except AuditkitError as error:
+        raise type(error)(f"variant {name!r}: {error}") from error
+    if variant.info.trains and isinstance(subject, TorchSubject):
+        save_checkpoint(place, subject)
+        write_atomically(place / "key", key)
+    return subject
+
+
+def _kept(folder: RunFolder, name: str, key: str, device: str) -> TorchSubject | None:
+    """The checkpoint an earlier start left, when it was made from the same content."""
+    place = folder.path / "variants" / name
+    try:
+        if (place / "key").read_text() != key:
+            return None
+        subject = load_checkpoint(place, name=name, device=device)
+    except (OSError, AuditkitError):
+        return None
+    return replace(subject, card=subject.card.model_copy(update={"source": f"variants/{name}"}))
+
+
+def _key(project: Project, baseline: TorchSubject, name: str, variant: Variant) -> str:
+    content = [
+        __version__,
+        name,
+        variant.info.kind,
+        variant.info.version,
+        variant.model_dump(mode="json"),
+        baseline.card.digest,
+        project.config.data.model_dump(mode="json"),
+        project.config.seed,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
