@@ -391,13 +391,14 @@ class Cost(Record):
 class AuditResult(Record):
     """What one audit found on one subject, or why it did not.
 
-    ``against`` names the subject it is compared with, for paired differences; the address of such a
-    figure ends in ``@variant~baseline``.
+    ``question`` is what was asked of the subject, in one sentence. ``against`` names the subject it is
+    compared with, for paired differences; the address of such a figure ends in ``@variant~baseline``.
     """
 
     audit: str
     version: int
     area: str
+    question: Message | None = None
     params: dict[str, Json]
     subject: str
     against: str | None = None
