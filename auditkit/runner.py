@@ -213,6 +213,7 @@ class Runner:
             audit=job.audit,
             version=audit.info.version,
             area=audit.info.area,
+            question=Message(text=audit.info.question),
             params=parameters(audit),
             subject=job.subject,
             against=job.against,
