@@ -4,6 +4,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+import click
+
+from auditkit.cli.app import cli
+from auditkit.errors import AuditkitError, Interrupted
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
@@ -11,40 +16,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An error of ours exits with its own code and its message; any other exception exits 3, never 1, because 1
     says that a rule failed.
     """
-    import click
-
-    from auditkit.cli.app import cli
-    from auditkit.errors import AuditkitError
-
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
     try:
         code = cli.main(args=words, prog_name="auditkit", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as exit_request:
-        return exit_request.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        print("interrupted; repeat the command to go on", file=sys.stderr)  # noqa: T201 - the last word
-        return 130
+    except click.exceptions.Exit as request:
+        code = request.exit_code
     except click.ClickException as error:
         error.show()
-        return 2
+        code = 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _end(Interrupted("interrupted; repeat the command to go on"))
     except AuditkitError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"auditkit: {error}", file=sys.stderr)  # noqa: T201 - the last word
-        return error.exit_code
-    except BrokenPipeError:
-        return 3
+        code = _end(error, debug="--debug" in words)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        print(  # noqa: T201 - the last word
-            f"auditkit: internal error: {type(error).__name__}: {error}\n"
-            "Repeat with --debug for the traceback and report it, please.",
-            file=sys.stderr,
-        )
-        return 3
+        text = f"internal error: {type(error).__name__}: {error}\n`auditkit --debug ...` shows where"
+        code = _end(AuditkitError(text), debug="--debug" in words)
+    return code if isinstance(code, int) else 0
+
+
+def _end(error: AuditkitError, *, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"auditkit: {error}", file=sys.stderr)  # noqa: T201 - the last word
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -55,11 +55,17 @@ def judge(
     return tuple(findings)
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
-    """0 when every binding rule passes (or there is none), 1 when one fails, 4 otherwise."""
+def exit_code(findings: Sequence[Finding], results: Sequence[AuditResult]) -> int:
+    """The exit code of a run.
+
+    1 when a binding rule fails; else 3 when an audit crashed; else 4 when a binding rule is inconclusive or
+    not shown; else 0.
+    """
     verdicts = {finding.verdict for finding in findings if finding.binding}
     if "fail" in verdicts:
         return 1
+    if any(result.status == "failed" for result in results):
+        return 3
     return 4 if verdicts & {"inconclusive", "not_shown"} else 0
 
 

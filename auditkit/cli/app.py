@@ -60,6 +60,6 @@ def cli(debug: bool) -> None:
     """Evidence about a trained model: can it be trusted, and what would it cost to make it better?
 
     Exit codes: 0 all rules pass or there is no policy · 1 a rule failed · 2 bad usage, config or data ·
-    3 an audit crashed or nothing was measured · 4 nothing failed, but something is inconclusive or not shown ·
+    3 an audit crashed or nothing was measured · 4 no failure, but something inconclusive or not shown ·
     5 refused as unsafe · 6 an extra is missing · 130 interrupted.
     """

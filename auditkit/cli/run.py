@@ -56,4 +56,4 @@ def command(
     else:
         click.echo("\n".join(summary_lines(run)))
         click.echo("\n".join(str(path) for path in sorted(folder.path.glob("report.*.html"))))
-    return exit_code(run.findings) or (3 if any(r.status == "failed" for r in run.results) else 0)
+    return exit_code(run.findings, run.results)

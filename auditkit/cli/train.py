@@ -28,5 +28,5 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, as_jso
     elif record is not None:
         click.echo(
             f"{folder}\n{subject.card.n_parameters:,} parameters, {record.steps:,} steps in "
-            f"{record.duration_s:.1f} s ({record.samples_per_s:,.0f} rows/s), final loss {record.final_loss:.4f}"
+            f"{record.duration_s:.1f} s ({record.samples_per_s:,.0f} rows/s)"
         )

@@ -1,0 +1,40 @@
+"""``make proof``: every slow check, its figures against its bar, and the tests marked ``proof``.
+
+``python -m benchmarks.proof NAME...`` runs some of them.
+"""
+
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+from benchmarks.record import write_result
+
+CHECKS = (
+    "null_simulation",
+    "group_metrics",
+    "mnist_training",
+    "adult_training",
+    "command_line",
+)
+
+
+def main(names: list[str]) -> int:
+    """Run the checks; 1 when a bar is missed."""
+    failed = []
+    for name in names or CHECKS:
+        start = time.perf_counter()
+        figures = import_module(f"benchmarks.{name}").run()
+        path = write_result(name, {**figures, "check_duration_s": round(time.perf_counter() - start, 1)})
+        print(f"{name}: {figures}\n  -> {path}")
+        if figures.get("holds") is False:
+            failed.append(name)
+    if not names:
+        code = subprocess.call([sys.executable, "-m", "pytest", "-q", "-m", "proof"])
+        failed += ["tests marked proof"] if code not in {0, 5} else []
+    print("missed: " + ", ".join(failed) if failed else "all bars hold")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
