@@ -24,9 +24,9 @@ def auc_delong(
     """Chance that a score of the first kind exceeds one of the second, ties counting half.
 
     The variance is DeLong's, the interval symmetric on the logit scale, so that it stays inside (0, 1). With
-    fewer than 100 scores of a kind that interval is too short where the area is near 1 (30 against 500 at 0.99:
-    86 % coverage in simulation), so the wider end of it and of Newcombe's score interval is taken. Where the
-    variance is zero (perfect separation, a single score of a kind) the score interval stands alone.
+    fewer than 100 scores of a kind that interval is too short where the area is near 1 (30 against 500 at
+    0.99: 86 % coverage in simulation), so the wider end of it and of Newcombe's score interval is taken.
+    Where the variance is zero (perfect separation, a single score of a kind) the score interval stands alone.
 
     Args:
         in_scores: Scores that should be high, shape ``(n_in,)``.
@@ -40,8 +40,8 @@ def auc_delong(
         DataError: A score array is empty, not 1-D, or not finite.
 
     Source:
-        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44:837-845. Newcombe (2006), Statistics in Medicine
-        25:559-573, method 5.
+        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44:837-845. Newcombe (2006), Statistics in
+        Medicine 25:559-573, method 5.
 
     >>> value, interval = auc_delong([0.9, 0.8, 0.4], [0.5, 0.3, 0.2])
     >>> round(value, 4)
@@ -57,10 +57,12 @@ def auc_delong(
         return value, score
     z = float(norm.ppf((1 + confidence) / 2))
     reach = z * np.sqrt(variance) / (value * (1 - value))
-    lower, upper = (float(end) for end in expit(logit(value) + np.array([-reach, reach])))
+    low_end, high_end = (float(end) for end in expit(logit(value) + np.array([-reach, reach])))
+    method = "delong-logit"
     if scarcer < FEW:
-        lower, upper = min(lower, score.low), max(upper, score.high)
-    return value, Interval(low=lower, high=upper, confidence=confidence, method="delong-logit")
+        low_end, high_end = min(low_end, score.low), max(high_end, score.high)
+        method = "delong-logit, newcombe-score"
+    return value, Interval(low=low_end, high=high_end, confidence=confidence, method=method)
 
 
 def tpr_at_fpr(
