@@ -1,0 +1,22 @@
+"""``auditkit init [PATH]``."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("init")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="audit.yaml")
+@click.option("--template", default="tabular", metavar="tabular|image", help="What kind of model.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="A CSV, TSV or Parquet file to fill it in from."
+)
+@click.option("--target", help="The label column of that file; default its last.")
+@click.option("--force", is_flag=True, help="Overwrite PATH.")
+def command(path: Path, template: str, data: Path | None, target: str | None, force: bool) -> None:
+    """Write a commented config to PATH (default audit.yaml), with the schema that editors use."""
+    from auditkit.jobs.init import write_config
+
+    for written in write_config(path, template=template, data=data, target=target, force=force):
+        click.echo(str(written))
+    click.echo(f"next: auditkit run {path}", err=True)
