@@ -1,0 +1,186 @@
+"""Encoding: raw rows in, the inputs of a model out, by a preprocessing that was fitted before."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from auditkit.data.dataset import UNKNOWN, Dataset, FeatureSpace, FloatArray, GroupColumn, IntArray
+from auditkit.data.fitting import check_labels
+from auditkit.data.rows import ObjectArray, Rows, as_texts
+from auditkit.data.steps import (
+    CategoricalFeature,
+    ImagePreprocessing,
+    NumericFeature,
+    Preprocessing,
+    TablePreprocessing,
+    n_columns,
+)
+from auditkit.errors import DataError, closest
+from auditkit.records import Message
+
+Block = npt.NDArray[np.float32]
+
+
+def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
+    """Rows as a dataset whose inputs are float32.
+
+    Raises:
+        DataError: There are no rows, a column or label is absent or unknown, pictures have another size, or
+            a column that was numbers in training holds texts.
+    """
+    check_labels(rows)
+    statements = list(rows.statements)
+    if isinstance(preprocessing, ImagePreprocessing):
+        inputs, space = _encode_pictures(rows, preprocessing)
+    else:
+        inputs, space = _encode_table(rows, preprocessing, statements)
+    return Dataset(
+        name=rows.name,
+        source=rows.source,
+        split=rows.split,
+        inputs=torch.from_numpy(inputs),
+        y_true=_codes(rows, rows.labels, preprocessing.classes, "target"),
+        classes=preprocessing.classes,
+        target=rows.target,
+        positive=rows.positive,
+        features=space,
+        sensitive_features=_groups(rows.sensitive),
+        control_features=_groups(rows.control),
+        sample_weight=rows.weight,
+        is_member=rows.member,
+        person=_person_codes(rows.person),
+        scores=_scores(rows, preprocessing.classes),
+        synthetic=rows.synthetic,
+        planted=rows.planted,
+        statements=tuple(statements),
+    )
+
+
+def _encode_pictures(rows: Rows, preprocessing: ImagePreprocessing) -> tuple[Block, FeatureSpace]:
+    height, width = preprocessing.height, preprocessing.width
+    if rows.images is None:
+        raise DataError(f"{rows.name} is a table, but the model takes {height}x{width} pictures")
+    if rows.images.shape[1:] != (height, width):
+        got = "x".join(str(side) for side in rows.images.shape[1:])
+        raise DataError(f"{rows.name}: pictures are {got}, the model takes {height}x{width}")
+    pixels = rows.images.astype(np.float32)
+    pixels /= np.float32(preprocessing.divisor)
+    pixels -= np.float32(preprocessing.mean)
+    pixels /= np.float32(preprocessing.scale)
+    if preprocessing.flatten:
+        pixels = pixels.reshape(len(pixels), height * width)
+    return pixels, FeatureSpace((), (), (height, width))
+
+
+def _encode_table(
+    rows: Rows, preprocessing: TablePreprocessing, statements: list[Message]
+) -> tuple[Block, FeatureSpace]:
+    if rows.images is not None:
+        raise DataError(f"{rows.name} is pictures, but the model takes the columns of a table")
+    absent = [feature.name for feature in preprocessing.features if feature.name not in rows.columns]
+    if absent:
+        hints = "; ".join(f"no column {name!r}. {closest(name, rows.columns)}" for name in absent)
+        raise DataError(f"{rows.name}: the model needs other columns: {hints}")
+    widths = [n_columns(feature) for feature in preprocessing.features]
+    inputs = np.zeros((len(rows), sum(widths)), dtype=np.float32)
+    start = 0
+    for feature, width in zip(preprocessing.features, widths, strict=True):
+        block = inputs[:, start : start + width]
+        column = rows.columns[feature.name]
+        if isinstance(feature, NumericFeature):
+            _fill_numbers(block, feature, _numbers(rows, feature.name, column), statements)
+        else:
+            _fill_levels(block, feature, as_texts(column))
+        start += width
+    owner = tuple(index for index, width in enumerate(widths) for _ in range(width))
+    return inputs, FeatureSpace(tuple(feature.name for feature in preprocessing.features), owner)
+
+
+def _fill_numbers(
+    block: Block, feature: NumericFeature, values: FloatArray, statements: list[Message]
+) -> None:
+    missing = np.isnan(values)
+    if missing.any():
+        statements.append(
+            Message(
+                text="{feature} is missing in {n} of {total} rows; the median of training rows stands in.",
+                values={"feature": feature.name, "n": int(missing.sum()), "total": len(values)},
+            )
+        )
+    standard = (np.where(missing, feature.fill, values) - feature.mean) / feature.scale
+    too_large = int((np.abs(standard) > np.finfo(np.float32).max).sum())
+    if too_large:
+        raise DataError(
+            f"column {feature.name!r} holds {too_large} infinite or too large values; remove them"
+        )
+    block[:, 0] = standard
+    if feature.missing_indicator:
+        block[:, 1] = missing
+
+
+def _fill_levels(block: Block, feature: CategoricalFeature, values: ObjectArray) -> None:
+    position = {level: index for index, level in enumerate(feature.levels)}
+    codes = np.array([position.get(UNKNOWN if value is None else value, -1) for value in values.tolist()])
+    known = np.flatnonzero(codes >= 0)
+    block[known, codes[known]] = 1.0
+
+
+def _numbers(rows: Rows, name: str, column: FloatArray | ObjectArray) -> FloatArray:
+    if column.dtype != object:
+        return np.asarray(column, dtype=np.float64)
+    try:
+        return np.array(
+            [np.nan if value is None else float(value) for value in column.tolist()], dtype=np.float64
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{rows.name}: column {name!r} held numbers in training, now also texts: {error}"
+        ) from None
+
+
+def _codes(rows: Rows, labels: ObjectArray, classes: tuple[str, ...], role: str) -> IntArray:
+    index = {name: code for code, name in enumerate(classes)}
+    codes = np.array([index.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    unseen = sorted({str(label) for label in labels[codes < 0].tolist()})
+    if unseen:
+        raise DataError(
+            f"{rows.name}: {int((codes < 0).sum())} of {len(rows)} rows have a {role} unknown to the model: "
+            f"{', '.join(map(repr, unseen[:5]))}. Its classes: {', '.join(map(repr, classes[:20]))}"
+        )
+    return codes
+
+
+def _groups(columns: Mapping[str, ObjectArray]) -> dict[str, GroupColumn]:
+    return {name: GroupColumn.from_values(column.tolist()) for name, column in columns.items()}
+
+
+def _person_codes(person: ObjectArray | None) -> IntArray | None:
+    """Equal codes for equal texts; a row without one is a person of its own."""
+    if person is None:
+        return None
+    keys = [(False, str(row)) if key is None else (True, str(key)) for row, key in enumerate(person.tolist())]
+    index = {key: code for code, key in enumerate(dict.fromkeys(keys))}
+    return np.array([index[key] for key in keys], dtype=np.int64)
+
+
+def _scores(rows: Rows, classes: tuple[str, ...]) -> FloatArray | None:
+    """Probabilities that came with the table: its scores, or certainty about its predictions."""
+    predicted = None if rows.prediction is None else _codes(rows, rows.prediction, classes, "prediction")
+    if rows.score is None:
+        return None if predicted is None else np.eye(len(classes))[predicted]
+    if rows.positive is None or len(classes) != 2:
+        raise DataError(
+            f"{rows.name}: data.score needs two classes and data.positive, the label it is the probability of"
+        )
+    column = classes.index(rows.positive)
+    scores = np.empty((len(rows), 2))
+    scores[:, column], scores[:, 1 - column] = rows.score, 1.0 - rows.score
+    differing = 0 if predicted is None else int((scores.argmax(axis=1) != predicted).sum())
+    if differing:
+        raise DataError(
+            f"{rows.name}: data.prediction and data.score disagree in {differing} of {len(rows)} rows "
+            "(score of 0.5 or more means positive); give only one of them"
+        )
+    return scores

@@ -1,0 +1,141 @@
+"""Fitting the preprocessing: what training rows, and only they, say about scales and levels."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from auditkit.data.dataset import UNKNOWN, FloatArray
+from auditkit.data.rows import ByteArray, ObjectArray, Rows
+from auditkit.data.steps import (
+    CategoricalFeature,
+    ImagePreprocessing,
+    NumericFeature,
+    Preprocessing,
+    TablePreprocessing,
+)
+from auditkit.errors import DataError
+
+RAREST_LEVEL = 0.0005
+"""Smallest share of training rows for which a level gets an input column."""
+
+MOST_LEVELS = 100
+MOST_CLASSES = 1000
+_PICTURES_AT_ONCE = 4096
+
+
+def fit_preprocessing(rows: Rows) -> Preprocessing:
+    """Learn scales, fills, levels and classes from training rows.
+
+    Numbers are standardised, missing ones take the median and get an indicator column. Texts become one
+    column per level; levels rarer than 0.05 % and those beyond the 100 most frequent get none. Columns
+    that never change are left out.
+
+    Raises:
+        DataError: A label is missing, there are too many labels, a number is infinite, or no column varies.
+    """
+    if len(rows) == 0:
+        raise DataError(f"{rows.name}: there are no rows to learn the preprocessing from")
+    classes = class_names(rows)
+    if rows.images is not None:
+        return _of_pictures(rows.images, rows, classes)
+    fitted = [
+        _text_feature(name, column) if column.dtype == object else _number_feature(name, column)
+        for name, column in rows.columns.items()
+    ]
+    features = tuple(feature for feature in fitted if feature is not None)
+    if not features and rows.prediction is None and rows.score is None:
+        raise DataError(
+            f"{rows.name}: no input column varies over the {len(rows)} training rows; "
+            "check data.features and data.drop"
+        )
+    return TablePreprocessing(target=rows.target, classes=classes, features=features)
+
+
+def class_names(rows: Rows) -> tuple[str, ...]:
+    """The labels that occur, numbers in numeric order, texts in alphabetical order."""
+    check_labels(rows)
+    names = sorted(set(rows.labels.tolist()))
+    if len(names) > MOST_CLASSES:
+        raise DataError(
+            f"{rows.name}: the target {rows.target!r} has {len(names)} different values, at most "
+            f"{MOST_CLASSES} classes are supported; name a column of labels"
+        )
+    return tuple(sorted(names, key=_numeric_order) if _all_numbers(names) else names)
+
+
+def check_labels(rows: Rows) -> None:
+    """Refuse rows without a label.
+
+    Raises:
+        DataError: With the number of such rows.
+    """
+    absent = sum(label is None for label in rows.labels.tolist())
+    if absent:
+        raise DataError(
+            f"{rows.name}: the target {rows.target!r} is missing in {absent} of {len(rows)} rows; "
+            "remove these rows or complete them"
+        )
+
+
+def _all_numbers(names: Sequence[str]) -> bool:
+    try:
+        return all(np.isfinite(float(name)) for name in names)
+    except ValueError:
+        return False
+
+
+def _numeric_order(name: str) -> tuple[float, str]:
+    return float(name), name
+
+
+def _number_feature(name: str, column: FloatArray | ObjectArray) -> NumericFeature | None:
+    values = np.asarray(column, dtype=np.float64)
+    missing = np.isnan(values)
+    seen = values[~missing]
+    if np.isinf(seen).any():
+        raise DataError(
+            f"column {name!r} holds {int(np.isinf(seen).sum())} infinite values; replace or remove them"
+        )
+    if len(seen) == 0:
+        return None
+    varies = bool(seen.min() < seen.max())
+    if not varies and not missing.any():
+        return None
+    with np.errstate(over="ignore"):
+        mean, scale = float(seen.mean()), float(seen.std()) if varies else 1.0
+    if not (np.isfinite(mean) and np.isfinite(scale)):
+        raise DataError(f"column {name!r} holds values too large to be scaled (up to {np.abs(seen).max():g})")
+    return NumericFeature(
+        name=name,
+        mean=mean,
+        scale=scale or 1.0,
+        fill=float(np.median(seen)),
+        missing_indicator=bool(missing.any()),
+    )
+
+
+def _text_feature(name: str, column: FloatArray | ObjectArray) -> CategoricalFeature | None:
+    counts = Counter(UNKNOWN if value is None else str(value) for value in column.tolist())
+    by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    levels = tuple(level for level, n in by_frequency[:MOST_LEVELS] if n >= RAREST_LEVEL * len(column))
+    return CategoricalFeature(name=name, levels=levels) if len(counts) > 1 and levels else None
+
+
+def _of_pictures(images: ByteArray, rows: Rows, classes: tuple[str, ...]) -> ImagePreprocessing:
+    total, squares = 0.0, 0.0
+    for start in range(0, len(images), _PICTURES_AT_ONCE):
+        block = images[start : start + _PICTURES_AT_ONCE].astype(np.float64) / rows.divisor
+        total += float(block.sum())
+        squares += float(np.square(block).sum())
+    mean = total / images.size
+    scale = float(np.sqrt(max(squares / images.size - mean**2, 0.0)))
+    return ImagePreprocessing(
+        target=rows.target,
+        classes=classes,
+        height=images.shape[1],
+        width=images.shape[2],
+        divisor=rows.divisor,
+        mean=mean,
+        scale=scale or 1.0,
+    )

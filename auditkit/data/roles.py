@@ -1,0 +1,178 @@
+"""What the columns of a table mean, as the config says it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from auditkit.config.model import DataConfig
+from auditkit.data.dataset import BoolArray, FloatArray
+from auditkit.data.rows import ObjectArray, Rows, as_texts
+from auditkit.data.table import Table
+from auditkit.errors import DataError, closest
+
+SPLITS = ("train", "test", "all")
+_TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f")
+_SINGLE = ("target", "prediction", "score", "weight", "person")
+_SEVERAL = ("sensitive_features", "control_features")
+
+
+def with_defaults(config: DataConfig, **defaults: Any) -> DataConfig:
+    """``config`` with ``defaults`` for every key that its author did not write.
+
+    Naming ``features`` also sets aside a default ``drop``: what is asked for by name is not dropped.
+    """
+    own = set(config.model_fields_set)
+    if "features" in own:
+        defaults.pop("drop", None)
+    return config.model_copy(update={key: value for key, value in defaults.items() if key not in own})
+
+
+def rows_of_table(table: Table, config: DataConfig, *, name: str, split: str) -> Rows:
+    """Give every column of ``table`` its role.
+
+    Input columns are ``config.features``, or all that have no other role; sensitive and control features
+    are inputs too unless they are dropped.
+
+    Raises:
+        DataError: No target is named, a column does not exist, or its values cannot have their role.
+    """
+    _check_columns(table, config)
+    target = str(config.target)
+    labels = as_texts(table.column(target))
+    inputs = _input_columns(table, config)
+    return Rows(
+        name=name,
+        source=config.source,
+        split=split,
+        target=target,
+        labels=labels,
+        positive=matching_label(config.positive, labels, f"{table.file}: data.positive"),
+        columns={key: table.column(key) for key in inputs},
+        sensitive={key: table.texts(key) for key in config.sensitive_features},
+        control={key: table.texts(key) for key in config.control_features},
+        weight=_weights(table, config.weight),
+        person=None if config.person is None else table.texts(config.person),
+        member=_members(table, config.members),
+        prediction=_predictions(table, config.prediction, labels),
+        score=_scores(table, config.score),
+    )
+
+
+def matching_label(wanted: str | None, labels: Iterable[str | None], where: str) -> str | None:
+    """The label that ``wanted`` means: the same text, or the only one equal as number or but for case.
+
+    Raises:
+        DataError: No label is meant; the known ones are listed.
+    """
+    known = sorted({label for label in labels if label is not None})
+    if wanted is None or wanted in known or not known:
+        return wanted
+    near = [label for label in known if _folded(label) == _folded(wanted)]
+    if len(near) == 1:
+        return near[0]
+    raise DataError(f"{where}: no label {wanted!r}. {closest(wanted, known[:20])}")
+
+
+def _folded(label: str) -> str | float:
+    try:
+        return float(label)
+    except ValueError:
+        return label.strip().casefold()
+
+
+def _check_columns(table: Table, config: DataConfig) -> None:
+    """All unknown names at once."""
+    if config.target is None:
+        raise DataError(
+            f"{table.file}: data.target is not set; name the column that holds the label. "
+            f"Columns: {', '.join(table.names)}"
+        )
+    named: dict[str, tuple[str, ...]] = {
+        key: (getattr(config, key),) for key in _SINGLE if getattr(config, key) is not None
+    }
+    named |= {key: getattr(config, key) for key in (*_SEVERAL, "drop")}
+    named |= {"features": config.features or ()}
+    if config.members not in (None, *SPLITS):
+        named |= {"members": (config.members,)}
+    problems = [
+        f"data.{key}: no column {name!r}. {closest(name, table.names)}"
+        for key, names in named.items()
+        for name in names
+        if name not in table.names
+    ]
+    if config.features is not None and config.target in config.features:
+        problems.append(f"data.features: the target {config.target!r} cannot be an input")
+    if problems:
+        raise DataError(f"{table.file}: " + "; ".join(problems))
+
+
+def _input_columns(table: Table, config: DataConfig) -> list[str]:
+    taken = {getattr(config, key) for key in (*_SINGLE, "members")} | set(config.drop)
+    names = table.names if config.features is None else config.features
+    if config.features is not None:
+        taken = set(config.drop)
+    return [name for name in names if name not in taken]
+
+
+def _weights(table: Table, name: str | None) -> FloatArray | None:
+    if name is None:
+        return None
+    values = _all_numbers(table, name, "weight")
+    if (values < 0).any() or not np.isfinite(values).all():
+        raise DataError(f"{table.file}: data.weight: {name!r} must be finite and not negative")
+    return values
+
+
+def _scores(table: Table, name: str | None) -> FloatArray | None:
+    if name is None:
+        return None
+    values = _all_numbers(table, name, "score")
+    if (values < 0).any() or (values > 1).any():
+        raise DataError(
+            f"{table.file}: data.score: {name!r} runs from {values.min():g} to {values.max():g}, "
+            "expected probabilities in [0, 1]"
+        )
+    return values
+
+
+def _all_numbers(table: Table, name: str, role: str) -> FloatArray:
+    if name not in table.numeric:
+        raise DataError(f"{table.file}: data.{role}: {name!r} must hold numbers")
+    values = table.numbers(name)
+    absent = int(np.isnan(values).sum())
+    if absent:
+        raise DataError(
+            f"{table.file}: data.{role}: {name!r} lacks a value in {absent} of {len(values)} rows"
+        )
+    return values
+
+
+def _predictions(table: Table, name: str | None, labels: ObjectArray) -> ObjectArray | None:
+    if name is None:
+        return None
+    values = as_texts(table.column(name))
+    absent = sum(value is None for value in values)
+    if absent:
+        raise DataError(
+            f"{table.file}: data.prediction: {name!r} lacks a value in {absent} of {len(values)} rows"
+        )
+    where = f"{table.file}: data.prediction {name!r}"
+    meant = {value: matching_label(value, labels, where) for value in set(values.tolist())}
+    return np.array([meant[value] for value in values], dtype=object)
+
+
+def _members(table: Table, name: str | None) -> BoolArray | None:
+    if name is None or name in SPLITS:
+        return None
+    values = as_texts(table.column(name))
+    known: Mapping[str, bool] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+    folded = ["" if value is None else str(value).casefold() for value in values]
+    odd = sorted({value for value in folded if value not in known})
+    if odd:
+        raise DataError(
+            f"{table.file}: data.members: {name!r} must be true or false in every row, got {odd[0]!r}"
+            if odd[0]
+            else f"{table.file}: data.members: {name!r} lacks a value in {folded.count('')} rows"
+        )
+    return np.array([known[value] for value in folded], dtype=np.bool_)
