@@ -1,4 +1,4 @@
-"""Intervals of rates, of their differences and ratios, and of means.
+"""Intervals of rates and of means.
 
 Counts may be fractional: with weighted rows pass the effective number of rows (:func:`effective_n`) and the
 weighted rate times it. Functions named ``*_bounds`` work on arrays and return ``(low, high)``, NaN where the
@@ -26,7 +26,7 @@ def wilson_bounds(successes: npt.ArrayLike, n: npt.ArrayLike, *, confidence: flo
         Wilson (1927), JASA 22:209-212.
     """
     x, size = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    z2 = _z(confidence) ** 2
+    z2 = critical_value(confidence) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = x / size
         centre = (x + z2 / 2) / (size + z2)
@@ -77,8 +77,8 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> Interval:
     >>> round(wilson(805, 1795).high, 4)
     0.4716
     """
-    _check_counts(successes, n)
-    return _one(wilson_bounds(successes, n, confidence=confidence), confidence, "wilson")
+    check_counts(successes, n)
+    return as_interval(wilson_bounds(successes, n, confidence=confidence), confidence, "wilson")
 
 
 def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> Interval:
@@ -90,8 +90,10 @@ def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> 
     >>> round(clopper_pearson(0, 10).high, 4)
     0.3085
     """
-    _check_counts(successes, n)
-    return _one(clopper_pearson_bounds(successes, n, confidence=confidence), confidence, "clopper-pearson")
+    check_counts(successes, n)
+    return as_interval(
+        clopper_pearson_bounds(successes, n, confidence=confidence), confidence, "clopper-pearson"
+    )
 
 
 def rate(successes: float, n: float, *, confidence: float = 0.95) -> Interval:
@@ -100,124 +102,9 @@ def rate(successes: float, n: float, *, confidence: float = 0.95) -> Interval:
     Raises:
         DataError: ``n`` is not positive or ``successes`` lies outside ``[0, n]``.
     """
-    _check_counts(successes, n)
+    check_counts(successes, n)
     exact = bool(is_exact_case(successes, n))
     return (clopper_pearson if exact else wilson)(successes, n, confidence=confidence)
-
-
-def newcombe_bounds(
-    successes_1: npt.ArrayLike,
-    n_1: npt.ArrayLike,
-    successes_2: npt.ArrayLike,
-    n_2: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-) -> Bounds:
-    """Intervals of ``rate_1 - rate_2`` of independent samples: the hybrid score method, elementwise.
-
-    Source:
-        Newcombe (1998), Statistics in Medicine 17:873-890, method 10.
-    """
-    x1, size1 = np.asarray(successes_1, dtype=np.float64), np.asarray(n_1, dtype=np.float64)
-    x2, size2 = np.asarray(successes_2, dtype=np.float64), np.asarray(n_2, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate_1, rate_2 = x1 / size1, x2 / size2
-    return difference_bounds(
-        rate_1,
-        wilson_bounds(x1, size1, confidence=confidence),
-        rate_2,
-        wilson_bounds(x2, size2, confidence=confidence),
-    )
-
-
-def newcombe_difference(
-    successes_1: float, n_1: float, successes_2: float, n_2: float, *, confidence: float = 0.95
-) -> Interval:
-    """Interval of one difference ``rate_1 - rate_2``, see :func:`newcombe_bounds`.
-
-    Raises:
-        DataError: A denominator is not positive or a count lies outside ``[0, n]``.
-
-    >>> round(newcombe_difference(805, 1795, 349, 1488).low, 4)
-    0.1821
-    """
-    _check_counts(successes_1, n_1)
-    _check_counts(successes_2, n_2)
-    bounds = newcombe_bounds(successes_1, n_1, successes_2, n_2, confidence=confidence)
-    return _one(bounds, confidence, "newcombe")
-
-
-def difference_bounds(
-    value_1: npt.ArrayLike, bounds_1: Bounds, value_2: npt.ArrayLike, bounds_2: Bounds
-) -> Bounds:
-    """Intervals of ``value_1 - value_2`` from the intervals of two independent figures.
-
-    The variance towards each end is recovered from the matching ends of the two intervals.
-
-    Source:
-        Zou and Donner (2008), Statistics in Medicine 27:1693-1702.
-    """
-    v1, v2 = np.asarray(value_1, dtype=np.float64), np.asarray(value_2, dtype=np.float64)
-    low = v1 - v2 - np.hypot(v1 - bounds_1[0], bounds_2[1] - v2)
-    high = v1 - v2 + np.hypot(bounds_1[1] - v1, v2 - bounds_2[0])
-    return low, high
-
-
-def katz_bounds(
-    successes_1: npt.ArrayLike,
-    n_1: npt.ArrayLike,
-    successes_2: npt.ArrayLike,
-    n_2: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-) -> Bounds:
-    """Intervals of ``rate_1 / rate_2`` of independent samples on the log scale, elementwise.
-
-    A rate of 0 or 1 has no standard error on that scale. Where one occurs, both samples get half a success
-    and half a failure for the interval (not for the figure), which is then widened to hold the figure. Where
-    ``rate_2`` is 0 the ratio is undefined and both ends are NaN.
-
-    Source:
-        Katz, Baptista, Azen and Pike (1978), Biometrics 34:469-474; the added halves: Agresti (1999),
-        Biometrics 55:597-602.
-    """
-    x1, size1, x2, size2 = (
-        np.asarray(a, dtype=np.float64) for a in np.broadcast_arrays(successes_1, n_1, successes_2, n_2)
-    )
-    extreme = (x1 == 0) | (x1 == size1) | (x2 == size2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (x1 / size1) / (x2 / size2)
-        a1, a2 = x1 + 0.5 * extreme, x2 + 0.5 * extreme
-        b1, b2 = size1 + extreme, size2 + extreme
-        centre = np.log((a1 / b1) / (a2 / b2))
-        reach = _z(confidence) * np.sqrt(1 / a1 - 1 / b1 + 1 / a2 - 1 / b2)
-        low, high = np.exp(centre - reach), np.exp(centre + reach)
-    defined = (x2 > 0) & (size1 > 0)
-    low = np.where(x1 == 0, 0.0, np.minimum(low, ratio))
-    return np.where(defined, low, np.nan), np.where(defined, np.maximum(high, ratio), np.nan)
-
-
-def katz_ratio(
-    successes_1: float, n_1: float, successes_2: float, n_2: float, *, confidence: float = 0.95
-) -> Interval | None:
-    """Interval of one ratio ``rate_1 / rate_2``, see :func:`katz_bounds`.
-
-    Returns:
-        ``None`` where ``rate_2`` is 0: the ratio is undefined.
-
-    Raises:
-        DataError: A denominator is not positive or a count lies outside ``[0, n]``.
-
-    >>> round(katz_ratio(805, 1795, 349, 1488).high, 3)
-    2.124
-    """
-    _check_counts(successes_1, n_1)
-    _check_counts(successes_2, n_2)
-    if successes_2 == 0:
-        return None
-    return _one(
-        katz_bounds(successes_1, n_1, successes_2, n_2, confidence=confidence), confidence, "katz-log"
-    )
 
 
 def mean_interval(
@@ -289,14 +176,21 @@ def effective_n(weights: npt.ArrayLike) -> float:
     return float(w.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _z(confidence: float) -> float:
+def critical_value(confidence: float) -> float:
+    """The standard normal quantile of a two-sided interval: 1.96 for 0.95."""
     return float(norm.ppf((1 + confidence) / 2))
 
 
-def _one(bounds: Bounds, confidence: float, method: str) -> Interval:
+def as_interval(bounds: Bounds, confidence: float, method: str) -> Interval:
+    """The bounds of a single figure as a record."""
     return Interval(low=float(bounds[0]), high=float(bounds[1]), confidence=confidence, method=method)
 
 
-def _check_counts(successes: float, n: float) -> None:
+def check_counts(successes: float, n: float) -> None:
+    """Refuse a numerator outside ``[0, n]`` and an empty denominator.
+
+    Raises:
+        DataError: They are no counts of a rate.
+    """
     if not (n > 0 and 0 <= successes <= n):
         raise DataError(f"rate: got {successes} of {n}, expected 0 <= successes <= n and n > 0")

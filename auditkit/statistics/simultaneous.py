@@ -3,7 +3,9 @@
 The groups furthest apart are found on the same data, so an interval made for a pair chosen in advance would
 exclude zero far too often (and the percentile bootstrap of max - min practically always). Here every pair
 gets an interval at a critical value under which *all* pairs hold together with the stated confidence; the
-largest gap then lies between the largest lower end and the largest upper end.
+largest gap then lies between the largest lower end and the largest upper end. The pairs get Newcombe's
+interval for the difference and its counterpart for the ratio, so that both always agree on whether there is a
+gap.
 
 The critical value is that of the studentised range for infinitely many degrees of freedom, divided by the
 square root of 2 (Tukey; conservative for unequal group sizes: Hayter 1984, Annals of Statistics 12:61-75). It
@@ -19,7 +21,8 @@ from scipy.stats import norm, studentized_range
 
 from auditkit.errors import DataError
 from auditkit.records import Interval
-from auditkit.statistics.intervals import FloatArray, katz_bounds, newcombe_bounds
+from auditkit.statistics.comparisons import difference_bounds, ratio_bounds
+from auditkit.statistics.intervals import FloatArray, wilson_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,15 @@ def largest_difference(
     x, size = _checked(successes, n)
     if len(x) < 2:
         return None
-    first, second = np.triu_indices(len(x), 1)
-    low, high = newcombe_bounds(
-        x[first], size[first], x[second], size[second], confidence=pair_confidence(len(x), confidence)
-    )
     rates = x / size
+    first, second = np.triu_indices(len(x), 1)
+    low_ends, high_ends = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
+    low, high = difference_bounds(
+        rates[first],
+        (low_ends[first], high_ends[first]),
+        rates[second],
+        (low_ends[second], high_ends[second]),
+    )
     lowest, highest = _extremes(rates)
     return Disparity(
         value=float(rates[highest] - rates[lowest]),
@@ -102,8 +109,12 @@ def smallest_ratio(
     swap = rates[first] > rates[second]
     top, bottom = np.where(swap, first, second), np.where(swap, second, first)
     top, bottom = top[rates[top] > 0], bottom[rates[top] > 0]
-    low, high = katz_bounds(
-        x[bottom], size[bottom], x[top], size[top], confidence=pair_confidence(len(x), confidence)
+    low_ends, high_ends = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
+    low, high = ratio_bounds(
+        rates[bottom],
+        (low_ends[bottom], high_ends[bottom]),
+        rates[top],
+        (low_ends[top], high_ends[top]),
     )
     lowest, highest = _extremes(rates)
     return Disparity(
@@ -112,7 +123,7 @@ def smallest_ratio(
             low=float(np.minimum(low, 1 / high).min()),
             high=min(1.0, float(high.min())),
             confidence=confidence,
-            method="simultaneous-katz",
+            method="simultaneous-score-ratio",
         ),
         lowest=lowest,
         highest=highest,
