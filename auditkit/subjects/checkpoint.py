@@ -1,0 +1,255 @@
+"""Checkpoints: weights as safetensors, and beside them a card that says everything else.
+
+Both files are sealed: the card holds the sha256 of the weights and of its own content, so that a damaged
+byte is noticed instead of changing a figure.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+
+from auditkit import __version__
+from auditkit.config.model import Architecture
+from auditkit.data.steps import ImagePreprocessing, TablePreprocessing
+from auditkit.errors import CheckpointError, ConfigError
+from auditkit.models.zoo import skeleton
+from auditkit.records import Certificate, Message, Record, TrainingRecord
+from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.subjects.weights import fill_module
+
+FORMAT_VERSION = 1
+WEIGHTS, CARD = "model.safetensors", "card.json"
+_CARD_LIMIT_B = 64 * 2**20
+_AGAIN = "train or copy the checkpoint again"
+
+
+class CheckpointCard(Record):
+    """What a checkpoint is besides its weights.
+
+    Attributes:
+        format_version: Of this file.
+        auditkit: Version that wrote it.
+        weights_sha256: Of the weights file.
+        architecture: From which the module is built again, sizes included.
+        preprocessing: From raw rows to inputs, as fitted on the training rows.
+        classes: Names of the outputs, in order.
+        positive: The favourable label, where one is known.
+        sha256: Of everything above, as canonical JSON.
+    """
+
+    format_version: int = FORMAT_VERSION
+    auditkit: str
+    weights_sha256: str
+    title: str
+    kind: str
+    architecture: dict[str, Any]
+    preprocessing: Annotated[TablePreprocessing | ImagePreprocessing, Field(discriminator="kind")] | None
+    classes: tuple[str, ...]
+    positive: str | None = None
+    training: TrainingRecord | None = None
+    certificate: Certificate | None = None
+    statements: tuple[Message, ...] = ()
+    sha256: str = ""
+
+    def seal(self) -> str:
+        """sha256 of the content, whatever the layout of the file."""
+        content = self.model_dump(mode="json", exclude={"sha256"})
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_checkpoint(folder: Path, subject: TorchSubject, *, positive: str | None = None) -> Path:
+    """Write a checkpoint that :func:`load_checkpoint` reads back as the same subject.
+
+    Args:
+        folder: Made anew; a checkpoint that stands there is replaced as a whole. A path that ends in
+            ``.safetensors`` is the weights file itself, with ``NAME.card.json`` beside it.
+        subject: Its architecture must be one of the zoo, with all sizes.
+        positive: The favourable label, for the card.
+
+    Returns:
+        The folder, or the weights file.
+
+    Raises:
+        CheckpointError: The module is not what its architecture builds, or the place cannot be written.
+    """
+    weights = dump_tensors(_tensors(subject))
+    card = _card(subject, positive, hashlib.sha256(weights).hexdigest())
+    text = card.model_dump_json(indent=2).encode()
+    try:
+        if folder.suffix == ".safetensors":
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _replace_file(folder, weights)
+            _replace_file(_card_beside(folder), text)
+        else:
+            _replace_folder(folder, {WEIGHTS: weights, CARD: text})
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}") from None
+    return folder
+
+
+def load_checkpoint(path: Path, *, name: str = "baseline", device: str = "cpu") -> TorchSubject:
+    """Read a checkpoint: its folder, or the weights file with its card beside it.
+
+    Raises:
+        CheckpointError: A file is absent, damaged, written by a newer version, or does not fit the other.
+    """
+    weights_path, card_path = checkpoint_files(path)
+    card = _read_card(card_path)
+    content = _read(weights_path)
+    if hashlib.sha256(content).hexdigest() != card.weights_sha256:
+        raise CheckpointError(
+            f"{weights_path}: not the weights that {card_path.name} describes (sha256 differs); {_AGAIN}"
+        )
+    tensors = read_safetensors(content, weights_path)
+    try:
+        architecture = Architecture.model_validate(card.architecture)
+        module = fill_module(architecture, tensors, weights_path)
+    except (ConfigError, ValidationError) as error:
+        raise CheckpointError(f"{card_path}: the architecture cannot be built: {error}; {_AGAIN}") from None
+    return TorchSubject.build(
+        module,
+        name=name,
+        title=card.title,
+        kind=card.kind,
+        source=str(path),
+        architecture=architecture,
+        classes=card.classes,
+        preprocessing=card.preprocessing,
+        training=card.training,
+        certificate=card.certificate,
+        statements=card.statements,
+        device=device,
+    )
+
+
+def checkpoint_files(path: Path) -> tuple[Path, Path]:
+    """The weights file and the card of a checkpoint; either may be absent."""
+    if path.suffix != ".safetensors" or path.is_dir():
+        return path / WEIGHTS, path / CARD
+    own = _card_beside(path)
+    return path, own if own.exists() else path.with_name(CARD)
+
+
+def read_safetensors(content: bytes, where: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: Truncated or damaged.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load_tensors(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"{where}: truncated or damaged safetensors file: {error}; {_AGAIN}") from None
+    return tensors
+
+
+def _tensors(subject: TorchSubject) -> dict[str, torch.Tensor]:
+    """The state, checked to be what the architecture builds."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in subject.state().items()}
+    expected = skeleton(subject.architecture).state_dict()
+    if {name: tensor.shape for name, tensor in state.items()} != {k: v.shape for k, v in expected.items()}:
+        raise CheckpointError(
+            f"{subject.card.name}: the module is not what its architecture {subject.architecture.name!r} "
+            "builds; a checkpoint could not be read back"
+        )
+    return state
+
+
+def _card(subject: TorchSubject, positive: str | None, weights_sha256: str) -> CheckpointCard:
+    card = CheckpointCard(
+        auditkit=__version__,
+        weights_sha256=weights_sha256,
+        title=subject.card.title,
+        kind=subject.card.kind,
+        architecture=subject.architecture.model_dump(mode="json"),
+        preprocessing=subject.preprocessing,
+        classes=subject.card.classes,
+        positive=positive,
+        training=subject.card.training,
+        certificate=subject.card.certificate,
+        statements=subject.card.statements,
+    )
+    return card.model_copy(update={"sha256": card.seal()})
+
+
+def _read_card(path: Path) -> CheckpointCard:
+    content = _read(path, limit_b=_CARD_LIMIT_B)
+    try:
+        values = json.loads(content)
+        version = values["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not the card of a checkpoint ({error}); {_AGAIN}") from None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {version!r}, this auditkit {__version__} reads {FORMAT_VERSION}; "
+            "update auditkit, or train again"
+        )
+    try:
+        card = CheckpointCard.model_validate_json(content)
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in item["loc"])
+        raise CheckpointError(f"{path}: damaged: {where}: {item['msg']}; {_AGAIN}") from None
+    if card.sha256 != card.seal():
+        raise CheckpointError(
+            f"{path}: the content was changed after it was written (sha256 differs); {_AGAIN}"
+        )
+    return card
+
+
+def _read(path: Path, *, limit_b: int | None = None) -> bytes:
+    try:
+        if limit_b is not None and path.stat().st_size > limit_b:
+            raise CheckpointError(f"{path}: larger than {limit_b} bytes; not the card of a checkpoint")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: no such file; a checkpoint is a folder with {WEIGHTS} and {CARD}"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _card_beside(weights: Path) -> Path:
+    return weights.with_name(f"{weights.stem}.card.json")
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a whole folder beside its place and rename it there."""
+    strange = (
+        sorted(path.name for path in folder.iterdir() if path.name not in files) if folder.is_dir() else []
+    )
+    if strange or folder.is_file():
+        raise CheckpointError(
+            f"{folder}: is {'a folder with other files, such as ' + strange[0] if strange else 'a file'}; "
+            "a checkpoint needs a folder of its own"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        made = temporary / "new"
+        made.mkdir()
+        for name, content in files.items():
+            (made / name).write_bytes(content)
+        if folder.is_dir():
+            folder.rename(temporary / "old")
+        made.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""What a pickle would import when loaded, read from its instructions without executing any of them."""
+
+import pickletools
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+_STORAGES = (
+    *("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"),
+    "Untyped",
+)
+_DTYPES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool")
+
+HARMLESS = frozenset(
+    {
+        "collections.OrderedDict",
+        "torch._utils._rebuild_tensor",
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_parameter",
+        "torch.nn.parameter.Parameter",
+        "torch.storage.UntypedStorage",
+        "torch.storage.TypedStorage",
+        "torch.serialization._get_layout",
+        "torch.Size",
+        "torch.device",
+        *(f"torch.{dtype}" for dtype in _DTYPES),
+        *(f"torch{place}.{kind}Storage" for kind in _STORAGES for place in ("", ".cuda")),
+    }
+)
+"""The imports of tensors in dictionaries: all of them are on the list of torch's ``weights_only`` loader."""
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""The first value of the format that ``torch.save`` wrote before version 1.6."""
+
+_LEGACY_PICKLES = 5  # magic number, protocol, platform, object, storage keys; raw bytes follow
+_TEXTS = (
+    "STRING",
+    "BINSTRING",
+    "SHORT_BINSTRING",
+    "UNICODE",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+)
+_NUMBERS = ("LONG1", "LONG4", "LONG", "BININT", "BININT1", "BININT2", "INT")
+_PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
+_MEMBER_LIMIT_B = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PickleListing:
+    """What was found in a file.
+
+    Attributes:
+        imports: Dotted names that loading would import, sorted. Nothing was imported to find them.
+        first_value: The first number of the first pickle; tells torch's legacy format.
+        damage: Why reading stopped early, or ``None``.
+        scripted: Whether it is an archive with TorchScript code.
+    """
+
+    imports: tuple[str, ...]
+    first_value: int | None = None
+    damage: str | None = None
+    scripted: bool = False
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """The imports that are not those of tensors in dictionaries."""
+        return tuple(name for name in self.imports if name not in HARMLESS)
+
+
+def list_pickle(path: Path) -> PickleListing:
+    """List the imports of a file of pickles, one after the other, as torch's legacy format has them."""
+    with path.open("rb") as stream:
+        return _list_stream(stream, _LEGACY_PICKLES)
+
+
+def list_archive(path: Path) -> PickleListing:
+    """List the imports of every pickle in a zip archive."""
+    names: set[str] = set()
+    damage, scripted = None, False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                scripted = (
+                    scripted or "/code/" in member.filename or member.filename.endswith("constants.pkl")
+                )
+                if member.filename.endswith(".pkl") and member.file_size <= _MEMBER_LIMIT_B:
+                    with archive.open(member) as stream:
+                        found = _list_stream(stream, 1)
+                    names |= set(found.imports)
+                    damage = damage or found.damage
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        damage = str(error) or type(error).__name__
+    return PickleListing(tuple(sorted(names)), None, damage, scripted)
+
+
+def _list_stream(stream: IO[bytes], n_pickles: int) -> PickleListing:
+    found = _Found()
+    damage = None
+    try:
+        for _ in range(n_pickles):
+            found.read(stream)
+            if found.first_value != LEGACY_MAGIC:
+                break
+    except (ValueError, IndexError, KeyError, OverflowError, zlib.error, OSError) as error:
+        damage = str(error) or type(error).__name__
+    return PickleListing(tuple(sorted(found.names)), found.first_value, damage)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the instructions read so far would import, and the first number among them."""
+
+    names: set[str] = field(default_factory=set)
+    first_value: int | None = None
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Read one pickle.
+
+        ``STACK_GLOBAL`` takes module and name from the stack: the last two texts pushed, directly or from
+        the memo. A file that computes them in another way gets a wrong name here, and is refused by torch.
+        """
+        texts = _Texts()
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name in ("GLOBAL", "INST"):
+                self.names.add(str(argument).replace(" ", ".", 1))
+            elif opcode.name == "STACK_GLOBAL":
+                self.names.add(".".join(texts.pushed[-2:]))
+            elif opcode.name.startswith("EXT"):
+                self.names.add(f"copyreg extension {argument}")
+            elif opcode.name in _NUMBERS and self.first_value is None:
+                self.first_value = int(argument or 0)
+            else:
+                texts.follow(opcode.name, argument)
+
+
+@dataclass(slots=True)
+class _Texts:
+    """The texts that a pickle pushes, and its memo of them."""
+
+    pushed: list[str] = field(default_factory=list)
+    memo: dict[int, str] = field(default_factory=dict)
+
+    def follow(self, opcode: str, argument: object) -> None:
+        """Keep track of one instruction."""
+        last = self.pushed[-1] if self.pushed else "?"
+        if opcode in _TEXTS:
+            text = argument.decode(errors="replace") if isinstance(argument, bytes) else str(argument)
+            self.pushed.append(text)
+        elif opcode == "MEMOIZE":
+            self.memo[len(self.memo)] = last
+        elif opcode in _PUTS and isinstance(argument, int):
+            self.memo[argument] = last
+        elif opcode in _GETS and isinstance(argument, int):
+            self.pushed.append(self.memo.get(argument, "?"))
