@@ -107,16 +107,13 @@ class Rates:
         value: The weighted rate, NaN where the denominator is 0.
         n: Rows in the denominator.
         effective_n: Equally weighted rows that would carry as much (Kish); ``n`` without weights.
+        successes: Numerators that match ``effective_n``; the plain counts without weights.
     """
 
     value: FloatArray
     n: IntArray
     effective_n: FloatArray
-
-    @property
-    def successes(self) -> FloatArray:
-        """Numerators that match ``effective_n``: whole numbers without weights."""
-        return self.value * self.effective_n
+    successes: FloatArray
 
     @property
     def defined(self) -> npt.NDArray[np.bool_]:
@@ -167,11 +164,10 @@ class CountTable:
         n = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.int64)
         if sample_weight is None:
             return cls(n, n.astype(np.float64), n.astype(np.float64))
-        weight, weight_squared = (
-            np.bincount(index, weights=w, minlength=math.prod(shape)).reshape(shape)
-            for w in (sample_weight, sample_weight**2)
-        )
-        return cls(n, weight, weight_squared)
+        size = math.prod(shape)
+        weight = np.bincount(index, weights=sample_weight, minlength=size).astype(np.float64)
+        squared = np.bincount(index, weights=sample_weight**2, minlength=size).astype(np.float64)
+        return cls(n, weight.reshape(shape), squared.reshape(shape))
 
     def __add__(self, other: "CountTable") -> "CountTable":
         if self.n.shape != other.n.shape:
@@ -216,8 +212,8 @@ def cell_of_pairs(n_classes: int, positive: int | None) -> IntArray:
 def rates(cells: Cells, metric: RateMetric) -> Rates:
     """``metric`` in every group of ``cells``."""
     numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
-    weight = cells.weight @ denominator
+    hits, weight = cells.weight @ numerator, cells.weight @ denominator
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = (cells.weight @ numerator) / weight
-        effective_n = weight**2 / (cells.weight_squared @ denominator)
-    return Rates(value, cells.n @ denominator, np.where(weight > 0, effective_n, 0.0))
+        value = hits / weight
+        per_weight = np.where(weight > 0, weight / (cells.weight_squared @ denominator), 0.0)
+    return Rates(value, cells.n @ denominator, weight * per_weight, hits * per_weight)

@@ -101,7 +101,7 @@ def needed_n(
 
 
 def minimum_detectable_difference(
-    p: float, n1: int, n2: int, *, confidence: float = 0.95, power: float = 0.8
+    p: float, n1: float, n2: float, *, confidence: float = 0.95, power: float = 0.8
 ) -> float | None:
     """Smallest true difference of two proportions that a two-sided test finds with the given power.
 
@@ -109,7 +109,7 @@ def minimum_detectable_difference(
 
     Args:
         p: Common proportion, in ``[0, 1]``.
-        n1: Samples of the first group.
+        n1: Samples of the first group; an effective number where rows are weighted.
         n2: Samples of the second group.
         confidence: One minus the level of the test.
         power: Chance to find the difference.

@@ -1,0 +1,227 @@
+"""How much rates and gaps change between two subjects that judged the same rows.
+
+Rows are counted by group and by the two cells they fall into, before and after. Where both subjects share the
+denominator (every rate per label or per group), the change of a rate is a paired difference and gets Tango's
+score interval; the change of a gap is a difference of two such changes in disjoint groups, whose intervals
+are combined (Zou and Donner 2008). Predictive values have other denominators before and after; their standard
+error comes from the Bayesian bootstrap of the joint counts, with half a row added to every possible cell so
+that a handful of rows never looks certain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditkit.audits.fairness.group_rates import GroupRates, empty_denominator
+from auditkit.audits.fairness.groupings import Grouping, group_codes
+from auditkit.data.dataset import Dataset, IntArray
+from auditkit.records import Interval, Measurement, Message
+from auditkit.statistics.bootstrap import weighted_draws
+from auditkit.statistics.comparisons import difference_bounds
+from auditkit.statistics.counts import N_CELLS, Cells, RateMetric, cell_of_pairs, rates
+from auditkit.statistics.intervals import Bounds, FloatArray, critical_value
+from auditkit.statistics.paired import tango_bounds
+from auditkit.statistics.simultaneous import pair_confidence
+
+N_DRAWS = 2000
+"""The standard error of a standard error is then 1.6 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class JointCells:
+    """Rows per (group, cell before, cell after), each array of shape ``(n_groups, 5, 5)``."""
+
+    n: IntArray
+    weight: FloatArray
+    weight_squared: FloatArray
+
+    @classmethod
+    def count(
+        cls, grouping: Grouping, data: Dataset, before: IntArray, after: IntArray, positive: int | None
+    ) -> "JointCells":
+        """Count rows; ``before`` and ``after`` are predicted classes, shape ``(n,)``."""
+        cell = cell_of_pairs(len(data.classes), positive)
+        shape = (len(grouping.combinations), N_CELLS, N_CELLS)
+        index = np.ravel_multi_index(
+            (group_codes(grouping, data), cell[data.y_true, before], cell[data.y_true, after]), shape
+        )
+        weights = np.ones(len(data)) if data.sample_weight is None else data.sample_weight
+        size = int(np.prod(shape))
+        return cls(
+            np.bincount(index, minlength=size).reshape(shape),
+            np.bincount(index, weights=weights, minlength=size).astype(np.float64).reshape(shape),
+            np.bincount(index, weights=weights**2, minlength=size).astype(np.float64).reshape(shape),
+        )
+
+    @property
+    def before(self) -> Cells:
+        """What the first subject did."""
+        return Cells(self.n.sum(axis=2), self.weight.sum(axis=2), self.weight_squared.sum(axis=2))
+
+    @property
+    def after(self) -> Cells:
+        """What the second subject did."""
+        return Cells(self.n.sum(axis=1), self.weight.sum(axis=1), self.weight_squared.sum(axis=1))
+
+    def take(self, groups: npt.NDArray[np.int64]) -> "JointCells":
+        """Some of the groups."""
+        return JointCells(self.n[groups], self.weight[groups], self.weight_squared[groups])
+
+
+@dataclass(frozen=True, slots=True)
+class RateChanges:
+    """The change of one rate in every group, after minus before; arrays over the groups, NaN if undefined."""
+
+    metric: RateMetric
+    value: FloatArray
+    n: IntArray
+    joint: JointCells
+    spread: FloatArray | None
+
+    @classmethod
+    def of(cls, joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> "RateChanges":
+        """Changes of ``metric``; ``rng`` is used where the denominators differ."""
+        before, after = rates(joint.before, metric), rates(joint.after, metric)
+        spread = None if metric.fixed_denominator else _bootstrap_spread(joint, metric, rng)
+        return cls(metric, after.value - before.value, np.minimum(before.n, after.n), joint, spread)
+
+    @property
+    def method(self) -> str:
+        """Name of the interval."""
+        return "tango" if self.spread is None else "bayesian-bootstrap"
+
+    def bounds(self, confidence: float) -> Bounds:
+        """Interval of every group's change."""
+        if self.spread is not None:
+            reach = critical_value(confidence) * self.spread
+            return np.maximum(self.value - reach, -1.0), np.minimum(self.value + reach, 1.0)
+        hit = np.array(self.metric.numerator, dtype=np.float64)
+        # a row keeps its label, so rows outside the denominator can neither gain nor lose
+        gained = np.einsum("gab,a,b->g", self.joint.weight, 1 - hit, hit)
+        lost = np.einsum("gab,a,b->g", self.joint.weight, hit, 1 - hit)
+        size = rates(self.joint.before, self.metric).effective_n
+        weight = self.joint.before.weight @ np.array(self.metric.denominator)
+        scale = np.divide(size, weight, out=np.zeros_like(size), where=weight > 0)
+        return tango_bounds(gained * scale, lost * scale, size, confidence=confidence)
+
+
+def change_measurements(
+    grouping: Grouping, joint: JointCells, metric: RateMetric, confidence: float, rng: np.random.Generator
+) -> list[Measurement]:
+    """The change of a rate in every group."""
+    changes = RateChanges.of(joint, metric, rng)
+    low, high = changes.bounds(confidence)
+    return [
+        Measurement(
+            metric=f"{metric.name}.change",
+            value=float(value),
+            n=int(n),
+            better=metric.better,
+            group=group,
+            interval=Interval(
+                low=min(float(low[index]), float(value)),
+                high=max(float(high[index]), float(value)),
+                confidence=confidence,
+                method=changes.method,
+            ),
+        )
+        if np.isfinite(value)
+        else Measurement(
+            metric=f"{metric.name}.change",
+            value=None,
+            n=int(n),
+            better=metric.better,
+            group=group,
+            missing=empty_denominator(metric),
+        )
+        for index, (group, value, n) in enumerate(zip(grouping.groups, changes.value, changes.n, strict=True))
+    ]
+
+
+def gap_change_measurement(
+    grouping: Grouping, joint: JointCells, metric: RateMetric, confidence: float, rng: np.random.Generator
+) -> Measurement:
+    """The change of the gap between the two groups furthest apart before.
+
+    These groups were picked on the same rows, so the interval is taken at the confidence at which the changes
+    of all pairs hold together.
+    """
+    name = f"{metric.name}.difference.change"
+    before, after = (
+        GroupRates.of(grouping, cells, metric, confidence) for cells in (joint.before, joint.after)
+    )
+    gap = before.difference
+    pair = None if gap is None else (int(before.compared[gap.lowest]), int(before.compared[gap.highest]))
+    if pair is None or not after.rates.defined[list(pair)].all():
+        return Measurement(
+            metric=name,
+            value=None,
+            n=int(before.rates.n[before.compared].sum()),
+            better="lower",
+            across=grouping.attributes,
+            missing=Message(
+                text="The two groups of {attribute} furthest apart do not both have a defined rate before "
+                "and after.",
+                values={"attribute": grouping.title},
+            ),
+        )
+    lowest, highest = pair
+    changes = RateChanges.of(joint, metric, rng)
+    low, high = _gap_bounds(changes, pair, pair_confidence(len(before.compared), confidence))
+    value = float(changes.value[highest] - changes.value[lowest])
+    gap_before = float(before.rates.value[highest] - before.rates.value[lowest])
+    return Measurement(
+        metric=name,
+        value=value,
+        n=int(changes.n[[lowest, highest]].sum()),
+        better="lower",
+        across=grouping.attributes,
+        interval=Interval(
+            low=min(low, value),
+            high=max(high, value),
+            confidence=confidence,
+            method=f"simultaneous-{changes.method}",
+        ),
+        note=Message(
+            text="{highest} minus {lowest}: {before} before, {after} after.",
+            values={
+                "highest": grouping.labels[highest],
+                "lowest": grouping.labels[lowest],
+                "before": round(gap_before, 4),
+                "after": round(gap_before + value, 4),
+            },
+        ),
+    )
+
+
+def _gap_bounds(changes: RateChanges, pair: tuple[int, int], confidence: float) -> tuple[float, float]:
+    lowest, highest = pair
+    if changes.spread is not None:
+        reach = critical_value(confidence) * float(np.hypot(changes.spread[lowest], changes.spread[highest]))
+        value = float(changes.value[highest] - changes.value[lowest])
+        return max(value - reach, -2.0), min(value + reach, 2.0)
+    low, high = changes.bounds(confidence)
+    ends = difference_bounds(
+        changes.value[highest],
+        (low[highest], high[highest]),
+        changes.value[lowest],
+        (low[lowest], high[lowest]),
+    )
+    return float(ends[0]), float(ends[1])
+
+
+def _bootstrap_spread(joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> FloatArray:
+    """Standard error of the change in every group."""
+    side = np.array([0, 0, 1, 1, 1])
+    possible = side[:, None] == side[None, :]
+    rows = joint.n.sum(axis=(1, 2), keepdims=True)
+    total = joint.weight.sum(axis=(1, 2), keepdims=True)
+    half = 0.5 * possible * np.divide(total, rows, out=np.ones_like(total), where=rows > 0)
+    draws = weighted_draws(joint.weight + half, joint.weight_squared + half**2 * 2, N_DRAWS, rng)
+    numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
+    before, after = (
+        (marginal @ numerator) / (marginal @ denominator)
+        for marginal in (draws.sum(axis=3), draws.sum(axis=2))
+    )
+    return np.asarray((after - before).std(axis=0))

@@ -1,0 +1,248 @@
+"""Are groups selected, and misjudged, at different rates?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit, ShardedAudit
+from auditkit.audits.fairness.group_changes import JointCells, change_measurements, gap_change_measurement
+from auditkit.audits.fairness.group_evidence import count_table, rate_chart
+from auditkit.audits.fairness.group_rates import (
+    GroupRates,
+    difference_measurement,
+    equalized_odds_measurement,
+    overall_measurement,
+    rate_measurements,
+    ratio_measurement,
+    undecided_measurement,
+)
+from auditkit.audits.fairness.groupings import EVERYONE, Grouping, group_codes, groupings
+from auditkit.data.dataset import Dataset, IntArray
+from auditkit.errors import closest
+from auditkit.records import Evidence, Measurement, Message
+from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, merge
+from auditkit.subjects.subject import Subject
+
+DEFAULT_METRICS = (
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "positive_predictive_value",
+    "accuracy",
+    "base_rate",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCounts:
+    """What rows contribute: one count table per grouping, keyed by its attributes."""
+
+    tables: Mapping[tuple[str, ...], CountTable]
+
+
+class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
+    """Rates of every group, and the gaps between groups with intervals that allow for their being picked.
+
+    A reader may conclude that a gap whose interval excludes 0 is no accident of the sample. They may not
+    conclude why it exists, nor that a gap that is not shown does not exist.
+
+    Attributes:
+        metrics: Rates to compare.
+        intersections: Also cross all sensitive features.
+        small_group: Rates that rest on fewer rows are flagged.
+        confidence: Of all intervals.
+    """
+
+    info: ClassVar[AuditInfo] = AuditInfo(
+        name="group-fairness",
+        version=1,
+        area="fairness",
+        question="Are groups selected, and misjudged, at different rates?",
+        requires=frozenset({"predictions", "sensitive_features"}),
+        limits=(
+            "Rates show that groups fare differently, not why, and not whether a difference is justified.",
+            "Errors are counted against the labels of the data. Biased labels make biased error rates.",
+            "A gap that is not shown may exist: the smallest one that this sample would find is given with it.",
+            "Attributes that the data does not record are not examined.",
+        ),
+        sources=(
+            "Hardt, Price and Srebro (2016), Equality of opportunity in supervised learning",
+            "Chouldechova (2017), Fair prediction with disparate impact",
+            "Newcombe (1998), Statistics in Medicine 17:873-890",
+            "Hayter (1984), Annals of Statistics 12:61-75",
+            "Tango (1998), Statistics in Medicine 17:891-908",
+        ),
+    )
+
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    intersections: bool = False
+    small_group: int = Field(30, ge=1)
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError(f"no metric given. {closest('', METRICS)}")
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}. {closest(name, METRICS)}")
+        return tuple(dict.fromkeys(names))
+
+    def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
+        """Count the rows of one shard in every grouping."""
+        y_pred = subject.predict(data, batch_size=context.batch_size).y_pred
+        return GroupCounts(
+            {
+                grouping.attributes: CountTable.count(
+                    group_codes(grouping, data),
+                    data.y_true,
+                    y_pred,
+                    n_groups=len(grouping.combinations),
+                    n_classes=len(data.classes),
+                    sample_weight=data.sample_weight,
+                )
+                for grouping in groupings(data, intersections=self.intersections)
+            }
+        )
+
+    def merge(self, partials: Sequence[GroupCounts]) -> GroupCounts:
+        """Add the counts."""
+        return GroupCounts(
+            {key: merge([partial.tables[key] for partial in partials]) for key in partials[0].tables}
+        )
+
+    def conclude(
+        self, total: GroupCounts, subject: Subject, data: Dataset, context: AuditContext
+    ) -> AuditOutput:
+        """Rates, gaps, charts and notes from the counts."""
+        positive = _positive_index(data)
+        chosen = self._measurable(positive)
+        divisions = groupings(data, intersections=self.intersections)
+        everyone = total.tables[divisions[0].attributes].cells(positive).overall()
+        overall = {metric.name: overall_measurement(everyone, metric, self.confidence) for metric in chosen}
+        measurements: list[Measurement] = list(overall.values())
+        evidence: list[Evidence] = []
+        notes = _notes_on_labels(data)
+        for division in divisions:
+            counted = total.tables[division.attributes].cells(positive)
+            reported = _reported(division, counted.n.sum(axis=1))
+            grouping, cells = division.take(reported), counted.take(reported)
+            notes.extend(self._notes_on_groups(grouping, cells))
+            for metric in chosen:
+                found = GroupRates.of(grouping, cells, metric, self.confidence)
+                measurements.extend(rate_measurements(found, small_group=self.small_group))
+                measurements.extend((difference_measurement(found), ratio_measurement(found)))
+                evidence.append(rate_chart(found, overall[metric.name].value, small_group=self.small_group))
+            measurements.extend(self._not_measurable(grouping, positive, int(cells.n.sum())))
+            if {"true_positive_rate", "false_positive_rate"} <= {metric.name for metric in chosen}:
+                measurements.append(equalized_odds_measurement(grouping, cells, self.confidence))
+            evidence.append(count_table(grouping, cells, has_positive=positive is not None))
+        return AuditOutput(measurements, evidence, notes)
+
+    def compare(
+        self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
+    ) -> AuditOutput:
+        """Change of every rate, and of the gap between the groups furthest apart in the baseline.
+
+        Both subjects judge the same rows, so each row's two predictions are counted together.
+        """
+        before = baseline.predict(data, batch_size=context.batch_size).y_pred
+        after = variant.predict(data, batch_size=context.batch_size).y_pred
+        positive = _positive_index(data)
+        rng = context.numpy_rng("compare")
+        # labels do not change, so neither does the base rate
+        changing = [metric for metric in self._measurable(positive) if metric.name != "base_rate"]
+        measurements: list[Measurement] = []
+        whole = JointCells.count(EVERYONE, data, before, after, positive)
+        for metric in changing:
+            measurements.extend(change_measurements(EVERYONE, whole, metric, self.confidence, rng))
+        for division in groupings(data, intersections=self.intersections):
+            counted = JointCells.count(division, data, before, after, positive)
+            reported = _reported(division, counted.n.sum(axis=(1, 2)))
+            grouping, joint = division.take(reported), counted.take(reported)
+            for metric in changing:
+                measurements.extend(change_measurements(grouping, joint, metric, self.confidence, rng))
+                measurements.append(gap_change_measurement(grouping, joint, metric, self.confidence, rng))
+        return AuditOutput(measurements, notes=_notes_on_labels(data))
+
+    def _measurable(self, positive: int | None) -> tuple[RateMetric, ...]:
+        metrics = tuple(METRICS[name] for name in self.metrics)
+        return tuple(metric for metric in metrics if positive is not None or not metric.needs_positive)
+
+    def _not_measurable(self, grouping: Grouping, positive: int | None, n: int) -> list[Measurement]:
+        left_out = [
+            METRICS[name] for name in self.metrics if positive is None and METRICS[name].needs_positive
+        ]
+        return [
+            undecided_measurement(grouping, metric, suffix, n)
+            for metric in left_out
+            for suffix in ("difference", "ratio")
+        ]
+
+    def _notes_on_groups(self, grouping: Grouping, cells: Cells) -> list[Message]:
+        notes = []
+        sizes = cells.n.sum(axis=1)
+        unknown = int(sizes[~grouping.known].sum())
+        if unknown:
+            notes.append(
+                Message(
+                    text="{n} rows have no known {attribute}: they have a row of their own and are never the "
+                    "benchmark.",
+                    values={"n": unknown, "attribute": grouping.title},
+                )
+            )
+        small = np.flatnonzero((sizes < self.small_group) & grouping.known)
+        if len(small):
+            notes.append(
+                Message(
+                    text="Groups of {attribute} with fewer than {small} rows: {groups}.",
+                    values={
+                        "attribute": grouping.title,
+                        "small": self.small_group,
+                        "groups": "; ".join(grouping.labels[group] for group in small),
+                    },
+                )
+            )
+        return notes
+
+
+def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
+    """Of a crossing the combinations that occur; of an attribute every level, for its absence is news."""
+    if len(grouping.attributes) == 1:
+        return np.arange(len(sizes))
+    return np.flatnonzero(sizes)
+
+
+def _positive_index(data: Dataset) -> int | None:
+    """The positive label; of two classes the second where none is declared."""
+    if data.positive is None and len(data.classes) == 2:
+        return 1
+    return data.positive_index
+
+
+def _notes_on_labels(data: Dataset) -> list[Message]:
+    notes = []
+    if data.positive is None and len(data.classes) == 2:
+        notes.append(
+            Message(
+                text="No positive label is declared; {label}, the second class, is taken.",
+                values={"label": data.classes[1]},
+            )
+        )
+    if data.positive is None and len(data.classes) > 2:
+        notes.append(
+            Message(text="There are more than two classes and no positive label: only accuracy is compared.")
+        )
+    if data.sample_weight is not None:
+        notes.append(
+            Message(
+                text="Rates are weighted; intervals rest on the effective number of rows, which assumes that "
+                "weights and outcomes are unrelated."
+            )
+        )
+    return notes
