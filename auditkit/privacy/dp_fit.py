@@ -1,0 +1,252 @@
+"""Training with DP-SGD: Poisson-sampled batches, clipped gradient sums, Gaussian noise, a fixed divisor.
+
+Sources: Abadi et al. (2016), arXiv:1607.00133; defaults after De et al. (2022), arXiv:2204.13650 and Tramèr
+and Boneh (2021), arXiv:2011.11660.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from auditkit.data.dataset import Dataset
+from auditkit.errors import AuditkitError, DataError, UsageError
+from auditkit.privacy.accounting import default_delta, noise_for_epsilon
+from auditkit.privacy.certificate import Mechanism, certify
+from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
+from auditkit.privacy.preflight import refuse_unsuitable
+from auditkit.randomness import derive_seed, global_generators_seeded
+from auditkit.records import Certificate, TrainingRecord
+
+Progress = Callable[[int, int, str], None]
+REPORT_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpSettings:
+    """The choices of a private training. None may be made by looking at the private rows.
+
+    Attributes:
+        epsilon: Budget in ``(0, 100]``; the noise is the least that keeps within it.
+        delta: In ``(0, 1/n)``; ``None`` is ``min(1e-5, n^-1.1)``.
+        max_grad_norm: The norm every row's gradient is clipped to.
+        expected_batch_size: Rows per step on average; ``None`` is a power of two near ``n / 12`` within 256
+            and 8192, and at most ``n``.
+        steps: Number of steps, fixed in advance.
+        averaging: Largest decay of the running average of the weights that is kept; 0 keeps the last.
+        momentum: Of sgd.
+        certified: Draw sampling and noise from the operating system rather than from the seed.
+    """
+
+    epsilon: float
+    delta: float | None = None
+    max_grad_norm: float = 1.0
+    expected_batch_size: int | None = None
+    steps: int = 500
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    averaging: float = 0.99
+    certified: bool = False
+    physical_batch_size: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class DpFitted:
+    """A privately trained module in evaluation mode, how it was trained, and what that guarantees."""
+
+    module: nn.Module
+    training: TrainingRecord
+    certificate: Certificate
+
+
+def dp_fit(
+    module: nn.Module,
+    data: Dataset,
+    settings: DpSettings,
+    *,
+    seed: int,
+    device: str = "cpu",
+    report_progress: Progress = lambda _done, _total, _text: None,
+) -> DpFitted:
+    """Train ``module`` in place on ``data`` so that its weights are (epsilon, delta)-private.
+
+    The weights it starts from must not depend on ``data``. Empty batches are noise-only steps. A row whose
+    gradient is not finite contributes zero to its step.
+
+    Args:
+        module: Freshly initialised; its parameters with ``requires_grad`` are trained.
+        data: The private rows, encoded as the module expects them.
+        settings: Chosen without looking at the rows.
+        seed: Of dropout, and of sampling and noise unless ``settings.certified``.
+        device: Where to train.
+        report_progress: Called with (done, total, text); tells nothing about the rows.
+
+    Raises:
+        UsageError: Settings are out of range or the module is not suitable (see ``refuse_unsuitable``).
+        AuditkitError: The weights became infinite.
+    """
+    n_rows = len(data)
+    delta = default_delta(n_rows) if settings.delta is None else settings.delta
+    _check(settings, delta, n_rows)
+    module = module.to(device).train()
+    refuse_unsuitable(module, data.inputs[0].to(device), len(data.classes))
+    report_progress(0, settings.steps, "noise for the privacy budget")
+    mechanism = plan(settings, delta, n_rows)
+    draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
+
+    start = time.perf_counter()
+    with global_generators_seeded(derive_seed(seed, "dp", "dropout")):
+        _train(module, data, mechanism, settings, draws, report_progress=report_progress)
+    duration_s = time.perf_counter() - start
+
+    certificate = certify(mechanism, delta, n_rows=n_rows, certified=settings.certified)
+    record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
+    return DpFitted(module.eval(), record, certificate)
+
+
+def plan(settings: DpSettings, delta: float, n_rows: int) -> Mechanism:
+    """The public inputs of the mechanism, from the settings and the public number of rows."""
+    batch = settings.expected_batch_size or default_batch_size(n_rows)
+    sample_rate = batch / n_rows
+    return Mechanism(
+        noise_multiplier=noise_for_epsilon(settings.epsilon, delta, sample_rate, settings.steps),
+        sample_rate=sample_rate,
+        steps=settings.steps,
+        max_grad_norm=settings.max_grad_norm,
+        normaliser=float(batch),
+    )
+
+
+def default_batch_size(n_rows: int) -> int:
+    """A power of two near a twelfth of the rows, within 256 and 8192, and never more than the rows."""
+    return int(min(n_rows, max(256, min(8192, 2 ** round(math.log2(max(1, n_rows / 12)))))))
+
+
+def noisy_gradients(
+    clipped: ClippedGradients,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    mechanism: Mechanism,
+    draws: Draws,
+) -> list[torch.Tensor]:
+    """One step of the mechanism: the clipped sum of one batch plus noise, over the fixed divisor.
+
+    Sum and noise are added in double precision.
+    """
+    rows = draws.poisson_rows(len(inputs), mechanism.sample_rate)
+    index = torch.from_numpy(rows).to(inputs.device)
+    total = clipped.clipped_sum(inputs[index], targets[index])
+    scale = mechanism.noise_multiplier * mechanism.max_grad_norm
+    noise = _like(draws.normal(sum(part.numel() for part in total)) * scale, total)
+    return [
+        ((part.double() + more) / mechanism.normaliser).to(part.dtype)
+        for part, more in zip(total, noise, strict=True)
+    ]
+
+
+def _train(
+    module: nn.Module,
+    data: Dataset,
+    mechanism: Mechanism,
+    settings: DpSettings,
+    draws: Draws,
+    *,
+    report_progress: Progress,
+) -> None:
+    device = next(module.parameters()).device
+    inputs, targets = data.inputs.to(device), torch.tensor(data.y_true, device=device)
+    with ClippedGradients(
+        module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size
+    ) as clipped:
+        optimizer = _optimizer(clipped.parameters, settings)
+        average = [parameter.detach().clone() for parameter in clipped.parameters]
+        for step in range(mechanism.steps):
+            gradients = noisy_gradients(clipped, inputs, targets, mechanism, draws)
+            for parameter, gradient in zip(clipped.parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            _average(average, clipped.parameters, min(settings.averaging, (1 + step) / (10 + step)))
+            if step % REPORT_EVERY == 0 or step + 1 == mechanism.steps:
+                report_progress(step + 1, mechanism.steps, "private training")
+        _keep(average, clipped.parameters)
+
+
+def _average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor], decay: float) -> None:
+    """Running average of the noisy weights; costs no privacy."""
+    with torch.no_grad():
+        for kept, parameter in zip(average, parameters, strict=True):
+            kept.lerp_(parameter, 1 - decay)
+
+
+def _keep(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in average):
+        raise AuditkitError("The private training diverged: weights became infinite. Lower learning_rate.")
+    with torch.no_grad():
+        for parameter, tensor in zip(parameters, average, strict=True):
+            parameter.copy_(tensor)
+
+
+def _optimizer(parameters: Sequence[torch.nn.Parameter], settings: DpSettings) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
+
+
+def _like(flat: np.ndarray, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Cut a flat array into float64 tensors of the shapes of ``tensors``."""
+    parts = torch.split(torch.from_numpy(flat), [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape).to(tensor.device) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _check(settings: DpSettings, delta: float, n_rows: int) -> None:
+    problems = []
+    batch = settings.expected_batch_size
+    if not 0 < delta < 1 / n_rows:
+        problems.append(
+            f"delta must be above 0 and below 1/n = {1 / n_rows:.3g}, got {delta:g}: at 1/n, publishing "
+            "a row at random would pass"
+        )
+    if batch is not None and not 1 <= batch <= n_rows:
+        problems.append(f"expected_batch_size must be within 1 and the {n_rows} rows, got {batch}")
+    if settings.steps < 1:
+        problems.append(f"steps must be at least 1, got {settings.steps}")
+    if not settings.max_grad_norm > 0:
+        problems.append(f"max_grad_norm must be above 0, got {settings.max_grad_norm}")
+    if problems:
+        raise UsageError("private training: " + "; ".join(problems))
+    if n_rows < 2:
+        raise DataError(f"private training: needs at least 2 rows, got {n_rows}")
+
+
+def _training_record(
+    data: Dataset, mechanism: Mechanism, settings: DpSettings, *, seed: int, duration_s: float
+) -> TrainingRecord:
+    """How it was trained. The loss on the rows is private and stays out."""
+    return TrainingRecord(
+        steps=mechanism.steps,
+        epochs=mechanism.steps * mechanism.sample_rate,
+        duration_s=duration_s,
+        samples_per_s=mechanism.steps * mechanism.normaliser / duration_s,
+        seed=seed,
+        data_source=data.source,
+        data_digest=data.digest(),
+        n_rows=len(data),
+        recipe={
+            "method": "dp-sgd",
+            "optimizer": settings.optimizer,
+            "learning_rate": settings.learning_rate,
+            "momentum": settings.momentum if settings.optimizer == "sgd" else None,
+            "averaging": settings.averaging,
+            "expected_batch_size": mechanism.normaliser,
+            "physical_batch_size": settings.physical_batch_size,
+        },
+        final_loss=None,
+    )

@@ -1,0 +1,141 @@
+"""What must hold of a module before the first private step; each unmet condition is refused by name.
+
+The guarantee of DP-SGD rests on every row's gradient depending on that row alone. Types are checked where
+they are known, and the module itself is tried on random rows where they are not: nothing of the data is
+used but the shape and type of a row.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from opacus.validators import ModuleValidator
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from auditkit.errors import UsageError
+from auditkit.privacy.clipping import ClippedGradients, per_example_loss
+from auditkit.randomness import global_generators_seeded, torch_rng
+
+N_ROWS = 4
+GRADIENT_TOLERANCE = 1e-3
+MIXING_TOLERANCE = 1e-6
+_SEED = 0
+
+
+def refuse_unsuitable(module: nn.Module, row: torch.Tensor, n_classes: int) -> None:
+    """Refuse ``module`` unless DP-SGD on it keeps its promise.
+
+    Args:
+        module: In training mode; left as it was found.
+        row: Any tensor with the shape, type and device of one row of inputs; its values are not read.
+        n_classes: Number of output classes.
+
+    Raises:
+        UsageError: Layers that mix rows or that per-example gradients do not exist for, each named with the
+            remedy; an output that depends on other rows; a state that a forward pass changes; per-example
+            gradients that differ from those of a plain backward pass.
+    """
+    problems = [f"layer {name!r} ({type(layer).__name__}): {text}" for name, layer, text in _layers(module)]
+    if problems:
+        raise UsageError("This model cannot be retrained with DP-SGD:\n" + "\n".join(problems))
+    inputs = _random_rows(row)
+    targets = torch.arange(N_ROWS, device=row.device) % max(2, n_classes)
+    _refuse_mixed_rows(module, inputs)
+    _refuse_wrong_gradients(module, inputs, targets)
+
+
+def _layers(module: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Layers known to be unsuitable by their type, with what to do instead."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm):
+            yield (
+                name,
+                layer,
+                "it normalises each row by the others in its batch. Use GroupNorm or LayerNorm.",
+            )
+        elif isinstance(layer, nn.Embedding) and layer.max_norm is not None:
+            yield name, layer, "max_norm rewrites the weights in each pass. Leave max_norm out."
+        elif any(parameter.requires_grad for parameter in layer.parameters(recurse=False)):
+            validate = ModuleValidator.VALIDATORS.get(type(layer), lambda _: [])
+            for found in validate(layer):
+                yield name, layer, f"{_remedy(layer)} ({type(found).__name__} of Opacus)"
+
+
+def _remedy(layer: nn.Module) -> str:
+    if isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
+        return (
+            "its fused kernel gives no per-example gradients. "
+            "Build the layer from nn.Linear parts, or take an architecture without it."
+        )
+    return "it keeps statistics of the rows it saw. Use track_running_stats=False, GroupNorm or LayerNorm."
+
+
+def _random_rows(row: torch.Tensor) -> torch.Tensor:
+    rng = torch_rng(_SEED, "preflight")
+    shape = (N_ROWS, *row.shape)
+    if row.is_floating_point():
+        return torch.randn(shape, generator=rng).to(row)
+    return torch.randint(0, 2, shape, generator=rng).to(row)
+
+
+def _outputs(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Outputs with dropout and other global randomness fixed."""
+    with global_generators_seeded(_SEED):
+        outputs: torch.Tensor = module(inputs)
+    return outputs
+
+
+def _refuse_mixed_rows(module: nn.Module, inputs: torch.Tensor) -> None:
+    """Change one row and look whether the outputs of the others move, or the state of the module."""
+    changed = inputs.clone()
+    changed[0] = 1 - changed[0]
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with torch.no_grad():
+        moved = (_outputs(module, inputs) - _outputs(module, changed))[1:].abs().max()
+        scale = _outputs(module, inputs).abs().max()
+    state = module.state_dict()
+    rewritten = [name for name, tensor in before.items() if not torch.equal(tensor, state[name])]
+    module.load_state_dict(before)
+    if rewritten:
+        raise UsageError(
+            "This model cannot be retrained with DP-SGD: a forward pass changes "
+            f"{', '.join(map(repr, rewritten))}, which no noise protects. Use layers without running state."
+        )
+    if not float(moved) <= MIXING_TOLERANCE * max(1.0, float(scale)):
+        raise UsageError(
+            "This model cannot be retrained with DP-SGD: the output of a row changes when another row of its "
+            f"batch does (by {float(moved):.3g}). Remove what computes across the batch dimension."
+        )
+
+
+def _refuse_wrong_gradients(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    """Compare the per-example gradient norms of the engine with those of plain backward passes."""
+    try:
+        expected = _plain_norms(module, inputs, targets)
+        with ClippedGradients(module, max_grad_norm=1.0) as clipped, global_generators_seeded(_SEED):
+            found = clipped.norms(inputs, targets).double()
+    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise UsageError(
+            "This model cannot be retrained with DP-SGD: no per-example gradients for it "
+            f"({type(error).__name__}: {error}). Every trainable parameter must belong to a standard layer "
+            "that the forward pass calls with one row per entry of the first dimension."
+        ) from error
+    if found.shape != expected.shape or not torch.allclose(
+        found, expected, rtol=GRADIENT_TOLERANCE, atol=GRADIENT_TOLERANCE
+    ):
+        raise UsageError(
+            "This model cannot be retrained with DP-SGD: its per-example gradients cannot be bounded "
+            f"(norms {found.tolist()}, expected {expected.tolist()}). A layer is probably called with rows "
+            "folded into another dimension; keep one row per entry of the first dimension."
+        )
+
+
+def _plain_norms(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    with global_generators_seeded(_SEED):
+        losses = per_example_loss(module(inputs), targets)
+    squares = []
+    for loss in losses:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+        squares.append(sum((g.double() ** 2).sum() for g in gradients))
+    return torch.stack([torch.as_tensor(square) for square in squares]).sqrt()

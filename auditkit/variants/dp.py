@@ -1,0 +1,129 @@
+"""The variant that differential privacy gives: the same architecture, trained again from fresh weights."""
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from auditkit.data.dataset import Dataset
+from auditkit.errors import UsageError
+from auditkit.models.zoo import build_module
+from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
+from auditkit.randomness import torch_rng
+from auditkit.records import Message
+from auditkit.subjects.subject import Subject
+from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.variants.variant import Variant, VariantContext, VariantInfo
+
+DEFAULT_STEPS = 500
+
+
+class DpRetrain(Variant):
+    """Train the baseline's architecture with DP-SGD on the baseline's training rows.
+
+    Training starts from fresh weights: those of the baseline have seen the rows without protection. The
+    defaults are meant for tables and small pictures; choosing others by looking at the private rows spends
+    privacy that no certificate contains.
+    """
+
+    info: ClassVar[VariantInfo] = VariantInfo(
+        kind="dp-retrain",
+        version=1,
+        summary="The same architecture trained from scratch with differential privacy (DP-SGD)",
+        requires=frozenset({"layers"}),
+        trains=True,
+    )
+
+    epsilon: float = Field(gt=0, le=100, description="Privacy budget; smaller protects more")
+    delta: float | None = Field(None, gt=0, lt=1, description="Below 1/n; default min(1e-5, n^-1.1)")
+    max_grad_norm: float = Field(1.0, gt=0, description="Norm every row's gradient is clipped to")
+    expected_batch_size: int | None = Field(
+        None, ge=1, description="Rows per step on average; default a power of two near n/12"
+    )
+    steps: int | None = Field(None, ge=1, description="Default 500, unless epochs are given")
+    epochs: float | None = Field(None, gt=0, description="Instead of steps")
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.01, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    averaging: float = Field(0.99, ge=0, lt=1, description="Decay of the running average of the weights")
+    certified: bool = Field(
+        False,
+        description="Noise from the operating system instead of the seed: needed before weights are released",
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "DpRetrain":
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give steps or epochs, not both")
+        return self
+
+    def derive(self, baseline: Subject, context: VariantContext) -> TorchSubject:
+        """A privately trained subject with its certificate.
+
+        Raises:
+            UsageError: The baseline is not a torch model of the zoo, or has layers that DP-SGD cannot train.
+            DataError: The training rows are not at hand.
+        """
+        if not isinstance(baseline, TorchSubject):
+            raise UsageError(
+                f"dp-retrain: {baseline.card.title!r} cannot be trained again; expected a torch model with "
+                "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
+            )
+        data = context.training_data()
+        module = build_module(
+            baseline.architecture,
+            rng=torch_rng(context.seed, "initial weights"),
+            n_inputs=math.prod(data.inputs.shape[1:]),
+            n_classes=len(baseline.card.classes),
+        )
+        fitted = dp_fit(
+            module,
+            data,
+            self._settings(data),
+            seed=context.seed,
+            device=context.device,
+            report_progress=context.report_progress,
+        )
+        return TorchSubject.build(
+            fitted.module,
+            name=context.name,
+            title=baseline.card.title,
+            kind=self.info.kind,
+            source=f"variants/{context.name}",
+            architecture=baseline.architecture,
+            classes=baseline.card.classes,
+            preprocessing=baseline.preprocessing,
+            training=fitted.training,
+            certificate=fitted.certificate,
+            statements=(
+                Message(
+                    text="Trained from fresh weights with differential privacy: epsilon {epsilon} at delta "
+                    "{delta}, noise multiplier {noise_multiplier}, {steps} steps.",
+                    values={
+                        "epsilon": round(fitted.certificate.epsilon, 3),
+                        "delta": float(f"{fitted.certificate.delta:.3g}"),
+                        "noise_multiplier": fitted.certificate.noise_multiplier,
+                        "steps": fitted.certificate.steps,
+                    },
+                ),
+            ),
+            device=context.device,
+        )
+
+    def _settings(self, data: Dataset) -> DpSettings:
+        batch = self.expected_batch_size or default_batch_size(len(data))
+        steps = self.steps or DEFAULT_STEPS
+        if self.epochs is not None:
+            steps = math.ceil(self.epochs * len(data) / batch)
+        return DpSettings(
+            epsilon=self.epsilon,
+            delta=self.delta,
+            max_grad_norm=self.max_grad_norm,
+            expected_batch_size=batch,
+            steps=steps,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            averaging=self.averaging,
+            certified=self.certified,
+        )
