@@ -34,12 +34,15 @@ class Disparity:
         interval: Holds for the groups that are truly furthest apart, whichever they are.
         lowest: Index of the group with the lowest rate; the first of equals.
         highest: Index of the group with the highest rate; never the same as ``lowest``.
+        clearest: Indices (lower, higher) of the pair whose own interval shows the largest gap. Groups of a
+            few rows are often furthest apart by accident; this is the pair to name.
     """
 
     value: float
     interval: Interval
     lowest: int
     highest: int
+    clearest: tuple[int, int]
 
 
 def largest_difference(
@@ -71,6 +74,9 @@ def largest_difference(
         (low_ends[second], high_ends[second]),
     )
     lowest, highest = _extremes(rates)
+    first_higher = low >= -high
+    clearest = int(np.maximum(low, -high).argmax())
+    pair = (int(second[clearest]), int(first[clearest]))
     return Disparity(
         value=float(rates[highest] - rates[lowest]),
         interval=Interval(
@@ -81,6 +87,7 @@ def largest_difference(
         ),
         lowest=lowest,
         highest=highest,
+        clearest=pair if first_higher[clearest] else pair[::-1],
     )
 
 
@@ -127,6 +134,7 @@ def smallest_ratio(
         ),
         lowest=lowest,
         highest=highest,
+        clearest=(int(bottom[high.argmin()]), int(top[high.argmin()])),
     )
 
 

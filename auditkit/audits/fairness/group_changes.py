@@ -2,10 +2,10 @@
 
 Rows are counted by group and by the two cells they fall into, before and after. Where both subjects share the
 denominator (every rate per label or per group), the change of a rate is a paired difference and gets Tango's
-score interval; the change of a gap is a difference of two such changes in disjoint groups, whose intervals
-are combined (Zou and Donner 2008). Predictive values have other denominators before and after; their standard
-error comes from the Bayesian bootstrap of the joint counts, with half a row added to every possible cell so
-that a handful of rows never looks certain.
+score interval. Predictive values have other denominators before and after; they get percentiles of the
+Bayesian bootstrap of the joint counts, with half a row added to every possible cell so that a handful of rows
+never looks certain (95 % intervals covered 94 % or more from 15 rows on in simulation). The change of a gap is
+a difference of two changes in disjoint groups, whose intervals are combined (Zou and Donner 2008).
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,9 @@ from auditkit.statistics.paired import tango_bounds
 from auditkit.statistics.simultaneous import pair_confidence
 
 N_DRAWS = 2000
-"""The standard error of a standard error is then 1.6 %."""
+
+DRAWN_CONFIDENCE = 0.95
+"""Of the percentiles drawn; ends at another confidence are scaled from them, as few draws lie further out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +79,26 @@ class RateChanges:
     value: FloatArray
     n: IntArray
     joint: JointCells
-    spread: FloatArray | None
+    drawn: Bounds | None
 
     @classmethod
     def of(cls, joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> "RateChanges":
         """Changes of ``metric``; ``rng`` is used where the denominators differ."""
         before, after = rates(joint.before, metric), rates(joint.after, metric)
-        spread = None if metric.fixed_denominator else _bootstrap_spread(joint, metric, rng)
-        return cls(metric, after.value - before.value, np.minimum(before.n, after.n), joint, spread)
+        drawn = None if metric.fixed_denominator else _drawn_bounds(joint, metric, rng)
+        return cls(metric, after.value - before.value, np.minimum(before.n, after.n), joint, drawn)
 
     @property
     def method(self) -> str:
         """Name of the interval."""
-        return "tango" if self.spread is None else "bayesian-bootstrap"
+        return "tango" if self.drawn is None else "bayesian-bootstrap"
 
     def bounds(self, confidence: float) -> Bounds:
         """Interval of every group's change."""
-        if self.spread is not None:
-            reach = critical_value(confidence) * self.spread
-            return np.maximum(self.value - reach, -1.0), np.minimum(self.value + reach, 1.0)
+        if self.drawn is not None:
+            stretch = critical_value(confidence) / critical_value(DRAWN_CONFIDENCE)
+            low, high = (self.value + stretch * (end - self.value) for end in self.drawn)
+            return np.clip(low, -1.0, self.value), np.clip(high, self.value, 1.0)
         hit = np.array(self.metric.numerator, dtype=np.float64)
         # a row keeps its label, so rows outside the denominator can neither gain nor lose
         gained = np.einsum("gab,a,b->g", self.joint.weight, 1 - hit, hit)
@@ -142,17 +145,25 @@ def change_measurements(
 def gap_change_measurement(
     grouping: Grouping, joint: JointCells, metric: RateMetric, confidence: float, rng: np.random.Generator
 ) -> Measurement:
-    """The change of the gap between the two groups furthest apart before.
+    """The change of the gap between the two groups whose gap was clearest before.
 
-    These groups were picked on the same rows, so the interval is taken at the confidence at which the changes
-    of all pairs hold together.
+    That is the pair with the largest lower end, so that two groups of a few rows each do not stand for all.
+    They were picked on the same rows, hence the interval is taken at the confidence at which the changes of
+    all pairs hold together.
     """
     name = f"{metric.name}.difference.change"
     before, after = (
         GroupRates.of(grouping, cells, metric, confidence) for cells in (joint.before, joint.after)
     )
     gap = before.difference
-    pair = None if gap is None else (int(before.compared[gap.lowest]), int(before.compared[gap.highest]))
+    pair = (
+        None
+        if gap is None
+        else (
+            int(before.compared[gap.clearest[0]]),
+            int(before.compared[gap.clearest[1]]),
+        )
+    )
     if pair is None or not after.rates.defined[list(pair)].all():
         return Measurement(
             metric=name,
@@ -161,8 +172,7 @@ def gap_change_measurement(
             better="lower",
             across=grouping.attributes,
             missing=Message(
-                text="The two groups of {attribute} furthest apart do not both have a defined rate before "
-                "and after.",
+                text="No two groups of {attribute} with a gap have a defined rate before and after.",
                 values={"attribute": grouping.title},
             ),
         )
@@ -197,10 +207,6 @@ def gap_change_measurement(
 
 def _gap_bounds(changes: RateChanges, pair: tuple[int, int], confidence: float) -> tuple[float, float]:
     lowest, highest = pair
-    if changes.spread is not None:
-        reach = critical_value(confidence) * float(np.hypot(changes.spread[lowest], changes.spread[highest]))
-        value = float(changes.value[highest] - changes.value[lowest])
-        return max(value - reach, -2.0), min(value + reach, 2.0)
     low, high = changes.bounds(confidence)
     ends = difference_bounds(
         changes.value[highest],
@@ -211,17 +217,24 @@ def _gap_bounds(changes: RateChanges, pair: tuple[int, int], confidence: float) 
     return float(ends[0]), float(ends[1])
 
 
-def _bootstrap_spread(joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> FloatArray:
-    """Standard error of the change in every group."""
-    side = np.array([0, 0, 1, 1, 1])
-    possible = side[:, None] == side[None, :]
+def _drawn_bounds(joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> Bounds:
+    """Percentiles of the change in every group."""
+    # a row keeps its label: of the five cells the first two are positive before and after, or neither
+    positive = np.array([1, 1, 0, 0, 0])
+    possible = positive[:, None] == positive[None, :]
     rows = joint.n.sum(axis=(1, 2), keepdims=True)
     total = joint.weight.sum(axis=(1, 2), keepdims=True)
-    half = 0.5 * possible * np.divide(total, rows, out=np.ones_like(total), where=rows > 0)
-    draws = weighted_draws(joint.weight + half, joint.weight_squared + half**2 * 2, N_DRAWS, rng)
+    typical = np.divide(total, rows, out=np.ones_like(total), where=total > 0)
+    draws = weighted_draws(
+        joint.weight + 0.5 * possible * typical,
+        joint.weight_squared + 0.5 * possible * typical**2,
+        N_DRAWS,
+        rng,
+    )
     numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
     before, after = (
-        (marginal @ numerator) / (marginal @ denominator)
-        for marginal in (draws.sum(axis=3), draws.sum(axis=2))
+        (cells @ numerator) / (cells @ denominator) for cells in (draws.sum(axis=3), draws.sum(axis=2))
     )
-    return np.asarray((after - before).std(axis=0))
+    tail = (1 - DRAWN_CONFIDENCE) / 2
+    low, high = np.quantile(after - before, [tail, 1 - tail], axis=0)
+    return low, high

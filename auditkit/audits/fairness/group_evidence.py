@@ -166,7 +166,7 @@ def _title(found: GroupRates) -> Message:
         )
     if gap.interval.low <= 0:
         return Message(text=NOT_SHOWN[found.metric.name].text, values={"attribute": found.grouping.title})
-    lowest, highest = int(found.compared[gap.lowest]), int(found.compared[gap.highest])
+    lowest, highest = (int(found.compared[group]) for group in gap.clearest)
     low_rate, high_rate = float(found.rates.value[lowest]), float(found.rates.value[highest])
     digits = 0 if round(100 * low_rate) != round(100 * high_rate) else 1
     return Message(

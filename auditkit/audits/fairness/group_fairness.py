@@ -66,7 +66,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
         limits=(
             "Rates show that groups fare differently, not why, and not whether a difference is justified.",
             "Errors are counted against the labels of the data. Biased labels make biased error rates.",
-            "A gap that is not shown may exist: the smallest one that this sample would find is given with it.",
+            "A gap that is not shown may exist: the smallest one this sample would find is given with it.",
             "Attributes that the data does not record are not examined.",
         ),
         sources=(
