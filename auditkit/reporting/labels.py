@@ -1,0 +1,230 @@
+"""Readable names for metrics, audits, areas and variants, and how each figure is best written."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from auditkit.records import Measurement
+from auditkit.reporting.language import Texts, mark
+from auditkit.reporting.numbers import Style
+
+_PERCENT, _PLAIN = Style.PERCENT, Style.PLAIN
+
+METRICS: dict[str, tuple[str, Style]] = {
+    "accuracy": (mark("accuracy"), _PERCENT),
+    "balanced_accuracy": (mark("balanced accuracy"), _PERCENT),
+    "error_rate": (mark("error rate"), _PERCENT),
+    "agreement": (mark("agreement with the baseline"), _PERCENT),
+    "precision": (mark("precision"), _PERCENT),
+    "recall": (mark("recall"), _PERCENT),
+    "f1": (mark("F1 score"), _PLAIN),
+    "log_loss": (mark("log loss"), _PLAIN),
+    "auroc": (mark("AUROC"), _PLAIN),
+    "average_precision": (mark("average precision"), _PLAIN),
+    "generalisation_gap": (mark("generalisation gap"), Style.POINTS),
+    "majority_accuracy": (mark("accuracy of always naming the commonest class"), _PERCENT),
+    "selection_rate": (mark("selection rate"), _PERCENT),
+    "base_rate": (mark("base rate"), _PERCENT),
+    "true_positive_rate": (mark("true positive rate"), _PERCENT),
+    "true_negative_rate": (mark("true negative rate"), _PERCENT),
+    "false_positive_rate": (mark("false positive rate"), _PERCENT),
+    "false_negative_rate": (mark("false negative rate"), _PERCENT),
+    "positive_predictive_value": (mark("positive predictive value"), _PERCENT),
+    "negative_predictive_value": (mark("negative predictive value"), _PERCENT),
+    "false_discovery_rate": (mark("false discovery rate"), _PERCENT),
+    "false_omission_rate": (mark("false omission rate"), _PERCENT),
+    "equalized_odds": (mark("equalised odds"), _PERCENT),
+    "calibration_error": (mark("calibration error"), _PERCENT),
+    "expected_calibration_error": (mark("expected calibration error"), _PERCENT),
+    "brier_score": (mark("Brier score"), _PLAIN),
+    "overconfidence": (mark("overconfidence"), Style.POINTS),
+    "attack_auroc": (mark("AUROC of the membership attack"), _PLAIN),
+    "epsilon_lower_bound": (mark("lower bound on ε from the attack"), _PLAIN),
+    "n_parameters": (mark("parameters"), _PLAIN),
+    "size_b": (mark("size of the weights"), _PLAIN),
+    "flops": (mark("operations per prediction"), _PLAIN),
+    "latency_s": (mark("latency"), _PLAIN),
+    "throughput": (mark("throughput"), _PLAIN),
+    "energy_j": (mark("energy"), _PLAIN),
+    "carbon_gco2e": (mark("carbon"), _PLAIN),
+    "completeness_error": (mark("completeness error"), _PLAIN),
+    "infidelity": (mark("infidelity"), _PLAIN),
+    "sensitivity": (mark("sensitivity of the attributions"), _PLAIN),
+}
+"""Known metrics: name and style. Others read as their identifier with spaces."""
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str, Style], ...] = (
+    (
+        re.compile(r"tpr_at_fpr_(?P<fpr>[0-9.e-]+)"),
+        mark("training records recognised at {fpr} false alarms"),
+        _PERCENT,
+    ),
+)
+
+_SUFFIXES: dict[str, tuple[str, str]] = {
+    # suffix: (with attributes, without)
+    "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, ratio")),
+    "difference": (mark("{figure}, difference across {attributes}"), mark("{figure}, difference")),
+    "change": (mark("{figure}, change from the baseline"), mark("{figure}, change from the baseline")),
+    "group_min": (mark("{figure}, lowest across {attributes}"), mark("{figure}, lowest group")),
+    "group_max": (mark("{figure}, highest across {attributes}"), mark("{figure}, highest group")),
+}
+
+AREAS: dict[str, tuple[str, str]] = {
+    "performance": (
+        mark("Performance"),
+        mark("How good are its predictions, and how honest its confidence?"),
+    ),
+    "fairness": (mark("Fairness"), mark("Who is treated differently?")),
+    "explainability": (mark("Explainability"), mark("Why does it decide as it does?")),
+    "privacy": (mark("Privacy"), mark("What does it give away about its training data?")),
+    "robustness": (mark("Robustness"), mark("How little does it take to change its mind?")),
+    "compute": (mark("Compute"), mark("What does it cost to run?")),
+}
+"""Chapters in their order: title and the question they answer."""
+
+AUDITS: dict[str, str] = {
+    "performance": mark("Predictions"),
+    "calibration": mark("Calibration"),
+    "group-fairness": mark("Groups"),
+    "attribution": mark("Attributions"),
+    "membership-inference": mark("Membership inference"),
+    "footprint": mark("Footprint"),
+}
+
+VARIANT_KINDS: dict[str, str] = {
+    "baseline": mark("the model as given"),
+    "dp-retrain": mark("retrained with differential privacy"),
+    "quantise": mark("quantised"),
+    "prune": mark("pruned"),
+    "precision": mark("reduced precision"),
+    "mitigate": mark("bias mitigated"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A metric taken apart: ``true_positive_rate.difference`` is a base and a suffix."""
+
+    base: str
+    suffixes: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, metric: str) -> "MetricName":
+        """Take known suffixes off the end.
+
+        >>> MetricName.parse("tpr_at_fpr_0.001.change")
+        MetricName(base='tpr_at_fpr_0.001', suffixes=('change',))
+        """
+        suffixes: list[str] = []
+        base = metric
+        while base not in METRICS and (parts := base.rpartition("."))[2] in _SUFFIXES and parts[0]:
+            suffixes.insert(0, parts[2])
+            base = parts[0]
+        return cls(base, tuple(suffixes))
+
+
+def style_of(metric: str) -> Style:
+    """How the figures of a metric are written: rates in percent, their differences in points."""
+    name = MetricName.parse(metric)
+    style = METRICS[name.base][1] if name.base in METRICS else _pattern_style(name.base)
+    if "ratio" in name.suffixes:
+        return Style.PLAIN
+    is_difference = bool({"difference", "change"} & set(name.suffixes))
+    return Style.POINTS if is_difference and style is Style.PERCENT else style
+
+
+def metric_label(texts: Texts, metric: str, across: tuple[str, ...] = ()) -> str:
+    """What a metric is called, without the group."""
+    name = MetricName.parse(metric)
+    label = _base_label(texts, name.base)
+    is_across_named = False
+    for suffix in name.suffixes:
+        with_attributes, without = _SUFFIXES[suffix]
+        template = with_attributes if across else without
+        is_across_named |= "{attributes}" in template
+        label = texts.text(template, figure=label, attributes=_attributes(across))
+    if across and not is_across_named:
+        label = texts.text("{figure}, across {attributes}", figure=label, attributes=_attributes(across))
+    return label
+
+
+def group_label(texts: Texts, group: Mapping[str, str]) -> str:
+    """A cell of the population: ``sex: Female, race: Black``."""
+    return texts.list_of(f"{attribute}: {value}" for attribute, value in group.items())
+
+
+def figure_label(texts: Texts, measurement: Measurement) -> str:
+    """The whole name of a figure: metric, disparity and group."""
+    label = metric_label(texts, measurement.metric, measurement.across)
+    if not measurement.group:
+        return label
+    return texts.text("{figure}, {group}", figure=label, group=group_label(texts, measurement.group))
+
+
+def address_label(texts: Texts, figure: str) -> str:
+    """The name of a figure of which only the address is known.
+
+    >>> from auditkit.reporting.language import texts_for
+    >>> address_label(texts_for("en"), "group-fairness/selection_rate.ratio[sex]@dp-3")
+    'selection rate, ratio across sex'
+    """
+    bare = figure.rpartition("@")[0] or figure
+    metric, _, inside = bare.partition("/")[2].partition("[")
+    cells = [cell for cell in inside.rstrip("]").split(",") if cell]
+    across = tuple(cell for cell in cells if "=" not in cell)
+    group = dict(cell.split("=", 1) for cell in cells if "=" in cell)
+    label = metric_label(texts, metric or bare, across)
+    if not group:
+        return label
+    return texts.text("{figure}, {group}", figure=label, group=group_label(texts, group))
+
+
+def audit_title(texts: Texts, audit: str) -> str:
+    """What an audit is called as a heading."""
+    return texts.text(AUDITS[audit]) if audit in AUDITS else _spaced(audit).capitalize()
+
+
+def area_title(texts: Texts, area: str) -> str:
+    """What a chapter is called."""
+    return texts.text(AREAS[area][0]) if area in AREAS else _spaced(area).capitalize()
+
+
+def variant_kind(texts: Texts, kind: str) -> str:
+    """What was done to make a subject."""
+    return texts.text(VARIANT_KINDS[kind]) if kind in VARIANT_KINDS else _spaced(kind)
+
+
+def sentence_case(text: str) -> str:
+    """The first letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def _base_label(texts: Texts, base: str) -> str:
+    if base in METRICS:
+        return texts.text(METRICS[base][0])
+    for pattern, template, _ in _PATTERNS:
+        found = pattern.fullmatch(base)
+        if found:
+            values = {key: _as_percent(value) for key, value in found.groupdict().items()}
+            return texts.text(template, **values)
+    return _spaced(base)
+
+
+def _pattern_style(base: str) -> Style:
+    return next((style for pattern, _, style in _PATTERNS if pattern.fullmatch(base)), Style.PLAIN)
+
+
+def _as_percent(rate: str) -> str:
+    try:
+        return f"{float(rate) * 100:.10g}\N{NO-BREAK SPACE}%"
+    except ValueError:
+        return rate
+
+
+def _attributes(across: tuple[str, ...]) -> str:
+    return " × ".join(across)
+
+
+def _spaced(identifier: str) -> str:
+    return identifier.replace("_", " ").replace("-", " ").replace(".", ", ").strip()
