@@ -1,0 +1,154 @@
+"""The figures of attributions: completeness, importance of features, agreement of two explanations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from auditkit.audits.explainability.explained_features import Importance
+from auditkit.audits.explainability.integrated_gradients import TOLERANCE, Attributions
+from auditkit.audits.explainability.rank_agreement import spearman_by_row
+from auditkit.data.dataset import FloatArray
+from auditkit.records import Better, Interval, Measurement, Message
+from auditkit.statistics.intervals import mean_interval, rate
+from auditkit.statistics.medians import median_interval
+
+WITHIN = "convergence_delta.within_tolerance"
+MEDIAN = "convergence_delta.median"
+IMPORTANCE = "importance"
+SHARE = "importance_share"
+AGREEMENT = "rank_agreement"
+
+_SINGLE_ROW = Message(text="one row has no spread, so no interval can be given")
+
+
+def completeness(attributions: Attributions, confidence: float) -> tuple[Measurement, Measurement]:
+    """Share of rows whose attributions add up to the change of the score, and the median relative gap.
+
+    Integrated gradients promise the sum, so a gap is an error of the summation, or of a model that is not
+    differentiable along the path. The gap is relative to the row's change plus the spread of changes.
+
+    Source:
+        Sundararajan, Taly and Yan (2017), arXiv:1703.01365, proposition 1.
+    """
+    n, complete = len(attributions.change), int(attributions.complete.sum())
+    within = Measurement(
+        metric=WITHIN,
+        value=complete / n,
+        n=n,
+        better="higher",
+        interval=rate(complete, n, confidence=confidence),
+        note=Message(
+            text="tolerance {tolerance}, between {fewest} and {most} gradients per row",
+            values={
+                "tolerance": TOLERANCE,
+                "fewest": int(attributions.n_steps.min()),
+                "most": int(attributions.n_steps.max()),
+            },
+        ),
+    )
+    return within, _median_gap(attributions, confidence)
+
+
+def _median_gap(attributions: Attributions, confidence: float) -> Measurement:
+    scale = attributions.tolerance / TOLERANCE
+    defined = scale > 0
+    if not defined.any():
+        return Measurement(
+            metric=MEDIAN,
+            value=None,
+            n=len(scale),
+            better="zero",
+            missing=Message(text="the score is the same for every row and for the baseline"),
+        )
+    gaps = attributions.gap[defined] / scale[defined]
+    interval = median_interval(gaps, confidence=confidence)
+    return Measurement(
+        metric=MEDIAN,
+        value=float(np.median(gaps)),
+        n=len(gaps),
+        better="zero",
+        interval=interval,
+        note=None if interval else Message(text="too few rows for an interval of the median"),
+    )
+
+
+def importance_measurements(ranked: Sequence[Importance], n_rows: int) -> list[Measurement]:
+    """Mean absolute attribution and share of each feature."""
+    return [figure for entry in ranked for figure in _of_feature(entry, n_rows)]
+
+
+def _of_feature(entry: Importance, n_rows: int) -> tuple[Measurement, Measurement]:
+    group = {"feature": entry.feature}
+    mean = Measurement(
+        metric=IMPORTANCE,
+        value=entry.mean,
+        unit="nat",
+        n=n_rows,
+        better="neither",
+        group=group,
+        interval=entry.interval,
+        note=None if entry.interval else _SINGLE_ROW,
+    )
+    share = Measurement(
+        metric=SHARE,
+        value=entry.share,
+        n=n_rows,
+        better="neither",
+        group=group,
+        interval=entry.share_interval,
+        missing=None if entry.share is not None else Message(text="no feature has any attribution"),
+        note=_SINGLE_ROW if entry.share is not None and entry.share_interval is None else None,
+    )
+    return mean, share
+
+
+def agreement(first: FloatArray, second: FloatArray, confidence: float) -> Measurement:
+    """Mean rank correlation of two explanations of the same rows.
+
+    Args:
+        first: Of the baseline, shape ``(n, m)``.
+        second: Of the variant, same shape.
+        confidence: Of the interval.
+    """
+    correlations = spearman_by_row(first, second)
+    defined = correlations[np.isfinite(correlations)]
+    left_out = len(correlations) - len(defined)
+    if not len(defined):
+        return Measurement(
+            metric=AGREEMENT,
+            value=None,
+            n=0,
+            better="higher",
+            missing=Message(text="no row has attributions that differ between features in both models"),
+        )
+    return Measurement(
+        metric=AGREEMENT,
+        value=float(np.clip(defined.mean(), -1.0, 1.0)),
+        n=len(defined),
+        better="higher",
+        interval=_correlation_interval(defined, confidence),
+        note=Message(
+            text="{n} rows left out, because all their attributions are equal", values={"n": left_out}
+        )
+        if left_out
+        else None,
+    )
+
+
+def _correlation_interval(correlations: FloatArray, confidence: float) -> Interval | None:
+    interval = mean_interval(correlations, confidence=confidence)
+    if interval is None:
+        return None
+    low, high = np.clip([interval.low, interval.high], -1.0, 1.0)
+    return interval.model_copy(update={"low": float(low), "high": float(high)})
+
+
+def unmeasured(reason: Message, metrics: Sequence[str]) -> list[Measurement]:
+    """The figures that cannot be given, with the reason."""
+    return [
+        Measurement(metric=metric, value=None, n=0, better=_BETTER[metric], missing=reason)
+        for metric in metrics
+    ]
+
+
+_BETTER: dict[str, Better] = {WITHIN: "higher", MEDIAN: "zero", AGREEMENT: "higher"}
