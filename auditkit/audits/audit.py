@@ -90,7 +90,7 @@ class AuditOutput:
 class Audit(BaseModel, ABC):
     """Base of all audits. Subclass fields are the parameters a user may set in the config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     info: ClassVar[AuditInfo]
 
     @abstractmethod

@@ -10,12 +10,16 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from auditkit.config.model import RunConfig
 from auditkit.errors import ConfigError, Problem, closest
 
 KeyPath = tuple[str | int, ...]
 Check = Callable[[Mapping[str, Any]], Iterable[Problem]]
+
+MOST_KEYS = 100_000
+"""No config has more; a short file of nested aliases can expand to billions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,10 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
     """
     node = _parse(path)
     positions: dict[KeyPath, str] = {}
-    values = _plain(node, (), str(path), positions)
+    try:
+        values = _plain(node, (), str(path), positions)
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested without end; an alias refers to itself") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys such as 'version: 1', got {_kind(values)}")
     for override in overrides:
@@ -87,7 +94,7 @@ def load_config(
 def validation_problems(
     error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()
 ) -> list[Problem]:
-    """Pydantic's errors in our words; for a typo with the closest key. ``prefix`` is where the model stands."""
+    """Pydantic's errors in our words; for a typo with the closest key. ``prefix``: where the model stands."""
     return [
         Problem(
             _sentence(item, model), (*prefix, *(part for part in item["loc"] if "function-" not in str(part)))
@@ -162,26 +169,34 @@ def _parse(path: Path) -> Any:
 
 def _plain(node: Any, path: KeyPath, file: str, positions: dict[KeyPath, str]) -> Any:
     """Ruamel's nodes as plain Python values; fills ``positions``."""
+    if len(positions) > MOST_KEYS:
+        raise ConfigError(f"{file}: has more than {MOST_KEYS:,} keys once its aliases are resolved")
     if isinstance(node, CommentedMap):
         plain = {}
         for key, value in node.items():
             inner = (*path, str(key))
-            line, column = node.lc.key(key)
-            positions[inner] = f"{file}:{line + 1}:{column + 1}"
+            _note_position(node, key, file, inner, positions)
             plain[str(key)] = _plain(value, inner, file, positions)
         return plain
     if isinstance(node, CommentedSeq):
         items = []
         for index, value in enumerate(node):
             inner = (*path, index)
-            line, column = node.lc.item(index)
-            positions[inner] = f"{file}:{line + 1}:{column + 1}"
+            _note_position(node, index, file, inner, positions)
             items.append(_plain(value, inner, file, positions))
         return items
     return _scalar(node)
 
 
+def _note_position(node: Any, key: Any, file: str, path: KeyPath, positions: dict[KeyPath, str]) -> None:
+    """Where ``key`` stands; merged keys (``<<``) and tagged nodes have no place of their own."""
+    place = (node.lc.data or {}).get(key)
+    positions[path] = f"{file}:{place[0] + 1}:{place[1] + 1}" if place else positions.get(path[:-1], file)
+
+
 def _scalar(node: Any) -> Any:
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -195,7 +210,7 @@ def _apply_override(values: dict[str, Any], positions: dict[KeyPath, str], overr
         raise ConfigError(f"--set {override}: expected KEY=VALUE such as data.split=test")
     try:
         value = _plain(YAML(typ="rt", pure=True).load(text), (), "--set", {})
-    except YAMLError:
+    except (YAMLError, RecursionError):
         raise ConfigError(f"--set {override}: the value is not YAML") from None
     _assign(values, parts, value, override)
     positions[tuple(_as_index(part) for part in parts)] = f"--set {override}"
@@ -214,18 +229,24 @@ def _assign(values: dict[str, Any], parts: list[str], value: Any, override: str)
     if isinstance(current, list):
         _item(current, last, override)
         current[int(last)] = value
-    else:
+    elif isinstance(current, dict):
         current[last] = value
+    else:
+        raise ConfigError(f"--set {override}: {current!r} is a single value and has no key {last!r}")
 
 
 def _item(items: list[Any], part: str, override: str) -> Any:
-    if not part.isdigit() or int(part) >= len(items):
+    if not _is_index(part) or int(part) >= len(items):
         raise ConfigError(f"--set {override}: {part!r} is not an index of a list of {len(items)}")
     return items[int(part)]
 
 
 def _as_index(part: str) -> str | int:
-    return int(part) if part.isdigit() else part
+    return int(part) if _is_index(part) else part
+
+
+def _is_index(part: str) -> bool:
+    return part.isascii() and part.isdigit()
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,12 @@ from auditkit.records import Rule
 class Section(BaseModel):
     """Base of all parts of the config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    """Editors accept the shorthand too."""
+    schema["anyOf"] = [{"type": "string"}, *schema["anyOf"]]
 
 
 class Architecture(BaseModel):
@@ -54,7 +59,7 @@ class SubjectConfig(Section):
 
     name: str | None = Field(None, description="What the report calls the model")
     checkpoint: str | None = None
-    architecture: Architecture | None = None
+    architecture: Architecture | None = Field(None, json_schema_extra=_or_text)
     training: TrainingConfig | None = None
 
     @model_validator(mode="after")
@@ -80,7 +85,11 @@ class DataConfig(Section):
     target: str | None = None
     prediction: str | None = Field(None, description="Column of predicted labels, for tables with them")
     score: str | None = Field(None, description="Column of scores in [0, 1], for tables with them")
-    positive: str | None = Field(None, description="The favourable label")
+    positive: str | None = Field(
+        None,
+        description="The favourable label",
+        json_schema_extra={"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "null")]},
+    )
     features: tuple[str, ...] | None = Field(None, description="Input columns; default all others")
     drop: tuple[str, ...] = Field((), description="Columns that are not inputs")
     sensitive_features: tuple[str, ...] = ()
@@ -137,7 +146,10 @@ class RunConfig(Section):
     subject: SubjectConfig
     data: DataConfig
     variants: dict[str, VariantConfig] = Field(default_factory=dict)
-    audits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    audits: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        json_schema_extra={"additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
+    )
     policy: tuple[Rule, ...] = ()
     report: ReportConfig = ReportConfig()
     execution: ExecutionConfig = ExecutionConfig()

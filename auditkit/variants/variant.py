@@ -50,7 +50,7 @@ class VariantContext:
 class Variant(BaseModel, ABC):
     """Base of all variants. Subclass fields are the parameters a user may set in the config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     info: ClassVar[VariantInfo]
 
     @abstractmethod
