@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -130,7 +130,8 @@ class Estimate(Record):
     missing: Message | None = None
 
 
-Cell = Estimate | float | int | Message | str | None
+# In this order, so that a plain text stays one: a Message would be looked up in the translations.
+Cell = Annotated[Estimate | str | StrictInt | float | Message | None, Field(union_mode="left_to_right")]
 
 
 class EvidenceBase(Record):
