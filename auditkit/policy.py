@@ -71,12 +71,19 @@ def exit_code(findings: Sequence[Finding], results: Sequence[AuditResult]) -> in
 
 def _targets(rule: Rule, subjects: Sequence[SubjectCard]) -> Iterator[tuple[str, str, bool]]:
     """(address, subject, binding) of what the rule is about."""
-    figure, separator, subject = rule.figure.partition("@")
-    if separator:
+    figure, subject = _split(rule.figure)
+    if subject:
         yield _ordered(figure) + "@" + subject, subject, True
         return
     for card in subjects:
         yield f"{_ordered(figure)}@{card.name}", card.name, card.name == BASELINE
+
+
+def _split(figure: str) -> tuple[str, str]:
+    """Figure and subject; an ``@`` inside the brackets belongs to the name of a group."""
+    head, bracket, tail = figure.rpartition("]")
+    bare, _, subject = tail.partition("@")
+    return head + bracket + bare, subject
 
 
 def _ordered(figure: str) -> str:
@@ -84,7 +91,7 @@ def _ordered(figure: str) -> str:
     head, separator, rest = figure.partition("[")
     if not separator:
         return figure
-    cells = sorted(cell.strip() for cell in rest.rstrip("]").split(","))
+    cells = sorted(cell.strip() for cell in rest.removesuffix("]").split(","))
     return f"{head}[{','.join(cells)}]"
 
 
@@ -108,7 +115,12 @@ def _judge_one(rule: Rule, figure: str, subject: str, binding: bool, measurement
         reason = _REASONS[verdict]
         if verdict == "inconclusive":
             more = needed_n(
-                measurement.value, measurement.interval, measurement.n, rule.at_least, rule.at_most
+                measurement.value,
+                measurement.interval,
+                measurement.n,
+                rule.at_least,
+                rule.at_most,
+                kind=measurement.kind,
             )
             if measurement.kind != "estimate":
                 reason = Message(text="A bound on one side cannot decide this rule.")
@@ -133,20 +145,27 @@ _REASONS = {
 
 def _why_absent(target: str, results: Sequence[AuditResult], figures: Sequence[str]) -> Message:
     audit, _, _ = target.partition("/")
-    subject = target.rpartition("@")[2]
-    own = [result for result in results if result.audit == audit and result.against is None]
-    if not own:
+    subject, _, against = target.rpartition("@")[2].partition("~")
+    if not any(result.audit == audit for result in results):
         return Message(text="The audit {audit} is not part of this run.", values={"audit": audit})
-    here = next((result for result in own if result.subject == subject), None)
-    if here is None:
+    if "*" not in subject and not any(result.subject == subject for result in results):
         return Message(text="There is no subject {subject} in this run.", values={"subject": subject})
-    if here.status != "measured":
-        return here.reason or Message(text="The audit gave no figures.")
-    known = [figure.partition("/")[2] for figure in figures if figure.startswith(f"{audit}/")]
-    wanted = target.partition("/")[2]
-    hint = closest(wanted, known).split(" Known:")[0] if known else ""
-    if hint.startswith("Did you mean"):
+    own = [result for result in results if result.audit == audit and (result.against or "") == against]
+    here = next((result for result in own if result.subject == subject), None)
+    if here is None and against:
         return Message(
-            text="The audit measured no such figure. {hint}", values={"hint": hint.replace("@baseline", "")}
+            text="The audit {audit} did not compare {subject} with {against}.",
+            values={"audit": audit, "subject": subject, "against": against},
         )
-    return Message(text="The audit measured no such figure.")
+    if here is not None and here.status != "measured":
+        return here.reason or Message(text="The audit gave no figures.")
+    ends = f"@{subject}~{against}" if against else f"@{subject}"
+    known = [
+        figure.partition("/")[2].removesuffix(ends)
+        for figure in figures
+        if figure.startswith(f"{audit}/") and figure.endswith(ends)
+    ]
+    hint, near, _ = closest(target.partition("/")[2].removesuffix(ends), known).partition("? Known:")
+    if not near:
+        return Message(text="The audit measured no such figure.")
+    return Message(text="The audit measured no such figure. {hint}?", values={"hint": hint})
