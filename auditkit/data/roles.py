@@ -8,7 +8,7 @@ import numpy as np
 from auditkit.config.model import DataConfig
 from auditkit.data.dataset import BoolArray, FloatArray
 from auditkit.data.rows import ObjectArray, Rows, as_texts
-from auditkit.data.table import Table
+from auditkit.data.table import Columns
 from auditkit.errors import DataError, closest
 
 SPLITS = ("train", "test", "all")
@@ -28,7 +28,7 @@ def with_defaults(config: DataConfig, **defaults: Any) -> DataConfig:
     return config.model_copy(update={key: value for key, value in defaults.items() if key not in own})
 
 
-def rows_of_table(table: Table, config: DataConfig, *, name: str, split: str) -> Rows:
+def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) -> Rows:
     """Give every column of ``table`` its role.
 
     Input columns are ``config.features``, or all that have no other role; sensitive and control features
@@ -81,7 +81,7 @@ def _folded(label: str) -> str | float:
         return label.strip().casefold()
 
 
-def _check_columns(table: Table, config: DataConfig) -> None:
+def _check_columns(table: Columns, config: DataConfig) -> None:
     """All unknown names at once."""
     if config.target is None:
         raise DataError(
@@ -107,7 +107,7 @@ def _check_columns(table: Table, config: DataConfig) -> None:
         raise DataError(f"{table.file}: " + "; ".join(problems))
 
 
-def _input_columns(table: Table, config: DataConfig) -> list[str]:
+def _input_columns(table: Columns, config: DataConfig) -> list[str]:
     taken = {getattr(config, key) for key in (*_SINGLE, "members")} | set(config.drop)
     names = table.names if config.features is None else config.features
     if config.features is not None:
@@ -115,7 +115,7 @@ def _input_columns(table: Table, config: DataConfig) -> list[str]:
     return [name for name in names if name not in taken]
 
 
-def _weights(table: Table, name: str | None) -> FloatArray | None:
+def _weights(table: Columns, name: str | None) -> FloatArray | None:
     if name is None:
         return None
     values = _all_numbers(table, name, "weight")
@@ -124,7 +124,7 @@ def _weights(table: Table, name: str | None) -> FloatArray | None:
     return values
 
 
-def _scores(table: Table, name: str | None) -> FloatArray | None:
+def _scores(table: Columns, name: str | None) -> FloatArray | None:
     if name is None:
         return None
     values = _all_numbers(table, name, "score")
@@ -136,7 +136,7 @@ def _scores(table: Table, name: str | None) -> FloatArray | None:
     return values
 
 
-def _all_numbers(table: Table, name: str, role: str) -> FloatArray:
+def _all_numbers(table: Columns, name: str, role: str) -> FloatArray:
     if name not in table.numeric:
         raise DataError(f"{table.file}: data.{role}: {name!r} must hold numbers")
     values = table.numbers(name)
@@ -148,7 +148,7 @@ def _all_numbers(table: Table, name: str, role: str) -> FloatArray:
     return values
 
 
-def _predictions(table: Table, name: str | None, labels: ObjectArray) -> ObjectArray | None:
+def _predictions(table: Columns, name: str | None, labels: ObjectArray) -> ObjectArray | None:
     if name is None:
         return None
     values = as_texts(table.column(name))
@@ -162,7 +162,7 @@ def _predictions(table: Table, name: str | None, labels: ObjectArray) -> ObjectA
     return np.array([meant[value] for value in values], dtype=object)
 
 
-def _members(table: Table, name: str | None) -> BoolArray | None:
+def _members(table: Columns, name: str | None) -> BoolArray | None:
     if name is None or name in SPLITS:
         return None
     values = as_texts(table.column(name))

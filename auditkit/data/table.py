@@ -5,7 +5,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
@@ -24,6 +24,37 @@ _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+
+
+class Columns(Protocol):
+    """Named columns, wherever they are kept."""
+
+    @property
+    def file(self) -> str:
+        """What messages call them."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order; all different."""
+        ...
+
+    @property
+    def numeric(self) -> frozenset[str]:
+        """Those that hold numbers alone."""
+        ...
+
+    def texts(self, name: str) -> ObjectArray:
+        """As texts; ``None`` where missing."""
+        ...
+
+    def numbers(self, name: str) -> FloatArray:
+        """As float64; NaN where missing. Only for columns in ``numeric``."""
+        ...
+
+    def column(self, name: str) -> FloatArray | ObjectArray:
+        """Numbers where all values are numbers, else texts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from auditkit.models.zoo import build_module, complete
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
 from auditkit.records import TrainingRecord
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.training.threads import threads_for
 
 Progress = Callable[[int, int, str], None]
 
@@ -64,7 +65,11 @@ def fit(
     full = complete(architecture, n_inputs=n_inputs, n_classes=len(data.classes))
     module = build_module(full, rng=torch_rng(seed, "fit", "initial values")).to(device)
     started = time.perf_counter()
-    with global_generators_seeded(derive_seed(seed, "fit", "dropout")):
+    n_parameters = sum(parameter.numel() for parameter in module.parameters())
+    with (
+        global_generators_seeded(derive_seed(seed, "fit", "dropout")),
+        threads_for(config.batch_size, n_parameters),
+    ):
         final_loss = _train(module, _Rows.of(data, device), config, seed, report_progress)
     duration_s = time.perf_counter() - started
     record = TrainingRecord(
