@@ -4,8 +4,8 @@ Rows are counted by group and by the two cells they fall into, before and after.
 denominator (every rate per label or per group), the change of a rate is a paired difference and gets Tango's
 score interval. Predictive values have other denominators before and after; they get percentiles of the
 Bayesian bootstrap of the joint counts, with half a row added to every possible cell so that a handful of rows
-never looks certain (95 % intervals covered 94 % or more from 15 rows on in simulation). The change of a gap is
-a difference of two changes in disjoint groups, whose intervals are combined (Zou and Donner 2008).
+never looks certain (95 % intervals covered 94 % or more from 15 rows on in simulation). A gap changes by
+the difference of two changes in disjoint groups, whose intervals are combined (Zou and Donner 2008).
 """
 
 from dataclasses import dataclass
