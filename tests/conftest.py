@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Test processes share the cores: threads that wait for one another would slow each other a hundredfold.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
