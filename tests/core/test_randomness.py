@@ -1,21 +1,14 @@
 """Streams depend on seed and name alone; the global generators are left as they were."""
 
-import random
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditkit.randomness import derive_seed, global_generators_seeded, numpy_rng, torch_rng
+from tests.core.probes import draw_from_globals, state_of_process
 
 NAMES = st.lists(st.text(max_size=6), max_size=3)
-
-
-def _global_states():
-    kind, keys, *rest = np.random.get_state()
-    return random.getstate(), (kind, keys.tobytes(), *rest), torch.random.get_rng_state().numpy().tobytes()
 
 
 def test_a_stream_gives_the_same_numbers_again():
@@ -52,23 +45,21 @@ def test_the_block_gives_third_party_engines_the_same_draws():
     draws = []
     for _ in range(2):
         with global_generators_seeded(3):
-            draws.append((random.random(), float(np.random.rand()), float(torch.rand(1))))
+            draws.append(draw_from_globals())
     assert draws[0] == draws[1]
 
 
 @pytest.mark.parametrize("raises", [False, True])
 def test_the_block_leaves_the_global_generators_as_they_were(raises):
-    before = _global_states()
+    before = state_of_process()
     try:
         with global_generators_seeded(3):
-            random.random()
-            np.random.rand(10)
-            torch.rand(10)
+            draw_from_globals()
             if raises:
                 raise ZeroDivisionError
     except ZeroDivisionError:
         pass
-    assert _global_states() == before
+    assert state_of_process() == before
 
 
 def test_seeds_beyond_32_bits_are_accepted():
