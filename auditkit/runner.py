@@ -28,7 +28,7 @@ from auditkit.audits.audit import (
 from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError
 from auditkit.execution.executor import Executor, WorkerLost
-from auditkit.execution.isolation import unchanged
+from auditkit.execution.isolation import Watch, unchanged
 from auditkit.randomness import derive_seed
 from auditkit.records import AuditResult, Cost, Message
 from auditkit.subjects.subject import Subject
@@ -177,8 +177,8 @@ class Runner:
         failed = next((piece for piece in pieces if piece.error or piece.violations), None)
         if failed is None:
             try:
-                return self._record(job, "measured", duration_s, output=pieces[-1].value)
-            except (ValidationError, AttributeError, TypeError) as error:
+                return self._record(job, "measured", duration_s, output=_checked(pieces[-1].value))
+            except (ValidationError, TypeError) as error:
                 text = f"The audit returned something that is not a valid output: {error}"
                 failed = Outcome(None, 0.0, Message(text=text))
         if failed.trace:
@@ -295,26 +295,38 @@ _NEEDS: Mapping[Requirement, str] = {
 }
 
 
+def _checked(value: Any) -> AuditOutput:
+    if not isinstance(value, AuditOutput):
+        raise TypeError(f"got {type(value).__name__}, expected AuditOutput")
+    return value
+
+
 def _isolated(work: Callable[[], Any], subjects: Sequence[Subject], seed: int) -> Outcome:
     start = time.perf_counter()
-    value, error, trace = None, None, ""
-    with unchanged(*subjects, seed=seed) as watch:
-        try:
+    value, error, trace, watch = None, None, "", Watch()
+    try:
+        with unchanged(*subjects, seed=seed) as watch:
             value = work()
-        except AuditkitError as problem:
-            error = Message(text=str(problem))
-        except Exception as problem:
-            error = Message(text=f"{type(problem).__name__}: {problem}")
-            trace = traceback.format_exc()
+    except AuditkitError as problem:
+        error = Message(text=str(problem))
+    except (Exception, SystemExit) as problem:
+        error = Message(text=f"{type(problem).__name__}: {problem}")
+        trace = traceback.format_exc()
     return Outcome(value, time.perf_counter() - start, error, trace, tuple(watch.violations))
 
 
 def _reason(outcome: Outcome) -> Message:
-    if outcome.error is not None:
+    what = ", ".join(outcome.violations)
+    if outcome.error is None:
+        return Message(
+            text="The audit changed the subject ({what}); this was undone and its figures are not used.",
+            values={"what": what},
+        )
+    if not what:
         return outcome.error
     return Message(
-        text="The audit changed the subject ({what}); this was undone and its figures are not used.",
-        values={"what": ", ".join(outcome.violations)},
+        text="{error} (It also changed the subject: {what}; this was undone.)",
+        values={"error": str(outcome.error), "what": what},
     )
 
 
