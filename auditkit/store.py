@@ -28,7 +28,7 @@ RESULTS = "results"
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write to a temporary name in the same folder, flush to disk, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # see _is_temporary
     data = content.encode() if isinstance(content, str) else content
     try:
         with temporary.open("wb") as file:
@@ -72,9 +72,10 @@ class RunFolder:
         """The stored result with this key; a damaged one counts as absent."""
         path = self.path / RESULTS / f"{key}.json"
         try:
-            return AuditResult.model_validate_json(path.read_bytes())
+            result = AuditResult.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+        return result if result.key == key and result.status == "measured" else None
 
     def keep_result(self, result: AuditResult) -> None:
         """Store a measured result for a later start. Failures are tried again, so they are not kept."""
@@ -106,7 +107,7 @@ class RunFolder:
             )
         try:
             values = json.loads((self.path / RUN_FILE).read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.path / RUN_FILE}: cannot be read: {error}") from None
         found = values.get("schema_version") if isinstance(values, dict) else None
         if isinstance(found, int) and found > SCHEMA_VERSION:
@@ -125,13 +126,11 @@ class RunFolder:
         """What differs from the manifest, one sentence per file; empty when all is as sealed."""
         if not self.is_complete:
             raise RunFolderError(f"{self.path}: nothing to verify, the run is unfinished or not a run")
-        try:
-            sealed = json.loads((self.path / MANIFEST).read_bytes())["sha256"]
-            items = dict(sealed).items()
-        except (ValueError, KeyError, TypeError):
+        sealed = self._sealed()
+        if sealed is None:
             return [f"{MANIFEST}: damaged"]
         problems = []
-        for name, digest in items:
+        for name, digest in sealed.items():
             path = self.path / name
             if not path.is_file():
                 problems.append(f"{name}: missing")
@@ -139,18 +138,31 @@ class RunFolder:
                 problems.append(f"{name}: changed since the run was sealed")
         return problems + [f"{name}: added later" for name in sorted(self._files() - set(sealed))]
 
+    def _sealed(self) -> dict[str, str] | None:
+        """Name and sha256 of every sealed file; ``None`` when the manifest is damaged."""
+        try:
+            content = json.loads((self.path / MANIFEST).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        sealed = content.get("sha256") if isinstance(content, dict) else None
+        return sealed if isinstance(sealed, dict) else None
+
     def _files(self) -> set[str]:
-        return {
-            path.relative_to(self.path).as_posix()
-            for path in _walk(self.path)
-            if path.name != MANIFEST and not path.name.endswith(".tmp")
+        names = {
+            path.relative_to(self.path).as_posix() for path in _walk(self.path) if not _is_temporary(path)
         }
+        return names - {MANIFEST}
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file():
             yield path
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether a killed write left it."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def file_digest(path: Path) -> str:
