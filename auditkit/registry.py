@@ -26,11 +26,13 @@ class Extensions(Generic[E]):
         group: Entry-point group, for example ``auditkit.audits``.
         word: What one of them is called in messages.
         kind: The class that each must subclass.
+        key: The field of its ``info`` that repeats the name.
     """
 
     group: str
     word: str
     kind: type[E]
+    key: str
 
     def names(self) -> list[str]:
         """All names, sorted; nothing is imported."""
@@ -63,7 +65,22 @@ class Extensions(Generic[E]):
                 f"{self.word} {name!r} of {self.distribution(name)}: {point.value} is not a subclass of "
                 f"{self.kind.__module__}.{self.kind.__name__}"
             )
+        self._check(name, loaded, point)
         return loaded
+
+    def _check(self, name: str, loaded: type[E], point: EntryPoint) -> None:
+        """Refuse a class that could not be used, with the name of its distribution."""
+        where = f"{self.word} {name!r} of {self.distribution(name)} ({point.value})"
+        absent = sorted(getattr(loaded, "__abstractmethods__", ()))
+        if absent:
+            raise PluginError(f"{where} does not define {', '.join(absent)}")
+        info = getattr(loaded, "info", None)
+        own = getattr(info, self.key, None)
+        if own != name:
+            raise PluginError(
+                f"{where} says info.{self.key}={own!r}, expected {name!r} as in its entry point. "
+                "Give both the same name"
+            )
 
     def make(self, name: str, parameters: Mapping[str, Any]) -> E:
         """An instance with validated parameters; see :meth:`problems` for a check beforehand."""
@@ -101,8 +118,8 @@ def _owner(point: EntryPoint) -> str:
     return f"{point.dist.name if point.dist else 'unknown'} ({point.value})"
 
 
-AUDITS: Extensions[Audit] = Extensions("auditkit.audits", "audit", Audit)  # type: ignore[type-abstract]  # never instantiated itself
-VARIANTS: Extensions[Variant] = Extensions("auditkit.variants", "variant kind", Variant)  # type: ignore[type-abstract]  # never instantiated itself
+AUDITS: Extensions[Audit] = Extensions("auditkit.audits", "audit", Audit, "name")  # type: ignore[type-abstract]  # never instantiated itself
+VARIANTS: Extensions[Variant] = Extensions("auditkit.variants", "variant kind", Variant, "kind")  # type: ignore[type-abstract]  # never instantiated itself
 
 
 def check_extensions(values: Mapping[str, Any]) -> Iterable[Problem]:
