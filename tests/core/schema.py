@@ -9,11 +9,14 @@ _TYPES = {
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
 }
-_LIMITS = {
-    "minimum": lambda value, limit: value >= limit,
-    "maximum": lambda value, limit: value <= limit,
-    "exclusiveMinimum": lambda value, limit: value > limit,
-    "exclusiveMaximum": lambda value, limit: value < limit,
+_PLAIN = {
+    "type": lambda value, kind: _TYPES[kind](value),
+    "enum": lambda value, options: value in options,
+    "const": lambda value, only: value == only,
+    "minimum": lambda value, limit: not _TYPES["number"](value) or value >= limit,
+    "maximum": lambda value, limit: not _TYPES["number"](value) or value <= limit,
+    "exclusiveMinimum": lambda value, limit: not _TYPES["number"](value) or value > limit,
+    "exclusiveMaximum": lambda value, limit: not _TYPES["number"](value) or value < limit,
 }
 _SILENT = {"title", "description", "default", "$defs", "$schema", "pattern"}
 
@@ -31,14 +34,10 @@ def _keyword(name, expected, value, schema, root) -> bool:
         return True
     if name == "$ref":
         return is_valid(value, root["$defs"][expected.removeprefix("#/$defs/")], root)
-    if name == "type":
-        return _TYPES[expected](value)
-    if name in {"enum", "const"}:
-        return value in expected if name == "enum" else value == expected
     if name == "anyOf":
         return any(is_valid(value, option, root) for option in expected)
-    if name in _LIMITS:
-        return not _TYPES["number"](value) or _LIMITS[name](value, expected)
+    if name in _PLAIN:
+        return _PLAIN[name](value, expected)
     if name == "items":
         return not isinstance(value, list) or all(is_valid(item, expected, root) for item in value)
     return not isinstance(value, dict) or _of_object(name, expected, value, schema, root)

@@ -190,8 +190,8 @@ def test_a_run_without_subject_is_refused():
 
 def _run_values() -> dict:
     card = {
-        "name": "baseline", "title": "t", "source": "s", "digest": "d", "architecture": "a", "n_parameters": 1,
-        "size_b": 1, "classes": ["a", "b"],
+        "name": "baseline", "title": "t", "source": "s", "digest": "d", "architecture": "a",
+        "n_parameters": 1, "size_b": 1, "classes": ["a", "b"],
     }  # fmt: skip
     return {
         "run_id": "r", "title": "t", "created_at": "now", "duration_s": 1, "seed": 0, "config": {},
