@@ -94,7 +94,21 @@ class CudaPeakMeter:
     """Holds the peak of a finished block."""
 
     def __init__(self) -> None:
-        self.peak: CudaPeak | None = None
+        self._peak: CudaPeak | None = None
+
+    @property
+    def peak(self) -> CudaPeak:
+        """What was read at the end of the block.
+
+        Raises:
+            RuntimeError: The block is still running.
+        """
+        if self._peak is None:
+            raise RuntimeError("the peak is known when the block has ended; read it after the with statement")
+        return self._peak
+
+    def _close(self, peak: CudaPeak) -> None:
+        self._peak = peak
 
 
 @contextmanager
@@ -107,7 +121,8 @@ def cuda_peak_memory(device: torch.device) -> Iterator[CudaPeakMeter]:
         yield meter
     finally:
         torch.cuda.synchronize(device)
-        meter.peak = CudaPeak(torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device))
+        allocated_b = torch.cuda.max_memory_allocated(device)
+        meter._close(CudaPeak(allocated_b, torch.cuda.max_memory_reserved(device)))
 
 
 def _reset_peak(own: Path) -> bool:

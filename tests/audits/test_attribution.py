@@ -9,6 +9,7 @@ from captum.attr import IntegratedGradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.datasets import load_digits
 from torch import nn
 
 from auditkit.audits.audit import AuditContext
@@ -381,6 +382,25 @@ def test_pictures_start_from_black_and_are_drawn_as_they_were(flatten):
     assert len(examples.panels) == 3
     assert all(np.abs(np.array(p.overlay)).max() == 1.0 for p in examples.panels)
     assert any("black" in str(note) for note in output.notes)
+
+
+def test_a_trained_network_on_digits_adds_up_in_nearly_all_rows():
+    bunch = load_digits()
+    inputs = torch.from_numpy(bunch.data / 16).float()
+    module = mlp(64, 10, hidden=128)
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), torch.from_numpy(bunch.target)).backward()
+        optimizer.step()
+    module.zero_grad(set_to_none=True)
+    classes = tuple("0123456789")
+    data = dataset(inputs, classes=classes, y_true=bunch.target, features=FeatureSpace((), (), (8, 8)))
+    output = Attribution(max_rows=128).measure(subject_of(module, classes=classes), data, CONTEXT)
+    found = figures(output)
+    assert found["convergence_delta.within_tolerance", None].value > 0.99
+    assert found["convergence_delta.median", None].value < 1e-3
+    assert len(output.evidence[0].model_dump_json()) < 5_000
 
 
 def test_examples_follow_their_rules():

@@ -1,0 +1,76 @@
+"""How long calls take: repeated, and for two models alternately in one process."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from auditkit.data.dataset import FloatArray
+from auditkit.energy.probe import EnergyProbe
+from auditkit.energy.windows import Window, window
+
+WARM_UP = 3
+"""Untimed calls first: they load kernels and fill caches."""
+
+Call = Callable[[], object]
+
+
+def durations(calls: Sequence[Call]) -> FloatArray:
+    """Seconds of each call, after a warm-up with the first ones, shape ``(len(calls),)``."""
+    for call in calls[:WARM_UP]:
+        call()
+    return np.array([_seconds(call) for call in calls])
+
+
+def alternating_durations(first: Call, second: Call, repeats: int) -> FloatArray:
+    """Seconds of ``first`` and ``second`` called in turns, shape ``(repeats, 2)``.
+
+    Turns expose both to the same changes of the machine's speed.
+    """
+    for _ in range(WARM_UP):
+        first()
+        second()
+    return np.array([(_seconds(first), _seconds(second)) for _ in range(repeats)])
+
+
+def repeated_for(call: Call, duration_s: float, probes: Sequence[EnergyProbe]) -> tuple[Window, int]:
+    """A closed window in which ``call`` was repeated for at least ``duration_s``, and how often."""
+    call()
+    times = 0
+    with window(probes) as measured:
+        end_s = time.perf_counter() + duration_s
+        while not times or time.perf_counter() < end_s:
+            call()
+            times += 1
+    return measured, times
+
+
+def alternating_windows(
+    first: Call, second: Call, *, duration_s: float, repeats: int, probes: Sequence[EnergyProbe]
+) -> list[tuple[Window, Window]]:
+    """Closed windows of equally many calls of ``first`` and ``second``, in turns.
+
+    Args:
+        first: Called in the first window of each pair.
+        second: Called in the second one.
+        duration_s: About how long the slower of the two runs in all its windows together.
+        repeats: Pairs.
+        probes: Read at both ends of each window.
+    """
+    slower_s = max(float(np.median(alternating_durations(first, second, WARM_UP), axis=0).max()), 1e-9)
+    times = max(1, math.ceil(duration_s / repeats / slower_s))
+    return [(_repeated(first, times, probes), _repeated(second, times, probes)) for _ in range(repeats)]
+
+
+def _repeated(call: Call, times: int, probes: Sequence[EnergyProbe]) -> Window:
+    with window(probes) as measured:
+        for _ in range(times):
+            call()
+    return measured
+
+
+def _seconds(call: Call) -> float:
+    start_s = time.perf_counter()
+    call()
+    return time.perf_counter() - start_s
