@@ -42,7 +42,12 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
     css = read_template("report.css")
     environment = template_environment()
     rendered = environment.get_template(name).render(
-        **values, _=texts.text, texts=texts, lang=_LANG[texts.language], css=Markup(css), policy=content_policy(css)  # noqa: S704 - our own file
+        **values,
+        _=texts.text,
+        texts=texts,
+        lang=_LANG[texts.language],
+        css=Markup(css),
+        policy=content_policy(css),  # noqa: S704 - our own file
     )
     return clean(rendered).strip() + "\n"
 

@@ -203,9 +203,14 @@ def _same_side(point: float, threshold: float, decimals: int) -> bool:
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def power_of_ten(exponent: int) -> str:
+    """``10⁻³``; 1 and 10 as they are."""
+    return {0: "1", 1: "10"}.get(exponent, "10" + str(exponent).translate(_SUPERSCRIPTS))
+
+
 def _powers_of_ten(value: float) -> str:
     mantissa, exponent = f"{abs(value):.1e}".split("e")
-    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    power = power_of_ten(int(exponent))
     mantissa = mantissa.removesuffix(".0")
     text = power if mantissa == "1" else f"{mantissa} × {power}"
     return MINUS + text if value < 0 else text

@@ -1,4 +1,4 @@
-"""A run as the runner stores it, built by hand: every verdict, evidence kind and status once. Invented figures."""
+"""A run as the runner stores it, built by hand: every verdict, evidence kind and status. Invented figures."""
 
 import math
 
@@ -131,9 +131,7 @@ _LIMITS = {
         "Equal rates can hide unequal treatment of people who are alike in everything that matters.",
     ),
     "attribution": ("An attribution describes the subject, not the world: it is no evidence of cause.",),
-    "membership-inference": (
-        "An attack that fails proves nothing: a stronger one may succeed. The figures bound the leak from below.",
-    ),
+    "membership-inference": ("An attack that fails proves nothing: a stronger one may succeed.",),
     "footprint": ("Energy is estimated from operations and a constant of the processor, not metered.",),
 }
 _SOURCES = {
@@ -406,6 +404,9 @@ def _membership(subject: str) -> AuditResult:
         y_log=True,
     )
     measurements = [
+        figure(
+            "epsilon_lower_bound", tpr * 40, tpr * 30, tpr * 50, n=10_000, better="lower", kind="lower_bound"
+        ),
         figure("attack_auroc", 0.5 + tpr * 3, 0.49 + tpr * 3, 0.512 + tpr * 3, n=10_000, better="one"),
         figure(
             "tpr_at_fpr_0.001",
@@ -414,7 +415,6 @@ def _membership(subject: str) -> AuditResult:
             high,
             n=5000,
             better="lower",
-            kind="lower_bound",
             note=Message(text="{k} shadow models", values={"k": 64}),
         ),
     ]
@@ -535,7 +535,7 @@ def _finding(rule: Rule, subject: str, results) -> Finding:
         return Finding(verdict="not_shown", reason=reason, **shared)
     if found.value is None:
         return Finding(verdict="not_shown", reason=found.missing, measurement=found, **shared)
-    verdict = decide(found.interval, at_least=rule.at_least, at_most=rule.at_most)
+    verdict = decide(found.interval, at_least=rule.at_least, at_most=rule.at_most, kind=found.kind)
     reasons = {
         "pass": "The whole interval clears the threshold.",
         "fail": "The whole interval breaches the threshold.",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from auditkit.reporting.numbers import decimal, decimal_shortest
+from auditkit.reporting.numbers import decimal, power_of_ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Axis:
     def _powers(self, count: int) -> list[tuple[float, str]]:
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
         stride = max(1, math.ceil((last - first) / count))
-        return [(10.0**power, decimal_shortest(10.0**power)) for power in range(first, last + 1, stride)]
+        return [(10.0**power, power_of_ten(power)) for power in range(first, last + 1, stride)]
 
 
 def nice_step(rough: float) -> float:

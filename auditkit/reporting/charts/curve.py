@@ -8,7 +8,7 @@ from markupsafe import Markup
 from auditkit.reporting.charts.axis import Axis, linear_axis, log_axis
 from auditkit.reporting.charts.svg import drawing, element, label, line, short, shortened, text_width
 
-_TOP, _LEFT, _BOTTOM = 20.0, 44.0, 38.0
+_TOP, _LEFT, _BOTTOM = 22.0, 44.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def _grid(chart: CurveChart, x: Axis, y: Axis) -> Iterator[Markup]:
         yield label(x.start - 6, y(value) + 4.2, text, "t", "end")
     for value, text in x.ticks(4):
         yield line(x(value), y.start, x(value), y.start + 3, "a")
-        yield label(x(value), y.start + 15, text, "t", "middle")
+        yield label(x(value), y.start + 17, text, "t", "middle")
     yield line(x.start, y.start, x.end, y.start, "a")
     yield label(0, 11, chart.y_axis, "t")
-    yield label(x.end, y.start + 31, chart.x_axis, "t", "end")
+    yield label(x.end, y.start + 34, chart.x_axis, "t", "end")
 
 
 def _diagonal(x: Axis, y: Axis) -> Markup:

@@ -31,8 +31,10 @@ def heatmap_chart(chart: HeatmapChart) -> Markup:
     gutter = min(0.32 * chart.width, max((text_width(name) for name in chart.row_labels), default=0) + 10)
     widest = max((text_width(text) for row in chart.texts for text in row), default=0.0)
     n_columns = max(1, len(chart.column_labels))
-    cell_width = min((chart.width - gutter) / n_columns, max(36.0, min(84.0, widest + 18)))
-    cell_height = 24.0
+    cell_width = min(
+        (chart.width - gutter) / n_columns, max(40.0 if n_columns > 5 else 76.0, min(84.0, widest + 18))
+    )
+    cell_height = 24.0 if len(chart.row_labels) > 5 else 32.0
     largest = max((abs(v) for row in chart.values for v in row if v is not None), default=0.0) or 1.0
     marks = [label(0, _TOP - 8, chart.row_axis, "t"), label(gutter, 11, chart.column_axis, "t")]
     for index, name in enumerate(chart.column_labels):
@@ -40,7 +42,7 @@ def heatmap_chart(chart: HeatmapChart) -> Markup:
         marks.append(label(x, _TOP - 8, shortened(name, cell_width - 4), "l", "middle"))
     for index, name in enumerate(chart.row_labels):
         y = _TOP + index * cell_height
-        marks.append(label(0, y + 16, shortened(name, gutter - 8)))
+        marks.append(label(0, y + cell_height / 2 + 4.2, shortened(name, gutter - 8)))
         cells = [_Cell(gutter + c * cell_width, y, cell_width, cell_height) for c in range(n_columns)]
         for cell, value, text in zip(cells, chart.values[index], chart.texts[index], strict=True):
             marks += _cell(cell, value, text, largest)
@@ -66,4 +68,4 @@ def _cell(place: _Cell, value: float | None, text: str, largest: float) -> Itera
         width, height = place.width - 2, place.height - 2
         yield element("rect", class_=class_, x=place.x + 1, y=place.y + 1, width=width, height=height)
     centre = place.x + place.width / 2
-    yield label(centre, place.y + 16.2, shortened(text, place.width), "l", "middle")
+    yield label(centre, place.y + place.height / 2 + 4.2, shortened(text, place.width), "l", "middle")

@@ -15,7 +15,7 @@ _EDGE, _ROW, _TICKS = 6.0, 20.0, 18.0
 class ChartRow:
     """One row: its label, its numbers in the unit of the axis, and how they are written.
 
-    ``is_faint`` marks a row that rests on few samples; it is drawn hollow.
+    ``missing`` stands in the place of the mark where there is no value. ``is_faint`` marks a row that rests on few samples; it is drawn hollow.
     """
 
     label: str
@@ -23,6 +23,7 @@ class ChartRow:
     low: float | None = None
     high: float | None = None
     text: str = ""
+    missing: str = ""
     n: str = ""
     is_faint: bool = False
 
@@ -66,7 +67,7 @@ def bars_chart(chart: RowChart) -> Markup:
 
 
 def _chart(
-    chart: RowChart, values: Sequence[float], mark: Callable[[ChartRow, Axis, float], Iterator[Markup]]
+    chart: RowChart, values: Sequence[float], mark: Callable[[ChartRow, float, Axis, float], Iterator[Markup]]
 ) -> Markup:
     frame = _frame(chart, values)
     marks = [*_grid(frame)]
@@ -77,8 +78,11 @@ def _chart(
     for index, row in enumerate(chart.rows):
         y = frame.top + _ROW * (index + 0.5)
         marks.append(label(0, y + 4.2, shortened(row.label, frame.axis.start - _EDGE - 6)))
-        marks += mark(row, frame.axis, y)
-        marks.append(label(frame.numbers_end, y + 4.2, row.text, "l e"))
+        if row.value is None:
+            marks.append(label(frame.axis.start + 4, y + 4.2, row.missing, "t"))
+        else:
+            marks += mark(row, row.value, frame.axis, y)
+            marks.append(label(frame.numbers_end, y + 4.2, row.text, "l e"))
         if row.n:
             marks.append(label(chart.width, y + 4.2, row.n, "t", "end"))
     marks.append(label(frame.axis.start, frame.bottom + 32, chart.axis, "t"))
@@ -116,19 +120,15 @@ def _reference(value: float, text: str, frame: _Frame) -> Iterator[Markup]:
     yield label(centre, frame.top - 6, text, "t", "middle")
 
 
-def _dot(row: ChartRow, axis: Axis, y: float) -> Iterator[Markup]:
-    if row.value is None:
-        return
+def _dot(row: ChartRow, value: float, axis: Axis, y: float) -> Iterator[Markup]:
     if row.low is not None and row.high is not None and axis(row.high) > axis(row.low):
         yield line(axis(row.low), y, axis(row.high), y, "iv")
-    yield point(axis(row.value), y, "ring" if row.is_faint else "circle", 4.0, "p")
+    yield point(axis(value), y, "ring" if row.is_faint else "circle", 4.0, "p")
 
 
-def _bar(row: ChartRow, axis: Axis, y: float) -> Iterator[Markup]:
-    if row.value is None:
-        return
-    x1, x2 = sorted((axis(0.0), axis(row.value)))
-    class_ = "br" if row.value >= 0 else "br ng"
+def _bar(row: ChartRow, value: float, axis: Axis, y: float) -> Iterator[Markup]:
+    x1, x2 = sorted((axis(0.0), axis(value)))
+    class_ = "br" if value >= 0 else "br ng"
     yield element("rect", class_=class_, x=x1, y=y - 5, width=max(x2 - x1, 0.7), height=10)
     if row.low is not None and row.high is not None and axis(row.high) > axis(row.low):
         yield line(axis(row.low), y, axis(row.high), y, "wh")

@@ -1,1 +1,1 @@
-"""The view model: a stored run arranged for reading. Nothing is judged here and no figure is computed anew."""
+"""The view model: a stored run arranged for reading. Nothing is judged and no figure is computed here."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
+from markupsafe import Markup
+
 from auditkit.records import Certificate, SubjectCard
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import decimal_shortest
@@ -14,7 +16,7 @@ class CertificateView:
     """A certificate for reading."""
 
     subject: str
-    statement: str
+    statement: Markup
     assumptions: tuple[str, ...]
     details: tuple[tuple[str, str], ...]
 
@@ -43,13 +45,14 @@ def rounded_up(epsilon: float) -> str:
 def _certificate(subject: str, certificate: Certificate, texts: Texts) -> CertificateView:
     values = {"epsilon": rounded_up(certificate.epsilon), "delta": decimal_shortest(certificate.delta)}
     statement = (
-        texts.text(
-            "Whatever the training yields is at most e^ε times as likely with one record as without it, with "
-            "ε ≤ {epsilon}, but for a probability of δ = {delta}.",
+        texts.rich(
+            "Whatever the training yields is at most {power} times as likely with one record as without it, "
+            "with ε ≤ {epsilon}, but for a probability of δ = {delta}.",
+            power=Markup("e<sup>ε</sup>"),
             **values,
         )
         if certificate.certified
-        else texts.text(
+        else texts.rich(
             "ε = {epsilon} at δ = {delta} was computed, but is not certified: an assumption was not met.",
             **values,
         )

@@ -8,7 +8,7 @@ from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import decimal_shortest
 from auditkit.reporting.view.evidence import EvidenceView, evidence_view
-from auditkit.reporting.view.tables import FigureTable, figure_table
+from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Section:
     problems: tuple[str, ...]
     evidence: tuple[EvidenceView, ...]
     of_variants: tuple[SubjectEvidence, ...]
+    summary: FigureTable | None
     figures: FigureTable | None
     paired: FigureTable | None
     limits: tuple[str, ...]
@@ -82,6 +83,8 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
         for result in paired
         if result.evidence
     ]
+    summary, figures = summary_table(alone, texts), figure_table(alone, texts)
+    is_complete = summary is not None and figures is not None and summary.n_rows == figures.n_rows
     return Section(
         anchor=anchor,
         name=first.audit,
@@ -90,7 +93,8 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
         problems=tuple(_problems(results, texts)),
         evidence=evidence[0].evidence if evidence else (),
         of_variants=(*evidence[1:], *pairs),
-        figures=figure_table(alone, texts),
+        summary=summary,
+        figures=None if is_complete else figures,
         paired=figure_table(paired, texts),
         limits=tuple(_limits(results, texts)),
         method=_method(first, results, texts),

@@ -30,13 +30,13 @@ from auditkit.reporting.view.findings import WORDS, judged_figures
 
 KEY_FIGURES = (
     "performance/accuracy",
-    "performance/balanced_accuracy",
-    "performance/auroc",
     "footprint/size_b",
     "footprint/latency_s",
     "footprint/energy_j",
+    "performance/balanced_accuracy",
+    "performance/auroc",
 )
-"""Figures shown beside those of the policy, and alone where there is no policy, as far as they were measured."""
+"""Shown beside the figures of the policy, and alone where there is no policy, as far as measured."""
 
 _COLUMNS_PER_BAND = 4
 _KEYS_BESIDE_POLICY = 3

@@ -145,7 +145,8 @@ def _chart_row(mark: Mark, number: Number, scale: Scale, texts: Texts) -> ChartR
         value=_scaled(estimate.value, scale),
         low=_scaled(estimate.low, scale),
         high=_scaled(estimate.high, scale),
-        text=texts.message(estimate.missing) or number.value if estimate.value is None else number.value,
+        text="" if estimate.value is None else number.value,
+        missing=(texts.message(estimate.missing) or NO_NUMBER.value) if estimate.value is None else "",
         n="" if estimate.n is None else grouped(estimate.n),
         is_faint=mark.small,
     )

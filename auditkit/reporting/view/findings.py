@@ -104,10 +104,10 @@ def _finding_view(judged: JudgedFigure, anchor: str, texts: Texts) -> FindingVie
         anchor=anchor,
         verdict=finding.verdict,
         word=texts.text(WORDS[finding.verdict]),
-        severity=texts.text(_SEVERITIES[finding.rule.severity]),
+        severity=texts.text(_SEVERITIES[finding.rule.severity]) if finding.rule.severity != "major" else "",
         name=finding.rule.title or label,
         headline=finding.rule.title or _headline(texts, finding, label, number, policy),
-        label=label,
+        label=label if finding.rule.title else "",
         subject="" if finding.subject == "baseline" else finding.subject,
         address=finding.figure,
         chart=finding_chart(texts, judged, scale, label),
@@ -133,10 +133,10 @@ def _headline(texts: Texts, finding: Finding, label: str, number: Number, policy
     if number.is_absent:
         return texts.text("{figure}: no evidence", **values)
     if finding.verdict == "pass":
-        return texts.text("{figure} is {value}, as the policy asks ({policy})", **values)
+        return texts.text("{figure}: {value}, within the policy", **values)
     if finding.verdict == "fail":
-        return texts.text("{figure} is {value}; the policy asks for {policy}", **values)
-    return texts.text("{figure} may lie on either side of the threshold ({policy})", **values)
+        return texts.text("{figure}: {value}, where the policy asks for {policy}", **values)
+    return texts.text("{figure}: {value}, on either side of the threshold as far as one can tell", **values)
 
 
 def finding_chart(texts: Texts, judged: JudgedFigure, scale: Scale, label: str) -> Markup | None:

@@ -1,9 +1,9 @@
-"""What the audit could not show: audits that did not run, rules without evidence, undefined figures, limits."""
+"""What the audit could not show: audits not run, rules without evidence, undefined figures, limits."""
 
 from dataclasses import dataclass
 
 from auditkit.records import Measurement, Run
-from auditkit.reporting.labels import audit_title, group_label, metric_label
+from auditkit.reporting.labels import audit_title, group_label, metric_label, sentence_case
 from auditkit.reporting.language import Texts, mark
 from auditkit.reporting.view.findings import FindingView
 
@@ -13,7 +13,8 @@ ALWAYS = (
     mark("Figures hold for the audited rows. Other people, places and times were not measured."),
     mark("Whether the purpose is lawful, and who oversees the model, is not a matter of measurement."),
     mark(
-        "A figure inside its threshold meets a threshold that someone chose; it does not show that no one is harmed."
+        "A figure that meets its threshold meets a number that someone chose; it does not show that nobody is "
+        "harmed."
     ),
 )
 _NO_SENSITIVE = mark("No sensitive feature was given, so nothing is known about how groups are treated.")
@@ -74,7 +75,7 @@ def _not_measured(run: Run, texts: Texts) -> list[NotMeasured]:
             word=texts.text("failed") if status == "failed" else texts.text("skipped"),
             has_failed=status == "failed",
             subjects="" if everyone <= set(names) else texts.list_of(names),
-            reason=reason,
+            reason=_sentence(reason),
         )
         for (audit, status, reason), names in subjects.items()
     ]
@@ -96,6 +97,12 @@ def _undefined(run: Run, texts: Texts) -> list[Undefined]:
         )
         for (audit, reason), measurements in missing.items()
     ]
+
+
+def _sentence(reason: str) -> str:
+    """A reason as a sentence of its own."""
+    text = sentence_case(reason)
+    return text if text.endswith((".", "。", "!", "?")) else f"{text}."
 
 
 def _named(measurements: list[Measurement], texts: Texts) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from auditkit.records import Finding, Run
+from auditkit.reporting.labels import sentence_case
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import join_unit, number_of, signed
 from auditkit.reporting.view.figures import FigureIndex, common_scale
@@ -40,7 +41,7 @@ def lead_sentences(
 def next_steps(findings: tuple[FindingView, ...]) -> list[NextStep]:
     """The first step of each finding that is not a pass, the gravest first."""
     steps = [
-        NextStep(one.name, one.next_steps[0] if one.next_steps else one.reason, one.anchor)
+        NextStep(sentence_case(one.name), one.next_steps[0] if one.next_steps else one.reason, one.anchor)
         for one in findings
         if one.verdict != "pass" and (one.next_steps or one.reason)
     ]
@@ -128,8 +129,10 @@ def _name(finding: Finding, texts: Texts) -> str:
     return finding.rule.title or finding_label(texts, finding)
 
 
-def _names(findings: list[FindingView], texts: Texts) -> str:
-    return texts.series_of(one.name for one in findings)
+def _names(findings: list[FindingView], texts: Texts) -> Markup:
+    """The findings, each leading to its place below."""
+    links = [Markup('<a href="#{}">{}</a>').format(one.anchor, one.name) for one in findings]
+    return Markup(texts.series_of("{}" for _ in links)).format(*links)  # noqa: S704 - separators are ours
 
 
 def _strong(text: str) -> Markup:

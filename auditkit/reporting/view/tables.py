@@ -12,6 +12,9 @@ from auditkit.reporting.view.findings import qualities
 ROWS_AT_MOST = 1500
 """A report stays a document that one can open; beyond this, rows are left to ``run.json``, and it says so."""
 
+SUMMARY_ROWS = 10
+"""Figures of an audit that stand open; the others are folded."""
+
 _DIRECTIONS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "neither": ""}
 _Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
 
@@ -60,13 +63,26 @@ class _Footnotes:
         return self.reasons.index(reason) + 1
 
 
+def summary_table(results: Sequence[AuditResult], texts: Texts) -> FigureTable | None:
+    """The figures of the whole population and the disparities, as many as one sees at a glance."""
+    keys = [key for key in _keys(results) if not key[1]] or _keys(results)
+    return _table(results, keys[:SUMMARY_ROWS], texts)
+
+
 def figure_table(results: Sequence[AuditResult], texts: Texts) -> FigureTable | None:
-    """The figures of the measured ones among ``results``, all of one audit; ``None`` where there are none."""
+    """All figures of ``results``, which are of one audit; ``None`` where there are none."""
+    return _table(results, _keys(results), texts)
+
+
+def _keys(results: Sequence[AuditResult]) -> list[_Key]:
+    return list(dict.fromkeys(_key(one) for result in results for one in result.measurements))
+
+
+def _table(results: Sequence[AuditResult], keys: Sequence[_Key], texts: Texts) -> FigureTable | None:
     measured = [result for result in results if result.measurements]
     if not measured:
         return None
     columns = [{_key(one): one for one in reversed(result.measurements)} for result in measured]
-    keys = list(dict.fromkeys(_key(one) for result in measured for one in result.measurements))
     by_metric: dict[tuple[str, tuple[str, ...]], list[_Key]] = {}
     for key in keys[:ROWS_AT_MOST]:
         by_metric.setdefault((key[0], key[2]), []).append(key)
