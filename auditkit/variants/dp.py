@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.models.zoo import build_module
+from auditkit.models.zoo import build_module, complete
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
 from auditkit.randomness import torch_rng
-from auditkit.records import Message
+from auditkit.records import Certificate, Message
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
@@ -70,12 +70,12 @@ class DpRetrain(Variant):
                 "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
             )
         data = context.training_data()
-        module = build_module(
+        architecture = complete(
             baseline.architecture,
-            rng=torch_rng(context.seed, "initial weights"),
             n_inputs=math.prod(data.inputs.shape[1:]),
             n_classes=len(baseline.card.classes),
         )
+        module = build_module(architecture, rng=torch_rng(context.seed, "initial weights"))
         fitted = dp_fit(
             module,
             data,
@@ -90,23 +90,12 @@ class DpRetrain(Variant):
             title=baseline.card.title,
             kind=self.info.kind,
             source=f"variants/{context.name}",
-            architecture=baseline.architecture,
+            architecture=architecture,
             classes=baseline.card.classes,
             preprocessing=baseline.preprocessing,
             training=fitted.training,
             certificate=fitted.certificate,
-            statements=(
-                Message(
-                    text="Trained from fresh weights with differential privacy: epsilon {epsilon} at delta "
-                    "{delta}, noise multiplier {noise_multiplier}, {steps} steps.",
-                    values={
-                        "epsilon": round(fitted.certificate.epsilon, 3),
-                        "delta": float(f"{fitted.certificate.delta:.3g}"),
-                        "noise_multiplier": fitted.certificate.noise_multiplier,
-                        "steps": fitted.certificate.steps,
-                    },
-                ),
-            ),
+            statements=_statements(fitted.certificate, data),
             device=context.device,
         )
 
@@ -127,3 +116,22 @@ class DpRetrain(Variant):
             averaging=self.averaging,
             certified=self.certified,
         )
+
+
+def _statements(certificate: Certificate, data: Dataset) -> tuple[Message, ...]:
+    trained = Message(
+        text="Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
+        "noise multiplier {noise_multiplier}, {steps} steps.",
+        values={
+            "epsilon": round(certificate.epsilon, 3),
+            "delta": float(f"{certificate.delta:.3g}"),
+            "noise_multiplier": certificate.noise_multiplier,
+            "steps": certificate.steps,
+        },
+    )
+    if data.sample_weight is None:
+        return (trained,)
+    unweighted = Message(
+        text="The weights of the rows were not used in the private training: clipping bounds every row alike."
+    )
+    return (trained, unweighted)

@@ -97,8 +97,9 @@ class RoundingConv1d(RoundsInputs, nn.Conv1d):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """As ``nn.Conv1d``, of the rounded inputs."""
-        outputs: torch.Tensor = self._conv_forward(self.rounded(inputs), self.weight.double(), _double(self.bias))
-        return outputs.to(dtype=inputs.dtype)
+        weight, bias = self.weight.double(), _double(self.bias)
+        outputs: torch.Tensor = self._conv_forward(self.rounded(inputs), weight, bias)
+        return outputs.to(inputs.dtype)
 
 
 class RoundingConv2d(RoundsInputs, nn.Conv2d):
@@ -108,8 +109,9 @@ class RoundingConv2d(RoundsInputs, nn.Conv2d):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """As ``nn.Conv2d``, of the rounded inputs."""
-        outputs: torch.Tensor = self._conv_forward(self.rounded(inputs), self.weight.double(), _double(self.bias))
-        return outputs.to(dtype=inputs.dtype)
+        weight, bias = self.weight.double(), _double(self.bias)
+        outputs: torch.Tensor = self._conv_forward(self.rounded(inputs), weight, bias)
+        return outputs.to(inputs.dtype)
 
 
 def _double(bias: torch.Tensor | None) -> torch.Tensor | None:
