@@ -115,7 +115,7 @@ def test_importance_of_a_linear_model_is_known_and_a_zero_weight_has_none():
         )
     noise = found["importance", "noise"]
     assert (noise.value, noise.interval.low, noise.interval.high) == (0.0, 0.0, 0.0)
-    assert found["convergence_delta.within_tolerance", None].value == 1.0
+    assert found["convergence_delta.share_within", None].value == 1.0
 
 
 def test_attributions_agree_with_a_direct_call_of_captum():
@@ -143,7 +143,7 @@ def test_rows_above_the_tolerance_get_more_steps_until_they_add_up(rule):
     data = dataset(inputs)
     coarse = figures(audit.measure(subject, data, CONTEXT))
     fine = figures(audit.model_copy(update={"max_steps": 8192}).measure(subject, data, CONTEXT))
-    key = "convergence_delta.within_tolerance", None
+    key = "convergence_delta.share_within", None
     assert coarse[key].value < 0.9
     assert fine[key].value > 0.99
     assert fine["convergence_delta.median", None].value < coarse["convergence_delta.median", None].value
@@ -174,9 +174,7 @@ def test_a_step_function_is_reported_as_not_adding_up():
             return torch.stack([-steps.sum(1), steps.sum(1)], dim=1)
 
     found = figures(Attribution().measure(subject_of(Step()), dataset(normal() * 3), CONTEXT))
-    assert (
-        found["convergence_delta.within_tolerance", None].value < 0.2
-    )  # rows whose sum is 0 add up by chance
+    assert found["convergence_delta.share_within", None].value < 0.2  # rows whose sum is 0 add up by chance
 
 
 def test_batch_size_changes_nothing():
@@ -315,7 +313,7 @@ def test_a_constant_model_has_no_importance_and_no_relative_gap():
     assert found["importance_share", "age"].value is None
     assert "any attribution" in str(found["importance_share", "age"].missing)
     assert found["convergence_delta.median", None].value is None
-    assert found["convergence_delta.within_tolerance", None].value == 1.0
+    assert found["convergence_delta.share_within", None].value == 1.0
 
 
 def test_one_row_gives_figures_without_an_interval_for_the_spread():
@@ -323,7 +321,7 @@ def test_one_row_gives_figures_without_an_interval_for_the_spread():
     found = figures(Attribution().measure(subject_of(mlp()), data, CONTEXT))
     assert found["importance", "age"].interval is None
     assert found["importance", "age"].note is not None
-    assert found["convergence_delta.within_tolerance", None].interval is not None
+    assert found["convergence_delta.share_within", None].interval is not None
 
 
 def test_only_the_top_features_are_measured_and_all_are_in_the_table():
@@ -370,7 +368,7 @@ def test_pictures_start_from_black_and_are_drawn_as_they_were(flatten):
     subject, data, raw = image_case(flatten)
     output = Attribution().measure(subject, data, CONTEXT)
     assert {m.metric for m in output.measurements} == {
-        "convergence_delta.within_tolerance",
+        "convergence_delta.share_within",
         "convergence_delta.median",
     }
     heat, examples = output.evidence
@@ -398,7 +396,7 @@ def test_a_trained_network_on_digits_adds_up_in_nearly_all_rows():
     data = dataset(inputs, classes=classes, y_true=bunch.target, features=FeatureSpace((), (), (8, 8)))
     output = Attribution(max_rows=128).measure(subject_of(module, classes=classes), data, CONTEXT)
     found = figures(output)
-    assert found["convergence_delta.within_tolerance", None].value > 0.99
+    assert found["convergence_delta.share_within", None].value > 0.99
     assert found["convergence_delta.median", None].value < 1e-3
     assert len(output.evidence[0].model_dump_json()) < 5_000
 

@@ -75,7 +75,8 @@ class Footprint(PairedAudit):
             "Counters cover the whole machine, idle included; estimates cover this process alone.",
             "Carbon uses a yearly average of the country's generation, not the hour, the contract or the "
             "imports; the making of the hardware and the overhead of a data centre are not in it.",
-            "Times are of one machine under its load at the time and vary between runs.",
+            "Times are of one machine under its load at the time; intervals describe repeats of one run, "
+            "and other runs may lie outside.",
         ),
         sources=(
             "Software Carbon Intensity specification, ISO/IEC 21031:2024",

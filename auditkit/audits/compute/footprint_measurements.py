@@ -17,16 +17,16 @@ from auditkit.records import Interval, Measurement, Message, Unit
 from auditkit.statistics.medians import median_interval
 from auditkit.subjects.subject import Subject
 
-PARAMETERS: Final = "parameters"
+PARAMETERS: Final = "n_parameters"
 SIZE: Final = "size_b"
-FLOPS: Final = "flops_per_example"
-LATENCY_ROW: Final = "latency_row_s"
+FLOPS: Final = "flops"
+LATENCY_ROW: Final = "latency_s"
 LATENCY_BATCH: Final = "latency_batch_s"
-THROUGHPUT: Final = "throughput_per_s"
+THROUGHPUT: Final = "throughput"
 MEMORY: Final = "peak_memory_b"
 GPU_MEMORY: Final = "peak_gpu_memory_b"
-ENERGY: Final = "energy_per_1000_j"
-CARBON: Final = "carbon_per_1000_gco2e"
+ENERGY: Final = "energy_j_per_1000"
+CARBON: Final = "carbon_gco2e_per_1000"
 TRAINING: Final = "training_energy_j"
 
 BOUNDS_CONFIDENCE: Final = 0.95

@@ -13,6 +13,10 @@ from auditkit.energy.windows import Window, window
 WARM_UP = 3
 """Untimed calls first: they load kernels and fill caches."""
 
+BLOCK_S = 0.01
+"""Compared calls run in blocks of about this length: alternating single calls of microseconds would time each
+other's cold caches and waking threads instead."""
+
 Call = Callable[[], object]
 
 
@@ -20,18 +24,16 @@ def durations(calls: Sequence[Call]) -> FloatArray:
     """Seconds of each call, after a warm-up with the first ones, shape ``(len(calls),)``."""
     for call in calls[:WARM_UP]:
         call()
-    return np.array([_seconds(call) for call in calls])
+    return np.array([_mean_seconds(call, 1) for call in calls])
 
 
 def alternating_durations(first: Call, second: Call, repeats: int) -> FloatArray:
-    """Seconds of ``first`` and ``second`` called in turns, shape ``(repeats, 2)``.
+    """Mean seconds per call of ``first`` and ``second`` in short blocks run in turns, shape ``(repeats, 2)``.
 
     Turns expose both to the same changes of the machine's speed.
     """
-    for _ in range(WARM_UP):
-        first()
-        second()
-    return np.array([(_seconds(first), _seconds(second)) for _ in range(repeats)])
+    times = _calls_in(BLOCK_S, first, second)
+    return np.array([(_mean_seconds(first, times), _mean_seconds(second, times)) for _ in range(repeats)])
 
 
 def repeated_for(call: Call, duration_s: float, probes: Sequence[EnergyProbe]) -> tuple[Window, int]:
@@ -58,9 +60,21 @@ def alternating_windows(
         repeats: Pairs.
         probes: Read at both ends of each window.
     """
-    slower_s = max(float(np.median(alternating_durations(first, second, WARM_UP), axis=0).max()), 1e-9)
-    times = max(1, math.ceil(duration_s / repeats / slower_s))
+    times = _calls_in(duration_s / repeats, first, second)
     return [(_repeated(first, times, probes), _repeated(second, times, probes)) for _ in range(repeats)]
+
+
+def _calls_in(block_s: float, first: Call, second: Call) -> int:
+    """How many calls of the slower one fill about ``block_s`` seconds; at least one."""
+    slower_s = max(float(np.median(durations([call] * WARM_UP))) for call in (first, second))
+    return max(1, math.ceil(block_s / max(slower_s, 1e-9)))
+
+
+def _mean_seconds(call: Call, times: int) -> float:
+    start_s = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start_s) / times
 
 
 def _repeated(call: Call, times: int, probes: Sequence[EnergyProbe]) -> Window:
@@ -68,9 +82,3 @@ def _repeated(call: Call, times: int, probes: Sequence[EnergyProbe]) -> Window:
         for _ in range(times):
             call()
     return measured
-
-
-def _seconds(call: Call) -> float:
-    start_s = time.perf_counter()
-    call()
-    return time.perf_counter() - start_s

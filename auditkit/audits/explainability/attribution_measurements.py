@@ -12,7 +12,7 @@ from auditkit.records import Better, Interval, Measurement, Message
 from auditkit.statistics.intervals import mean_interval, rate
 from auditkit.statistics.medians import median_interval
 
-WITHIN = "convergence_delta.within_tolerance"
+WITHIN = "convergence_delta.share_within"
 MEDIAN = "convergence_delta.median"
 IMPORTANCE = "importance"
 SHARE = "importance_share"
