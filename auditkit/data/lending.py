@@ -85,7 +85,7 @@ FAULTS: Mapping[str, Fault] = {
     "direct-effect": Fault(
         "Women needed more merit than men to be approved.",
         "group-fairness/selection_rate.difference[sex]",
-        above=0.1,
+        above=0.08,
     ),
     "proxy": Fault(
         "The postcode area stands for ethnicity, and applicants from some areas were marked down.",

@@ -75,7 +75,9 @@ class Table:
     def texts(self, name: str) -> ObjectArray:
         """A column as texts, blanks at both ends removed; ``None`` where empty."""
         values = self._fetch(f"CAST({self._expression(name)} AS VARCHAR)")
-        return np.asarray(np.ma.filled(values, None), dtype=object)
+        texts = np.array(np.ma.getdata(values), dtype=object)
+        texts[np.ma.getmaskarray(values)] = None
+        return texts
 
     def numbers(self, name: str) -> FloatArray:
         """A column as float64; NaN where missing. Only for columns in ``numeric``."""
