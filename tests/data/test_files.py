@@ -79,7 +79,7 @@ def test_the_positive_label_is_found_however_it_is_written(folder, wanted):
 
 
 def test_an_unknown_positive_label_is_refused_with_the_known_ones(folder):
-    with pytest.raises(DataError, match="no label 'yes'. Known: 0, 1"):
+    with pytest.raises(DataError, match=r"no label 'yes'\. Known: 0, 1"):
         rows_of(folder, positive="yes")
 
 

@@ -55,7 +55,7 @@ def test_an_absent_file_is_named(tmp_path):
         read_idx(tmp_path / "none", n_dimensions=1)
 
 
-def test_fifty_flipped_bytes_give_an_error_or_pictures_of_the_right_shape(tmp_path):
+def test_fifty_flipped_bytes_are_refused_or_harmless(tmp_path):
     rng = np.random.default_rng(1)
     content = gzip.compress(idx_bytes(rng.integers(0, 256, (20, 8, 8), dtype=np.uint8)), mtime=0)
     path = tmp_path / "pictures.gz"
@@ -64,6 +64,7 @@ def test_fifty_flipped_bytes_give_an_error_or_pictures_of_the_right_shape(tmp_pa
         damaged[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(bytes(damaged))
         try:
-            assert read_idx(path, n_dimensions=3).ndim == 3
-        except DataError as error:
-            assert "pictures.gz" in str(error)
+            shape = read_idx(path, n_dimensions=3).shape
+        except DataError:
+            continue
+        assert shape == (20, 8, 8)

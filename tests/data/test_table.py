@@ -139,7 +139,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
     content = path.read_bytes()
     for length in (1, 50, len(content) // 2, len(content) - 3):
         path.write_bytes(content[:length])
-        with pytest.raises(DataError, match="Parquet|parquet|magic"):
+        with pytest.raises(DataError, match=r"Parquet|parquet|magic"):
             read_table(path)
 
 
