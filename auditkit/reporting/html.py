@@ -46,8 +46,8 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
         _=texts.text,
         texts=texts,
         lang=_LANG[texts.language],
-        css=Markup(css),
-        policy=content_policy(css),  # noqa: S704 - our own file
+        css=Markup(css),  # noqa: S704 - our own file
+        policy=content_policy(css),
     )
     return clean(rendered).strip() + "\n"
 
@@ -87,5 +87,5 @@ def read_template(name: str) -> str:
     if source.is_file():
         return source.read_text(encoding="utf-8")
     raise AuditkitError(
-        f"report template {name}: missing from this installation, expected at {packaged}. Install auditkit again"
+        f"report template {name}: missing from this installation, expected at {packaged}; install it again"
     )

@@ -17,6 +17,7 @@ DOMAIN = "auditkit"
 VALUE_CONTEXT = "value"
 """Context of catalogue entries that stand for a value of a message rather than for a message."""
 
+_STOPS = {"en": ".", "zh": "。"}
 _BETWEEN: dict[str, tuple[str, str]] = {"en": (", ", "; "), "zh": ("、", "；")}
 
 
@@ -55,6 +56,13 @@ class Texts:
     def series_of(self, items: Iterable[str]) -> str:
         """Longer items in a row, that may hold commas themselves."""
         return _BETWEEN[self.language][1].join(items)
+
+    def sentence(self, text: str) -> str:
+        """A text as a sentence of its own: a capital first, a full stop last."""
+        if not text:
+            return ""
+        is_closed = text.endswith((".", "!", "?", "。", "！", "？", ":", "："))
+        return text[:1].upper() + text[1:] + ("" if is_closed else _STOPS[self.language])
 
     def _translated(self, template: str) -> str:
         # The empty key is the catalogue's own header.

@@ -75,10 +75,10 @@ _LADDERS: dict[str, tuple[tuple[float, str], ...]] = {
 
 def scale_for(unit: Unit, style: Style, values: Iterable[float | None]) -> Scale:
     """One scale for figures that are read together, chosen so that the largest has few digits."""
-    if unit == "1":
-        return _STYLES.get(style, Scale())
-    ladder = _LADDERS[unit]
     largest = max((abs(value) for value in values if value is not None), default=0.0)
+    if unit == "1":
+        return _STYLES.get(style) or _power_scale(largest)
+    ladder = _LADDERS[unit]
     if largest == 0.0:
         return Scale(1.0, next(symbol for size, symbol in ladder if size == 1.0))
     for size, symbol in ladder:
@@ -86,6 +86,14 @@ def scale_for(unit: Unit, style: Style, values: Iterable[float | None]) -> Scale
             return Scale(1.0 / size, symbol)
     size, symbol = ladder[-1]
     return Scale(1.0 / size, symbol)
+
+
+def _power_scale(largest: float) -> Scale:
+    """Plain numbers as they are, the very small as multiples of a power of ten."""
+    if largest == 0.0 or largest >= 1e-3:
+        return Scale()
+    exponent = math.floor(math.log10(largest))
+    return Scale(10.0**-exponent, f"× {power_of_ten(exponent)}")
 
 
 def number_of(measurement: Measurement | None, scale: Scale, keep: Iterable[float] = ()) -> Number:

@@ -15,7 +15,8 @@ _EDGE, _ROW, _TICKS = 6.0, 20.0, 18.0
 class ChartRow:
     """One row: its label, its numbers in the unit of the axis, and how they are written.
 
-    ``missing`` stands in the place of the mark where there is no value. ``is_faint`` marks a row that rests on few samples; it is drawn hollow.
+    ``missing`` stands in the place of the mark where there is no value.
+    ``is_faint`` marks a row that rests on few samples; it is drawn hollow.
     """
 
     label: str

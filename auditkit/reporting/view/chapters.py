@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditkit.records import AuditResult, Message, Run
+from auditkit.records import AuditResult, Run
 from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import decimal_shortest
-from auditkit.reporting.view.evidence import EvidenceView, evidence_view
+from auditkit.reporting.view.evidence.evidence import evidence_view
+from auditkit.reporting.view.evidence.shapes import EvidenceView
+from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
+
+SUBJECTS_IN_A_COLUMN = 4
+"""With more subjects, the summary table takes the whole width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +21,26 @@ class SubjectEvidence:
     """The evidence on one subject."""
 
     subject: str
-    evidence: tuple[EvidenceView, ...]
+    columns: Columns
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One audit: its evidence on the baseline is shown, on the variants folded."""
+    """One audit: its evidence on the baseline is shown, on the variants folded.
+
+    ``figures`` is the table of all figures where the open summary does not hold them all already.
+    """
 
     anchor: str
     name: str
     title: str
     question: str
     problems: tuple[str, ...]
-    evidence: tuple[EvidenceView, ...]
+    columns: Columns
     of_variants: tuple[SubjectEvidence, ...]
-    summary: FigureTable | None
+    wide_summary: FigureTable | None
     figures: FigureTable | None
     paired: FigureTable | None
-    limits: tuple[str, ...]
-    method: str
-    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +76,39 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
     alone = [result for result in results if result.against is None]
     paired = [result for result in results if result.against is not None]
     first = results[0]
-    evidence = [
-        SubjectEvidence(result.subject, tuple(evidence_view(one, texts) for one in result.evidence))
-        for result in alone
-        if result.evidence
-    ]
-    pairs = [
-        SubjectEvidence(
-            f"{result.subject} ~ {result.against}", tuple(evidence_view(e, texts) for e in result.evidence)
-        )
-        for result in paired
-        if result.evidence
-    ]
     summary, figures = summary_table(alone, texts), figure_table(alone, texts)
     is_complete = summary is not None and figures is not None and summary.n_rows == figures.n_rows
+    is_wide = summary is not None and len(summary.subjects) > SUBJECTS_IN_A_COLUMN
+    with_evidence = [result for result in alone if result.evidence]
+    blocks = [evidence_block(one) for one in _evidence(with_evidence[:1], texts)]
+    if summary is not None and not is_wide:
+        blocks.insert(min(1, len(blocks)), summary_block(summary))
+    limits = tuple(_limits(results, texts))
+    is_measured = any(result.status == "measured" for result in results)
+    if is_measured:
+        blocks.append(limits_block(limits, _method(first, results, texts)))
     return Section(
         anchor=anchor,
         name=first.audit,
         title=audit_title(texts, first.audit),
         question=texts.message(first.question),
         problems=tuple(_problems(results, texts)),
-        evidence=evidence[0].evidence if evidence else (),
-        of_variants=(*evidence[1:], *pairs),
-        summary=summary,
+        columns=two_columns(blocks),
+        of_variants=tuple(
+            SubjectEvidence(
+                f"{result.subject} ~ {result.against}" if result.against else result.subject,
+                two_columns([evidence_block(one) for one in _evidence([result], texts)]),
+            )
+            for result in (*with_evidence[1:], *(one for one in paired if one.evidence))
+        ),
+        wide_summary=summary if is_wide else None,
         figures=None if is_complete else figures,
         paired=figure_table(paired, texts),
-        limits=tuple(_limits(results, texts)),
-        method=_method(first, results, texts),
-        sources=first.sources,
     )
+
+
+def _evidence(results: Sequence[AuditResult], texts: Texts) -> list[EvidenceView]:
+    return [evidence_view(one, texts) for result in results for one in result.evidence]
 
 
 def _problems(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
@@ -110,18 +119,18 @@ def _problems(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
             said.setdefault((word, texts.message(result.reason)), []).append(result.subject)
     for (word, reason), subjects in said.items():
         names = texts.list_of(dict.fromkeys(subjects))
-        yield texts.text("{subjects}: {word}. {reason}", subjects=names, word=word, reason=reason)
+        yield texts.text(
+            "{subjects}: {word}. {reason}", subjects=names, word=word, reason=texts.sentence(reason)
+        )
 
 
 def _limits(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
     """Limits of the audit once; those of single subjects with their names."""
     measured = [result for result in results if result.status == "measured"] or list(results)
     bearers: dict[str, list[str]] = {}
-    limits: dict[str, Message] = {}
     for result in measured:
         for limit in result.limits:
             key = texts.message(limit)
-            limits[key] = limit
             bearers.setdefault(key, []).append(result.subject)
     everyone = {result.subject for result in measured}
     for text, subjects in bearers.items():

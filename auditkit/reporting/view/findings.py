@@ -115,7 +115,7 @@ def _finding_view(judged: JudgedFigure, anchor: str, texts: Texts) -> FindingVie
         confidence=confidence_text(texts, interval.confidence if interval else None),
         policy=policy,
         rests_on=rests_on(texts, measurement, scale),
-        reason="" if is_generic else texts.message(finding.reason),
+        reason="" if is_generic else texts.sentence(texts.message(finding.reason)),
         why=finding.rule.why or "",
         next_steps=tuple(_next_steps(judged, texts, scale)),
     )
@@ -136,7 +136,7 @@ def _headline(texts: Texts, finding: Finding, label: str, number: Number, policy
         return texts.text("{figure}: {value}, within the policy", **values)
     if finding.verdict == "fail":
         return texts.text("{figure}: {value}, where the policy asks for {policy}", **values)
-    return texts.text("{figure}: {value}, on either side of the threshold as far as one can tell", **values)
+    return texts.text("{figure}: {value}, too uncertain to judge", **values)
 
 
 def finding_chart(texts: Texts, judged: JudgedFigure, scale: Scale, label: str) -> Markup | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from auditkit.records import Measurement, Run
-from auditkit.reporting.labels import audit_title, group_label, metric_label, sentence_case
+from auditkit.reporting.labels import audit_title, group_label, metric_label
 from auditkit.reporting.language import Texts, mark
 from auditkit.reporting.view.findings import FindingView
 
@@ -13,8 +13,8 @@ ALWAYS = (
     mark("Figures hold for the audited rows. Other people, places and times were not measured."),
     mark("Whether the purpose is lawful, and who oversees the model, is not a matter of measurement."),
     mark(
-        "A figure that meets its threshold meets a number that someone chose; it does not show that nobody is "
-        "harmed."
+        "A figure that meets its threshold meets a number that someone chose; it does not show that nobody "
+        "is harmed."
     ),
 )
 _NO_SENSITIVE = mark("No sensitive feature was given, so nothing is known about how groups are treated.")
@@ -75,7 +75,7 @@ def _not_measured(run: Run, texts: Texts) -> list[NotMeasured]:
             word=texts.text("failed") if status == "failed" else texts.text("skipped"),
             has_failed=status == "failed",
             subjects="" if everyone <= set(names) else texts.list_of(names),
-            reason=_sentence(reason),
+            reason=texts.sentence(reason),
         )
         for (audit, status, reason), names in subjects.items()
     ]
@@ -92,17 +92,11 @@ def _undefined(run: Run, texts: Texts) -> list[Undefined]:
         Undefined(
             title=audit_title(texts, audit),
             count=texts.plural("{n} figure", "{n} figures", len(measurements)),
-            reason=reason,
+            reason=texts.sentence(reason),
             examples=_named(measurements, texts),
         )
         for (audit, reason), measurements in missing.items()
     ]
-
-
-def _sentence(reason: str) -> str:
-    """A reason as a sentence of its own."""
-    text = sentence_case(reason)
-    return text if text.endswith((".", "。", "!", "?")) else f"{text}."
 
 
 def _named(measurements: list[Measurement], texts: Texts) -> str:

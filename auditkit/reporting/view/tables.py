@@ -15,7 +15,13 @@ ROWS_AT_MOST = 1500
 SUMMARY_ROWS = 10
 """Figures of an audit that stand open; the others are folded."""
 
-_DIRECTIONS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "neither": ""}
+_DIRECTIONS = {
+    "higher": "↑",
+    "lower": "↓",
+    "zero": "→\N{NO-BREAK SPACE}0",
+    "one": "→\N{NO-BREAK SPACE}1",
+    "neither": "",
+}
 _Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
 
 

@@ -1,0 +1,46 @@
+"""Tables of evidence."""
+
+from auditkit.records import Cell, Estimate, Message, Table
+from auditkit.reporting.language import Texts, grouped
+from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, decimal_shortest
+from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale
+from auditkit.reporting.view.evidence.shapes import CellView, TableView
+
+
+def table_cells(table: Table, texts: Texts) -> TableView:
+    """A table with one unit per column of estimates."""
+    scales = [
+        estimates_scale(_estimates_of(table, column), Style.PLAIN, texts)
+        for column in range(len(table.columns))
+    ]
+    rows = tuple(
+        tuple(_cell(cell, scales[min(index, len(scales) - 1)], texts) for index, cell in enumerate(row))
+        for row in table.rows
+    )
+    numeric = tuple(_is_numeric(table, column) for column in range(len(table.columns)))
+    return TableView(tuple(texts.message(column) for column in table.columns), rows, numeric)
+
+
+def _estimates_of(table: Table, column: int) -> list[Estimate]:
+    cells = [row[column] for row in table.rows if column < len(row)]
+    return [cell for cell in cells if isinstance(cell, Estimate)]
+
+
+def _is_numeric(table: Table, column: int) -> bool:
+    cells = [row[column] for row in table.rows if column < len(row) and row[column] is not None]
+    return bool(cells) and all(isinstance(cell, Estimate | int | float) for cell in cells)
+
+
+def _cell(cell: Cell, scale: Scale, texts: Texts) -> CellView:
+    if cell is None:
+        return CellView(number=NO_NUMBER)
+    if isinstance(cell, Message):
+        return CellView(texts.message(cell))
+    if isinstance(cell, str):
+        return CellView(cell)
+    if isinstance(cell, Estimate):
+        missing = texts.message(cell.missing)
+        if cell.value is None and missing:
+            return CellView(missing)
+        return CellView(number=estimate_number(cell, scale))
+    return CellView(number=Number(grouped(cell) if isinstance(cell, int) else decimal_shortest(cell, 4)))

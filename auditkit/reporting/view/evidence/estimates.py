@@ -1,0 +1,27 @@
+"""Estimates in one unit."""
+
+from collections.abc import Sequence
+
+from auditkit.records import Estimate
+from auditkit.reporting.language import Texts
+from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, rounded, scale_for
+
+
+def estimates_scale(estimates: Sequence[Estimate], style: Style, texts: Texts) -> Scale:
+    """One scale for estimates that are read together."""
+    if not estimates:
+        return Scale()
+    scale = scale_for(estimates[0].unit, style, [estimate.value for estimate in estimates])
+    return Scale(scale.factor, texts.text(scale.symbol))
+
+
+def estimate_number(estimate: Estimate, scale: Scale) -> Number:
+    """An estimate ready for print."""
+    if estimate.value is None:
+        return NO_NUMBER
+    return rounded(estimate.value, estimate.low, estimate.high, scale)
+
+
+def scaled(value: float | None, scale: Scale) -> float | None:
+    """A value in the unit of the scale."""
+    return None if value is None else value * scale.factor

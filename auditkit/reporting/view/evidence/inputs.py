@@ -1,0 +1,90 @@
+"""Attributions shown on the input itself: pictures and text."""
+
+from collections.abc import Sequence
+
+from auditkit.records import Panel, Picture, Tokens
+from auditkit.reporting.charts.picture import picture_data_uri
+from auditkit.reporting.language import Texts
+from auditkit.reporting.numbers import NO_NUMBER, Number, decimal_shortest
+from auditkit.reporting.view.evidence.shapes import (
+    CellView,
+    EvidenceView,
+    PanelView,
+    TableView,
+    TokenView,
+)
+
+_STEPS_OF_WEIGHT = 5
+_STRONGEST = 3
+
+
+def picture_view(picture: Picture, title: str, caption: str, texts: Texts) -> EvidenceView:
+    """Pictures with overlays; the table names the strongest places."""
+    panels = tuple(
+        PanelView(
+            label=texts.message(panel.label),
+            uri=picture_data_uri(panel.pixels, panel.overlay),
+            width=len(panel.pixels[0]) if panel.pixels else 0,
+            height=len(panel.pixels),
+        )
+        for panel in picture.panels
+    )
+    has_overlay = any(panel.overlay for panel in picture.panels)
+    return EvidenceView(
+        "picture",
+        title,
+        caption,
+        panels=panels,
+        scale=texts.message(picture.scale),
+        table=_picture_table(picture.panels, texts) if has_overlay else None,
+    )
+
+
+def _picture_table(panels: Sequence[Panel], texts: Texts) -> TableView:
+    rows = tuple(
+        (
+            CellView(texts.message(panel.label)),
+            CellView(_strongest(panel, 1, texts)),
+            CellView(_strongest(panel, -1, texts)),
+        )
+        for panel in panels
+        if panel.overlay
+    )
+    columns = (
+        texts.text("picture"),
+        texts.text("strongest for (row, column: weight)"),
+        texts.text("strongest against (row, column: weight)"),
+    )
+    return TableView(columns, rows, (False, False, False))
+
+
+def _strongest(panel: Panel, sign: int, texts: Texts) -> str:
+    weights = [
+        (weight, y + 1, x + 1)
+        for y, row in enumerate(panel.overlay)
+        for x, weight in enumerate(row)
+        if weight * sign > 0
+    ]
+    weights.sort(key=lambda one: (-abs(one[0]), one[1], one[2]))
+    places = [f"{y}, {x}: {decimal_shortest(round(weight, 2))}" for weight, y, x in weights[:_STRONGEST]]
+    return texts.series_of(places) or NO_NUMBER.value
+
+
+def tokens_view(tokens: Tokens, title: str, caption: str, texts: Texts) -> EvidenceView:
+    """Highlighted text; the table holds every weight."""
+    views = tuple(TokenView(token.text, _weight_class(token.weight)) for token in tokens.tokens)
+    rows = tuple(
+        (CellView(token.text), CellView(number=Number(decimal_shortest(round(token.weight, 3)))))
+        for token in tokens.tokens
+    )
+    table = TableView((texts.text("text"), texts.text("weight")), rows, (False, True))
+    return EvidenceView(
+        "tokens", title, caption, tokens=views, scale=texts.message(tokens.scale), table=table
+    )
+
+
+def _weight_class(weight: float) -> str:
+    step = min(_STEPS_OF_WEIGHT, round(abs(weight) * _STEPS_OF_WEIGHT))
+    if step == 0:
+        return ""
+    return f"p{step}" if weight > 0 else f"n{step}"

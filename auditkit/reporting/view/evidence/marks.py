@@ -1,0 +1,71 @@
+"""Dots and bars: a chart of rows and its table."""
+
+from collections.abc import Sequence
+
+from auditkit.records import Bars, Dots, Mark, Message
+from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart, dots_chart
+from auditkit.reporting.labels import METRICS
+from auditkit.reporting.language import Texts, grouped
+from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style
+from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled
+from auditkit.reporting.view.evidence.shapes import CellView, EvidenceView, TableView
+
+
+def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> EvidenceView:
+    """The chart of one dot or bar per row."""
+    estimates = [mark.estimate for mark in evidence.marks]
+    scale = estimates_scale(estimates, _style_of_axis(evidence.axis), texts)
+    axis = texts.message(evidence.axis)
+    numbers = [estimate_number(estimate, scale) for estimate in estimates]
+    rows = [
+        _chart_row(mark, number, scale, texts) for mark, number in zip(evidence.marks, numbers, strict=True)
+    ]
+    dots = evidence if isinstance(evidence, Dots) else None
+    chart = RowChart(
+        rows=rows,
+        axis=f"{axis}, {scale.symbol}" if scale.symbol else axis,
+        title=title,
+        description=caption,
+        reference=scaled(dots.reference, scale) if dots else None,
+        reference_label=texts.message(dots.reference_label) if dots else "",
+        low=scaled(dots.low, scale) if dots else None,
+        high=scaled(dots.high, scale) if dots else None,
+    )
+    drawn = dots_chart(chart) if dots else bars_chart(chart)
+    table = _marks_table(evidence.marks, numbers, axis, texts)
+    return EvidenceView(evidence.kind, title, caption, chart=drawn, table=table)
+
+
+def _chart_row(mark: Mark, number: Number, scale: Scale, texts: Texts) -> ChartRow:
+    estimate = mark.estimate
+    return ChartRow(
+        label=mark.label,
+        value=scaled(estimate.value, scale),
+        low=scaled(estimate.low, scale),
+        high=scaled(estimate.high, scale),
+        text="" if estimate.value is None else number.value,
+        missing=(texts.message(estimate.missing) or NO_NUMBER.value) if estimate.value is None else "",
+        n="" if estimate.n is None else grouped(estimate.n),
+        is_faint=mark.small,
+    )
+
+
+def _marks_table(marks: Sequence[Mark], numbers: Sequence[Number], axis: str, texts: Texts) -> TableView:
+    has_n = any(mark.estimate.n is not None for mark in marks)
+    rows = []
+    for mark, number in zip(marks, numbers, strict=True):
+        missing = texts.message(mark.estimate.missing)
+        cells = [
+            CellView(mark.label),
+            CellView(missing) if number.is_absent and missing else CellView(number=number),
+        ]
+        if has_n:
+            cells.append(CellView("" if mark.estimate.n is None else grouped(mark.estimate.n)))
+        rows.append(tuple(cells))
+    columns = ("", axis, "n") if has_n else ("", axis)
+    return TableView(columns, tuple(rows), (False, True, True)[: len(columns)])
+
+
+def _style_of_axis(axis: Message) -> Style:
+    """Axes that are called like a known rate are written in percent, as its figures are."""
+    return next((style for name, style in METRICS.values() if name == axis.text), Style.PLAIN)

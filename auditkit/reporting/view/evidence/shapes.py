@@ -1,0 +1,58 @@
+"""What the template draws: a piece of evidence with its chart, table, pictures or text."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from auditkit.reporting.numbers import Number
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """A table cell: a number with its interval, or text."""
+
+    text: str = ""
+    number: Number | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A small table; ``note`` says what was left out."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[CellView, ...], ...]
+    numeric: tuple[bool, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelView:
+    """One picture as data, with its shape."""
+
+    label: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """A piece of text and the class of its weight: ``p1`` to ``p5`` for, ``n1`` to ``n5`` against."""
+
+    text: str
+    class_: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceView:
+    """One piece of evidence; which fields are filled depends on ``kind``."""
+
+    kind: str
+    title: str
+    caption: str
+    chart: Markup | None = None
+    table: TableView | None = None
+    panels: tuple[PanelView, ...] = ()
+    tokens: tuple[TokenView, ...] = ()
+    scale: str = ""
+    body: str = ""
