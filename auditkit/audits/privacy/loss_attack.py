@@ -103,7 +103,7 @@ def tpr_change(
     Members and non-members are drawn apart; a drawn row counts under both models, and each draw has its own
     thresholds.
     """
-    ranked = [_Ranked(*pair) for pair in (before, after)]
+    ranked = [RankedScores(*pair) for pair in (before, after)]
     n_in, n_out = len(before[0]), len(before[1])
 
     def change(in_counts: IntArray, out_counts: IntArray) -> float:
@@ -121,7 +121,7 @@ def tpr_change(
     )
 
 
-class _Ranked:
+class RankedScores:
     """Scores ranked once, so that a draw of rows costs a sum and not a sort.
 
     Attributes:

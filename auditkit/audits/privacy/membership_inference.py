@@ -88,15 +88,18 @@ class MembershipInference(PairedAudit):
         scores = AttackScores.of(-losses, is_member)
         if not (len(scores.members) and len(scores.others)):
             return AuditOutput(measurements=self._all_missing(scores))
-        measurements = [
+        evidence: list[Evidence] = [roc_curve(scores.members, scores.others, confidence=self.confidence)]
+        evidence.append(class_chart(-losses, is_member, data, confidence=self.confidence))
+        return AuditOutput(self.figures(scores), evidence, _notes(subject, data))
+
+    def figures(self, scores: AttackScores) -> list[Measurement]:
+        """The figures of an attack with at least one member and one non-member."""
+        return [
             self._auc(scores),
             *(self._tpr(scores, fpr) for fpr in self.false_positive_rates),
             self._advantage(scores),
             self._loss_gap(scores, "loss_gap"),
         ]
-        evidence: list[Evidence] = [roc_curve(scores.members, scores.others, confidence=self.confidence)]
-        evidence.append(class_chart(-losses, is_member, data, confidence=self.confidence))
-        return AuditOutput(measurements, evidence, _notes(subject, data))
 
     def compare(
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
