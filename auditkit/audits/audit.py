@@ -42,6 +42,7 @@ class AuditInfo:
         requires: Capabilities of the subject and parts of the data without which it is skipped.
         limits: What a reader may not conclude; printed beside the figures.
         sources: Where the methods come from.
+        timed_metrics: Metrics that rest on clocks or counters, and so differ from run to run.
     """
 
     name: str
@@ -51,6 +52,7 @@ class AuditInfo:
     requires: frozenset[Requirement] = frozenset({"predictions"})
     limits: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    timed_metrics: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

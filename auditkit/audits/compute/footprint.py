@@ -84,6 +84,7 @@ class Footprint(PairedAudit):
             "Henderson et al. (2020), Towards the Systematic Reporting of the Energy and Carbon Footprints "
             "of Machine Learning, arXiv:2002.05651",
         ),
+        timed_metrics=frozenset(TIMED_METRICS),
     )
 
     country: str | None = Field(
