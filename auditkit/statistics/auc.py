@@ -8,6 +8,7 @@ from scipy.stats import binom, norm, rankdata
 
 from auditkit.errors import DataError
 from auditkit.records import Interval
+from auditkit.statistics.intervals import clopper_pearson
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -63,6 +64,50 @@ def auc_delong(
         low_end, high_end = min(low_end, score.low), max(high_end, score.high)
         method = "delong-logit, newcombe-score"
     return value, Interval(low=low_end, high=high_end, confidence=confidence, method=method)
+
+
+def auc_change_delong(
+    before: tuple[npt.ArrayLike, npt.ArrayLike],
+    after: tuple[npt.ArrayLike, npt.ArrayLike],
+    *,
+    confidence: float = 0.95,
+) -> tuple[float, Interval]:
+    """Change of the area when the same rows are scored twice, with the correlation of the two areas.
+
+    Where no row's placement differs by another amount, a variance of zero would claim certainty. As many rows
+    as zero out of ``n`` leaves possible (Clopper and Pearson) might then still change places; each moves the
+    area by at most its share.
+
+    Args:
+        before: Scores that should be high and that should be low, row by row.
+        after: The same of the second scoring, in the same order.
+        confidence: Of the interval, in ``(0, 1)``.
+
+    Returns:
+        The change in ``[-1, 1]`` and its interval.
+
+    Raises:
+        DataError: A score array is empty, not 1-D, not finite, or the two scorings differ in length.
+
+    Source:
+        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44:837-845.
+    """
+    first = [_checked("before", scores) for scores in before]
+    second = [_checked("after", scores) for scores in after]
+    if [len(scores) for scores in first] != [len(scores) for scores in second]:
+        raise DataError("auc change: the two scorings differ in length; score the same rows twice")
+    steps = [
+        later - earlier for earlier, later in zip(_placements(*first), _placements(*second), strict=True)
+    ]
+    value = float(steps[0].mean())
+    variance = sum(_variance_of_mean(step) for step in steps)
+    if variance > 0 and min(len(step) for step in steps) > 1:
+        reach = float(norm.ppf((1 + confidence) / 2)) * variance**0.5
+        low, high, method = value - reach, value + reach, "delong-paired"
+    else:
+        reach = sum(clopper_pearson(0, len(step), confidence=confidence).high for step in steps)
+        low, high, method = value - reach, value + reach, "clopper-pearson"
+    return value, Interval(low=max(-1.0, low), high=min(1.0, high), confidence=confidence, method=method)
 
 
 def tpr_at_fpr(

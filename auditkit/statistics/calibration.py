@@ -30,6 +30,7 @@ class Bins:
     Attributes:
         of_row: Bin of each row, shape ``(n,)``.
         n: Rows per bin; no bin is empty.
+        effective_n: Equally weighted rows that would carry as much as the rows of the bin.
         share: Share of the weight of all rows.
         score: Mean score.
         outcome: Mean outcome.
@@ -37,6 +38,7 @@ class Bins:
 
     of_row: IntArray
     n: IntArray
+    effective_n: FloatArray
     share: FloatArray
     score: FloatArray
     outcome: FloatArray
@@ -81,6 +83,7 @@ def equal_mass_bins(
     return Bins(
         of_row,
         np.bincount(bins, weights=weight > 0, minlength=len(mass))[kept].astype(np.int64),
+        mass[kept] ** 2 / np.bincount(bins, weights=weight**2, minlength=len(mass))[kept],
         mass[kept] / mass.sum(),
         np.bincount(bins, weights=weight * score, minlength=len(mass))[kept] / mass[kept],
         np.bincount(bins, weights=weight * outcome, minlength=len(mass))[kept] / mass[kept],
@@ -171,6 +174,28 @@ def expected_calibration_error(
             method="bootstrap-inversion",
         ),
     )
+
+
+def resampled_errors(
+    scores: FloatArray, outcomes: FloatArray, row_weights: FloatArray, bins: Bins
+) -> FloatArray:
+    """Expected calibration error over the same bins with other weights of the rows.
+
+    Args:
+        scores: Stated probabilities, shape ``(n,)``.
+        outcomes: 0 or 1, shape ``(n,)``.
+        row_weights: One set of weights per replicate, shape ``(m, n)``.
+        bins: Of these rows.
+
+    Returns:
+        Shape ``(m,)``.
+    """
+    order = np.argsort(bins.of_row, kind="stable")
+    starts = np.searchsorted(bins.of_row[order], np.arange(len(bins.n)))
+    weighted = row_weights[:, order]
+    # the mean absolute gap is the sum over bins of |sum of residuals|, by the weight of all rows
+    residuals = np.add.reduceat(weighted * (outcomes - scores)[order], starts, axis=1)
+    return np.asarray(np.abs(residuals).sum(axis=1) / weighted.sum(axis=1))
 
 
 def n_draws_for(n_rows: int) -> int:

@@ -193,6 +193,11 @@ class CountTable:
         )
 
 
+def positive_class(n_classes: int, declared: int | None) -> int | None:
+    """The class that counts as positive: the declared one, else the second of two, else none."""
+    return 1 if declared is None and n_classes == 2 else declared
+
+
 def merge(tables: Sequence[CountTable]) -> CountTable:
     """The table of all rows together."""
     return reduce(lambda left, right: left + right, tables)
@@ -212,8 +217,17 @@ def cell_of_pairs(n_classes: int, positive: int | None) -> IntArray:
 def rates(cells: Cells, metric: RateMetric) -> Rates:
     """``metric`` in every group of ``cells``."""
     numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
-    hits, weight = cells.weight @ numerator, cells.weight @ denominator
+    return share(
+        cells.weight @ numerator,
+        cells.weight @ denominator,
+        cells.weight_squared @ denominator,
+        cells.n @ denominator,
+    )
+
+
+def share(hits: FloatArray, weight: FloatArray, weight_squared: FloatArray, n: IntArray) -> Rates:
+    """Rates ``hits / weight`` of denominators that hold ``n`` rows with these sums of weights."""
     with np.errstate(divide="ignore", invalid="ignore"):
         value = hits / weight
-        per_weight = np.where(weight > 0, weight / (cells.weight_squared @ denominator), 0.0)
-    return Rates(value, cells.n @ denominator, weight * per_weight, hits * per_weight)
+        per_weight = np.where(weight > 0, weight / weight_squared, 0.0)
+    return Rates(value, n, weight * per_weight, hits * per_weight)

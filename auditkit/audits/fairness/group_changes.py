@@ -109,11 +109,9 @@ class RateChanges:
         return tango_bounds(gained * scale, lost * scale, size, confidence=confidence)
 
 
-def change_measurements(
-    grouping: Grouping, joint: JointCells, metric: RateMetric, confidence: float, rng: np.random.Generator
-) -> list[Measurement]:
+def change_measurements(grouping: Grouping, changes: RateChanges, confidence: float) -> list[Measurement]:
     """The change of a rate in every group."""
-    changes = RateChanges.of(joint, metric, rng)
+    metric = changes.metric
     low, high = changes.bounds(confidence)
     return [
         Measurement(
@@ -142,29 +140,17 @@ def change_measurements(
     ]
 
 
-def gap_change_measurement(
-    grouping: Grouping, joint: JointCells, metric: RateMetric, confidence: float, rng: np.random.Generator
-) -> Measurement:
+def gap_change_measurement(grouping: Grouping, changes: RateChanges, confidence: float) -> Measurement:
     """The change of the gap between the two groups whose gap was clearest before.
 
     That is the pair with the largest lower end, so that two groups of a few rows each do not stand for all.
     They were picked on the same rows, hence the interval is taken at the confidence at which the changes of
     all pairs hold together.
     """
-    name = f"{metric.name}.difference.change"
-    before, after = (
-        GroupRates.of(grouping, cells, metric, confidence) for cells in (joint.before, joint.after)
-    )
-    gap = before.difference
-    pair = (
-        None
-        if gap is None
-        else (
-            int(before.compared[gap.clearest[0]]),
-            int(before.compared[gap.clearest[1]]),
-        )
-    )
-    if pair is None or not after.rates.defined[list(pair)].all():
+    name = f"{changes.metric.name}.difference.change"
+    before = GroupRates.of(grouping, changes.joint.before, changes.metric, confidence)
+    pair = before.clearest
+    if pair is None or not np.isfinite(changes.value[list(pair)]).all():
         return Measurement(
             metric=name,
             value=None,
@@ -177,7 +163,6 @@ def gap_change_measurement(
             ),
         )
     lowest, highest = pair
-    changes = RateChanges.of(joint, metric, rng)
     low, high = _gap_bounds(changes, pair, pair_confidence(len(before.compared), confidence))
     value = float(changes.value[highest] - changes.value[lowest])
     gap_before = float(before.rates.value[highest] - before.rates.value[lowest])

@@ -158,15 +158,15 @@ def _estimate(found: GroupRates, group: int) -> Estimate:
 
 
 def _title(found: GroupRates) -> Message:
-    gap = found.difference
-    if gap is None:
+    gap, pair = found.difference, found.clearest
+    if gap is None or pair is None:
         return Message(
             text="Fewer than two groups of {attribute} can be compared",
             values={"attribute": found.grouping.title},
         )
     if gap.interval.low <= 0:
         return Message(text=NOT_SHOWN[found.metric.name].text, values={"attribute": found.grouping.title})
-    lowest, highest = (int(found.compared[group]) for group in gap.clearest)
+    lowest, highest = pair
     low_rate, high_rate = float(found.rates.value[lowest]), float(found.rates.value[highest])
     digits = 0 if round(100 * low_rate) != round(100 * high_rate) else 1
     return Message(

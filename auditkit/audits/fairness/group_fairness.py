@@ -9,7 +9,12 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit, ShardedAudit
-from auditkit.audits.fairness.group_changes import JointCells, change_measurements, gap_change_measurement
+from auditkit.audits.fairness.group_changes import (
+    JointCells,
+    RateChanges,
+    change_measurements,
+    gap_change_measurement,
+)
 from auditkit.audits.fairness.group_evidence import count_table, rate_chart
 from auditkit.audits.fairness.group_rates import (
     GroupRates,
@@ -24,7 +29,7 @@ from auditkit.audits.fairness.groupings import EVERYONE, Grouping, group_codes, 
 from auditkit.data.dataset import Dataset, IntArray
 from auditkit.errors import closest
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, merge
+from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, merge, positive_class
 from auditkit.subjects.subject import Subject
 
 DEFAULT_METRICS = (
@@ -120,7 +125,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
         self, total: GroupCounts, subject: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
         """Rates, gaps, charts and notes from the counts."""
-        positive = _positive_index(data)
+        positive = positive_class(len(data.classes), data.positive_index)
         chosen = self._measurable(positive)
         divisions = groupings(data, intersections=self.intersections)
         everyone = total.tables[divisions[0].attributes].cells(positive).overall()
@@ -147,27 +152,26 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
     def compare(
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
-        """Change of every rate, and of the gap between the groups furthest apart in the baseline.
+        """Change of every rate, and of the gap between the two groups where it is clearest in the baseline.
 
         Both subjects judge the same rows, so each row's two predictions are counted together.
         """
         before = baseline.predict(data, batch_size=context.batch_size).y_pred
         after = variant.predict(data, batch_size=context.batch_size).y_pred
-        positive = _positive_index(data)
-        rng = context.numpy_rng("compare")
+        positive = positive_class(len(data.classes), data.positive_index)
         # labels do not change, so neither does the base rate
         changing = [metric for metric in self._measurable(positive) if metric.name != "base_rate"]
         measurements: list[Measurement] = []
-        whole = JointCells.count(EVERYONE, data, before, after, positive)
-        for metric in changing:
-            measurements.extend(change_measurements(EVERYONE, whole, metric, self.confidence, rng))
-        for division in groupings(data, intersections=self.intersections):
+        for division in (EVERYONE, *groupings(data, intersections=self.intersections)):
             counted = JointCells.count(division, data, before, after, positive)
             reported = _reported(division, counted.n.sum(axis=(1, 2)))
             grouping, joint = division.take(reported), counted.take(reported)
             for metric in changing:
-                measurements.extend(change_measurements(grouping, joint, metric, self.confidence, rng))
-                measurements.append(gap_change_measurement(grouping, joint, metric, self.confidence, rng))
+                rng = context.numpy_rng("change", metric.name, *grouping.attributes)
+                changes = RateChanges.of(joint, metric, rng)
+                measurements.extend(change_measurements(grouping, changes, self.confidence))
+                if division is not EVERYONE:
+                    measurements.append(gap_change_measurement(grouping, changes, self.confidence))
         return AuditOutput(measurements, notes=_notes_on_labels(data))
 
     def _measurable(self, positive: int | None) -> tuple[RateMetric, ...]:
@@ -213,16 +217,9 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
 
 def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
     """Of a crossing the combinations that occur; of an attribute every level, for its absence is news."""
-    if len(grouping.attributes) == 1:
+    if len(grouping.attributes) <= 1:
         return np.arange(len(sizes))
     return np.flatnonzero(sizes)
-
-
-def _positive_index(data: Dataset) -> int | None:
-    """The positive label; of two classes the second where none is declared."""
-    if data.positive is None and len(data.classes) == 2:
-        return 1
-    return data.positive_index
 
 
 def _notes_on_labels(data: Dataset) -> list[Message]:

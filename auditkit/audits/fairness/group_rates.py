@@ -51,6 +51,15 @@ class GroupRates:
         return smallest_ratio(successes, n, confidence=self.confidence)
 
     @property
+    def clearest(self) -> tuple[int, int] | None:
+        """Lower and higher group of the pair with the clearest gap; ``None`` with fewer than two."""
+        gap = self.difference
+        if gap is None:
+            return None
+        lower, higher = gap.clearest
+        return int(self.compared[lower]), int(self.compared[higher])
+
+    @property
     def without_denominator(self) -> tuple[str, ...]:
         """Known groups left out of the comparison."""
         left_out = np.flatnonzero(self.grouping.known & ~self.rates.defined)
