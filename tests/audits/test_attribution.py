@@ -301,6 +301,25 @@ def test_a_model_cut_off_from_its_inputs_is_missing_with_the_reason():
         assert compared.measurements[0].value is None
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_recurrent_models_in_evaluation_mode_add_up(kind, trainable):
+    class Sequence(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head = kind(3, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, inputs):
+            return self.head(self.layer(inputs)[0][:, -1])
+
+    with torch.random.fork_rng():
+        torch.random.manual_seed(0)
+        module = Sequence().requires_grad_(trainable)
+    inputs = normal(n=30, d=18).reshape(30, 6, 3)
+    found = figures(Attribution().measure(subject_of(module), dataset(inputs), CONTEXT))
+    assert found["convergence_delta.share_within", None].value == 1.0
+
+
 def test_a_subject_without_gradients_is_refused():
     with pytest.raises(AuditkitError, match="no gradients"):
         Attribution().measure(predicting([0, 1]), table_data([0, 1]), CONTEXT)
@@ -332,6 +351,15 @@ def test_only_the_top_features_are_measured_and_all_are_in_the_table():
     assert len(bars.marks) == 1
     assert "noise carries" in str(bars.title)
     assert [row[0] for row in table.rows] == ["noise", "age", "city"]
+
+
+def test_the_lead_of_a_feature_is_claimed_only_where_the_intervals_show_it():
+    data = dataset(normal(), features=TABLE)
+    close = Attribution().measure(subject_of(linear([1.0, 0.0, 0.0, 1.02])), data, CONTEXT)
+    title = str(close.evidence[0].title)
+    assert "more than any other" not in title
+    assert "age" in title
+    assert "noise" in title
 
 
 def test_a_table_starts_from_its_training_mean_and_says_so():

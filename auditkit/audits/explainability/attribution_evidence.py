@@ -21,23 +21,37 @@ DECIMALS = 3
 
 def importance_bars(ranked: Sequence[Importance], shown: int, n_rows: int) -> Bars:
     """The features that move the score most, with intervals."""
-    first = ranked[0]
-    title = (
-        Message(text="No feature moves the score")
-        if first.share is None
-        else Message(
-            text="{feature} carries {percent} % of all attribution, more than any other feature",
-            values={"feature": first.feature, "percent": round(100 * first.share)},
-        )
-    )
     return Bars(
-        title=title,
+        title=_lead(ranked),
         caption=Message(
             text="Mean absolute attribution over {n} rows; {shown} of {total} features, all in the table",
             values={"n": n_rows, "shown": min(shown, len(ranked)), "total": len(ranked)},
         ),
         axis=Message(text="mean absolute attribution (nat)"),
         marks=tuple(Mark(label=entry.feature, estimate=_mean(entry, n_rows)) for entry in ranked[:shown]),
+    )
+
+
+def _lead(ranked: Sequence[Importance]) -> Message:
+    """Which feature leads, said of one alone only where the intervals tell it from the next."""
+    first = ranked[0]
+    if first.share is None:
+        return Message(text="No feature moves the score")
+    named: dict[str, str | float] = {"feature": first.feature, "percent": round(100 * first.share)}
+    if len(ranked) == 1 or ranked[1].share is None:
+        return Message(text="{feature} carries {percent} % of all attribution", values=named)
+    second = ranked[1]
+    if (
+        first.share_interval is not None
+        and second.share_interval is not None
+        and first.share_interval.low > second.share_interval.high
+    ):
+        return Message(
+            text="{feature} carries {percent} % of all attribution, more than any other feature", values=named
+        )
+    return Message(
+        text="{feature} and {second} carry most: {percent} % and {second_percent} % of all attribution",
+        values={**named, "second": second.feature, "second_percent": round(100 * ranked[1].share)},
     )
 
 
