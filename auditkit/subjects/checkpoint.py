@@ -20,7 +20,7 @@ from safetensors.torch import save as dump_tensors
 
 from auditkit import __version__
 from auditkit.config.model import Architecture
-from auditkit.data.steps import ImagePreprocessing, TablePreprocessing
+from auditkit.data.steps import ImagePreprocessing, TablePreprocessing, n_inputs
 from auditkit.errors import CheckpointError, ConfigError
 from auditkit.models.zoo import skeleton
 from auditkit.records import Certificate, Message, Record, TrainingRecord
@@ -112,6 +112,7 @@ def load_checkpoint(path: Path, *, name: str = "baseline", device: str = "cpu") 
             f"{weights_path}: not the weights that {card_path.name} describes (sha256 differs); {_AGAIN}"
         )
     tensors = read_safetensors(content, weights_path)
+    _check_agreement(card, card_path)
     try:
         architecture = Architecture.model_validate(card.architecture)
         module = fill_module(architecture, tensors, weights_path)
@@ -206,6 +207,26 @@ def _read_card(path: Path) -> CheckpointCard:
             f"{path}: the content was changed after it was written (sha256 differs); {_AGAIN}"
         )
     return card
+
+
+def _check_agreement(card: CheckpointCard, path: Path) -> None:
+    """Refuse a card whose parts are not about the same model."""
+    steps, sizes = card.preprocessing, card.architecture
+    problems = []
+    if sizes.get("n_classes") is not None and sizes["n_classes"] != len(card.classes):
+        problems.append(f"{sizes['n_classes']} outputs, but {len(card.classes)} classes")
+    if steps is not None and steps.classes != card.classes:
+        problems.append(
+            f"the preprocessing has the classes {list(steps.classes)}, the model {list(card.classes)}"
+        )
+    if steps is not None and sizes.get("n_inputs") not in (None, n_inputs(steps)):
+        problems.append(
+            f"the preprocessing makes {n_inputs(steps)} inputs, the model takes {sizes['n_inputs']}"
+        )
+    if card.positive is not None and card.positive not in card.classes:
+        problems.append(f"the favourable label {card.positive!r} is not one of the classes")
+    if problems:
+        raise CheckpointError(f"{path}: contradicts itself: {'; '.join(problems)}; {_AGAIN}")
 
 
 def _read(path: Path, *, limit_b: int | None = None) -> bytes:

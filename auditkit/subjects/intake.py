@@ -122,7 +122,7 @@ def _fitted(architecture: Architecture, tensors: Tensors) -> tuple[Tensors, tupl
         text = "The weights are stored as {dtype} and were converted to single precision."
         statements.append(Message(text=text, values={"dtype": ", ".join(other).replace("torch.", "")}))
     matched = renamed(architecture, tensors)
-    if matched is not None and list(matched) != list(tensors):
+    if matched is not None and set(matched) != set(tensors):
         tensors = matched
         statements.append(Message(text="The weights have other names in the file and were matched by shape."))
     return tensors, tuple(statements)

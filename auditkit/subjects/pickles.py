@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_STORAGES = (
-    *("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"),
-    "Untyped",
-)
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _DTYPES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 HARMLESS = frozenset(
     {
+        "_codecs.encode",
+        "builtins.set",
         "collections.OrderedDict",
         "torch._utils._rebuild_tensor",
         "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter",
+        "torch._utils._rebuild_sparse_tensor",
         "torch.nn.parameter.Parameter",
         "torch.storage.UntypedStorage",
         "torch.storage.TypedStorage",
@@ -126,7 +126,9 @@ class _Found:
         texts = _Texts()
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name in ("GLOBAL", "INST"):
-                self.names.add(str(argument).replace(" ", ".", 1))
+                # Protocol 2 writes the names of Python 2.
+                name = str(argument).replace(" ", ".", 1)
+                self.names.add(name.replace("__builtin__.", "builtins.", 1))
             elif opcode.name == "STACK_GLOBAL":
                 self.names.add(".".join(texts.pushed[-2:]))
             elif opcode.name.startswith("EXT"):
