@@ -1,9 +1,9 @@
 """Judging measured figures against the user's thresholds. Pure: measurements in, findings out."""
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 
-from auditkit.errors import closest
 from auditkit.records import (
     AuditResult,
     Finding,
@@ -16,6 +16,7 @@ from auditkit.records import (
 from auditkit.statistics.decision import decide, needed_n
 
 BASELINE = "baseline"
+_MOST_CELLS_NAMED = 8
 
 
 def judge(
@@ -165,7 +166,21 @@ def _why_absent(target: str, results: Sequence[AuditResult], figures: Sequence[s
         for figure in figures
         if figure.startswith(f"{audit}/") and figure.endswith(ends)
     ]
-    hint, near, _ = closest(target.partition("/")[2].removesuffix(ends), known).partition("? Known:")
+    return _nearest(target.partition("/")[2].removesuffix(ends), known)
+
+
+def _nearest(wanted: str, known: Sequence[str]) -> Message:
+    """What to tell of a figure that was not measured: the attributes there are, or the closest name."""
+    metric, bracket, _ = wanted.partition("[")
+    cells = sorted(
+        {figure.partition("[")[2].rstrip("]") for figure in known if figure.startswith(f"{metric}[")}
+    )
+    if bracket and cells and len(cells) <= _MOST_CELLS_NAMED:
+        return Message(
+            text="The audit has no figure for this attribute or group, only for: {cells}.",
+            values={"cells": "; ".join(cells)},
+        )
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
     if not near:
         return Message(text="The audit measured no such figure.")
-    return Message(text="The audit measured no such figure. {hint}?", values={"hint": hint})
+    return Message(text="The audit measured no such figure. Did you mean {near}?", values={"near": near[0]})

@@ -248,7 +248,7 @@ def test_the_reason_of_a_failed_audit_is_passed_on():
 
 def test_a_misspelt_figure_gets_the_closest_one():
     assert reason(Rule(figure="performance/acuracy", at_least=0), result(figure())) == (
-        "The audit measured no such figure. Did you mean 'accuracy'?"
+        "The audit measured no such figure. Did you mean accuracy?"
     )
 
 
