@@ -112,7 +112,9 @@ def number_of(measurement: Measurement | None, scale: Scale, keep: Iterable[floa
 def rounded(
     value: float, low: float | None, high: float | None, scale: Scale, keep: Iterable[float] = ()
 ) -> Number:
-    """A value and its interval with two significant digits of the interval's width.
+    """A value and its interval, as many decimals as the interval's width has significance.
+
+    That is two significant digits of the width where it begins with 1 to 4, else one.
 
     Decimals are added while rounding would move the value or an end of the interval to another side of a
     threshold in ``keep``, so that the printed numbers support the printed verdict.
@@ -191,7 +193,8 @@ def join_unit(text: str, unit: str) -> str:
 def _decimals(points: list[float]) -> int:
     width = points[2] - points[1] if len(points) == 3 else 0.0
     if width > 0:
-        return min(1 - math.floor(math.log10(width)), 12)
+        exponent = math.floor(math.log10(width))
+        return min((1 if width < 5 * 10.0**exponent else 0) - exponent, 12)
     value = abs(points[0])
     if value == 0 or value == round(value):
         return 0

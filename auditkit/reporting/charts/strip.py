@@ -35,3 +35,13 @@ def strip(
         marks.append(line(axis(low), y, axis(high), y, f"iv {class_}".strip()))
     marks.append(point(axis(value), y, shape, 3.4, f"p {class_}".strip()))
     return drawing(marks, width=WIDTH, height=HEIGHT, title="", class_="st")
+
+
+def pair_strip(axis: Axis, first: tuple[float, float, float], second: tuple[float, float, float]) -> Markup:
+    """Two intervals above each other, each as (value, low, high); the first is drawn hollow."""
+    marks = [line(axis.start, HEIGHT, axis.end, HEIGHT, "g")]
+    for (value, low, high), y, shape in ((first, HEIGHT - 6, "ring"), (second, HEIGHT + 6, "circle")):
+        if axis(high) > axis(low):
+            marks.append(line(axis(low), y, axis(high), y, "iv"))
+        marks.append(point(axis(value), y, shape, 3.4, "p"))
+    return drawing(marks, width=WIDTH, height=2 * HEIGHT, title="", class_="st")

@@ -7,7 +7,7 @@ from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, decimal_shortest, rounded
 from auditkit.reporting.view.evidence.shapes import CellView, EvidenceView, TableView
 
-_ROWS_OF_A_CURVE = 21
+_ROWS_OF_A_CURVE = 11
 
 
 def curve_view(curve: Curve, title: str, caption: str, texts: Texts) -> EvidenceView:

@@ -1,0 +1,79 @@
+"""A model card in Markdown with the figures as a ``model-index``, as model hubs read them."""
+
+import json
+from decimal import Decimal
+
+from auditkit.records import Measurement, Run, figure_address
+from auditkit.reporting.html import clean
+from auditkit.reporting.labels import figure_label
+from auditkit.reporting.language import Texts, texts_for
+from auditkit.reporting.markdown import escaped, render_markdown
+
+_METRICS_AT_MOST = 40
+
+
+def render_model_card(run: Run) -> str:
+    """YAML front matter with the measured figures of the baseline, then what is known about the model.
+
+    Nothing that was not measured or recorded is claimed; what only people can state is left open by name.
+    Source: Hugging Face model card metadata, ``model-index``; Mitchell et al. (2019), arXiv:1810.03993.
+    """
+    texts = texts_for("en")
+    card = run.subjects[0]
+    body = [
+        f"# {escaped(card.title)}",
+        f"Architecture: {escaped(card.architecture)}, {card.n_parameters:,} parameters, "
+        f"classes: {escaped(', '.join(card.classes[:20]))}.",
+        _training(run),
+        "## Intended use\n\nNot stated. Only those who answer for the model can state it.",
+        "## Audit",
+        "\n".join(render_markdown(run, "en").splitlines()[1:]).strip(),
+    ]
+    return clean(_front_matter(run, texts) + "\n\n".join(part for part in body if part) + "\n")
+
+
+def _training(run: Run) -> str:
+    training = run.subjects[0].training
+    if training is None:
+        return "How it was trained is not on record."
+    return (
+        f"Trained on {escaped(training.data_source)} ({training.n_rows:,} rows), {training.steps:,} steps, "
+        f"seed {training.seed}."
+    )
+
+
+def _front_matter(run: Run, texts: Texts) -> str:
+    # JSON strings are YAML strings, so quoting through JSON keeps every name inert.
+    lines = [
+        "---",
+        "library_name: pytorch",
+        "tags: [auditkit]",
+        "model-index:",
+        f"- name: {json.dumps(run.subjects[0].title)}",
+        "  results:",
+        "  - task: {type: other}",
+        "    dataset:",
+        f"      name: {json.dumps(run.data.name)}",
+        f"      type: {json.dumps(run.data.name)}",
+        f"      split: {json.dumps(run.data.split or 'all')}",
+        f"      revision: {json.dumps(run.data.digest)}",
+        "    metrics:",
+    ]
+    for address, measurement in _figures(run):
+        lines += [
+            f"    - type: {json.dumps(address)}",
+            f"      name: {json.dumps(figure_label(texts, measurement), ensure_ascii=False)}",
+            f"      value: {format(Decimal(repr(measurement.value)), 'f')}",
+        ]
+    return "\n".join([*lines, "---", "", ""])
+
+
+def _figures(run: Run) -> list[tuple[str, Measurement]]:
+    figures = [
+        (figure_address(result, measurement).rpartition("@")[0], measurement)
+        for result in run.results
+        if result.subject == run.subjects[0].name and result.against is None
+        for measurement in result.measurements
+        if measurement.value is not None and not measurement.group
+    ]
+    return figures[:_METRICS_AT_MOST]
