@@ -121,6 +121,14 @@ def test_a_comparison_is_skipped_when_either_side_lacks_something():
     assert {result.status for result in results.values()} == {"skipped"}
 
 
+def test_a_need_that_nothing_meets_is_named_as_it_is():
+    class Demanding(probes.MeanScore):
+        info = probes.info("demanding", requires=frozenset({"omniscience"}))
+
+    result = only(Demanding())
+    assert (result.status, str(result.reason)) == ("skipped", "It needs omniscience.")
+
+
 # --- what goes wrong -------------------------------------------------------------------------------
 
 
