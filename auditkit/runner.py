@@ -235,7 +235,8 @@ class Runner:
             unmet = unmet_requirements(audit, self.bench.subjects[name], self.bench.data)
             if unmet:
                 needs = Message(
-                    text="It needs {needs}.", values={"needs": "; ".join(_NEEDS.get(need, need) for need in unmet)}
+                    text="It needs {needs}.",
+                    values={"needs": "; ".join(_NEEDS.get(need, need) for need in unmet)},
                 )
                 return self._record(job, "skipped", 0.0, reason=needs)
         return None
