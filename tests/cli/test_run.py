@@ -56,7 +56,7 @@ def test_paired_differences_stand_beside_the_figures_of_a_variant(project, capsy
         ("{figure: performance/accuracy, at_least: 0.6}", 0),
         ("{figure: performance/accuracy, at_least: 0.99}", 1),
         ("{figure: performance/no_such_figure, at_least: 0.5}", 4),
-        ("{figure: footprint/parameters, at_most: 5}", 4),
+        ("{figure: footprint/n_parameters, at_most: 5}", 4),
     ],
 )
 def test_the_exit_code_tells_the_verdict(project, rule, code):
