@@ -54,7 +54,7 @@ class DpSettings:
     momentum: float = 0.9
     averaging: float = 0.99
     certified: bool = False
-    physical_batch_size: int = 512
+    physical_batch_size: int = 768
 
 
 @dataclass(frozen=True, slots=True)
