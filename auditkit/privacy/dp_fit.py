@@ -243,7 +243,7 @@ def _training_record(
             "method": "dp-sgd",
             "optimizer": settings.optimizer,
             "learning_rate": settings.learning_rate,
-            "momentum": settings.momentum if settings.optimizer == "sgd" else None,
+            **({"momentum": settings.momentum} if settings.optimizer == "sgd" else {}),
             "averaging": settings.averaging,
             "expected_batch_size": mechanism.normaliser,
             "physical_batch_size": settings.physical_batch_size,

@@ -36,7 +36,11 @@ class DpRetrain(Variant):
 
     epsilon: float = Field(gt=0, le=100, description="Privacy budget; smaller protects more")
     delta: float | None = Field(None, gt=0, lt=1, description="Below 1/n; default min(1e-5, n^-1.1)")
-    max_grad_norm: float = Field(1.0, gt=0, description="Norm every row's gradient is clipped to")
+    max_grad_norm: float = Field(
+        1.0,
+        gt=0,
+        description="Norm every row's gradient is clipped to; a larger one is noisier and less overconfident",
+    )
     expected_batch_size: int | None = Field(
         None, ge=1, description="Rows per step on average; default a power of two near n/12"
     )
