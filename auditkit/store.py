@@ -41,9 +41,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def as_json(record: BaseModel) -> str:
-    """Canonical JSON of a record: sorted keys, no NaN, one trailing newline."""
+    """JSON of a record: keys in their order (it is part of addresses and of what a report shows), no NaN."""
     values = record.model_dump(mode="json")
-    return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditkit.errors import RunFolderError
-from auditkit.records import Run
+from auditkit.records import Run, figure_address
 from auditkit.store import MANIFEST, RUN_FILE, RunFolder, as_json, write_atomically
 from tests.core.test_records import _run_values, measurement, result
 
@@ -55,12 +55,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_json_is_canonical_and_keeps_text_as_it_is():
-    run = a_run(title="é 中文")
+def test_json_keeps_text_and_order_as_they_are():
+    crossed = measurement(group={"sex": "F", "race": "é 中文"})
+    run = a_run(config={"b": 1, "a": {"z": 1, "y": 2}}, results=[result(crossed)])
     text = as_json(run)
+    again = Run.model_validate(json.loads(text))
     assert "é 中文" in text
     assert text.endswith("}\n")
-    assert text == as_json(Run.model_validate(json.loads(text)))
+    assert text == as_json(again)
+    assert repr(again) == repr(run)
+    assert figure_address(again.results[0], again.results[0].measurements[0]) == (
+        "a/accuracy[sex=F,race=é 中文]@baseline"
+    )
 
 
 # --- complete and unfinished -----------------------------------------------------------------------
