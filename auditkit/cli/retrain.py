@@ -13,6 +13,7 @@ from auditkit.cli.terminal import progress
 @config_argument
 @click.option("--epsilon", type=float, required=True, help="Privacy budget; smaller protects more.")
 @click.option("--delta", type=float, default=None, help="Default min(1e-5, n^-1.1).")
+@click.option("--reproducible", is_flag=True, help="Noise from the seed: for experiments, not for release.")
 @set_option
 @device_option
 @json_option
@@ -20,6 +21,7 @@ def command(
     config: Path,
     epsilon: float,
     delta: float | None,
+    reproducible: bool,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -32,6 +34,7 @@ def command(
             config,
             epsilon=epsilon,
             delta=delta,
+            reproducible=reproducible,
             overrides=with_device(overrides, device),
             report_progress=report_progress,
         )

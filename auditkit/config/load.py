@@ -120,6 +120,8 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Names of the fields of the model that stands at ``loc``."""
     current: Any = model
     for part in loc:
+        if isinstance(part, int):
+            continue  # an item of a list has the model that the list was declared with
         if isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(str(part))
             current = _model_in(field.annotation) if field else None

@@ -116,12 +116,36 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
     if makes_it and not project.checkpoint.exists():
         return train_subject(project, report_progress)
     located = subject_config.model_copy(update={"checkpoint": str(project.checkpoint), "name": project.title})
-    return load_subject(
+    subject = load_subject(
         located,
         folder=project.folder,
         device=project.device,
         preprocessing=_preprocessing_for_bare_weights(project),
     )
+    _check_recipe(project, subject)
+    return subject
+
+
+def _check_recipe(project: Project, subject: TorchSubject) -> None:
+    """Refuse a checkpoint that was trained otherwise than the config now says.
+
+    Raises:
+        ConfigError: With each setting that differs.
+    """
+    training, record = project.config.subject.training, subject.card.training
+    if training is None or record is None or record.recipe.get("method") == "dp-sgd":
+        return
+    wanted = training.model_dump(mode="json")
+    differing = [
+        f"{key} {record.recipe[key]!r} there, {value!r} here"
+        for key, value in wanted.items()
+        if key in record.recipe and record.recipe[key] != value
+    ]
+    if differing:
+        raise ConfigError(
+            f"subject.training: {project.checkpoint} was trained with other settings "
+            f"({'; '.join(differing)}). `auditkit train` trains it again; without training: it is audited as is"
+        )
 
 
 def _preprocessing_for_bare_weights(project: Project) -> Preprocessing | None:

@@ -42,12 +42,15 @@ def retrain(
     *,
     epsilon: float,
     delta: float | None = None,
+    reproducible: bool = False,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
 ) -> Retrained:
     """Train from scratch with DP-SGD so that the weights are ``(epsilon, delta)``-private.
 
-    The checkpoint goes beside the audited one, as ``NAME-dp-EPSILON``.
+    The checkpoint goes beside the audited one, as ``NAME-dp-EPSILON``. Noise and sampling come from the
+    operating system, unless ``reproducible``: then they follow from the seed, and whoever knows it can
+    take the noise off again; the certificate says so.
 
     Raises:
         UsageError: ``epsilon`` or ``delta`` is out of range, or the model cannot be trained privately.
@@ -56,7 +59,7 @@ def retrain(
     project = open_project(config, overrides)
     baseline = obtain_subject(project, report_progress)
     folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
-    parameters = {"epsilon": epsilon} if delta is None else {"epsilon": epsilon, "delta": delta}
+    parameters = {"epsilon": epsilon, "delta": delta, "certified": not reproducible}
     variant = VARIANTS.make("dp-retrain", parameters)
     context = VariantContext(
         name=f"dp-{epsilon:g}",

@@ -30,7 +30,7 @@ def test_all_problems_of_a_config_are_reported_with_their_places(project, capsys
 def test_a_wrong_parameter_of_an_audit_is_reported_with_its_place(project, capsys):
     project.rewrite("attribution: {max_rows: 64}", "attribution: {max_row: 64}")
     said = refuse(project, capsys)
-    assert "loans.yaml:20:" in said
+    assert "loans.yaml:19:" in said
     assert "'max_rows'" in said
 
 
@@ -156,6 +156,13 @@ def test_a_damaged_idx_file_is_reported(tmp_path, monkeypatch, capsys):
     assert main(["train", str(config)]) == 2
     assert "idx3" in capsys.readouterr().err
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_checkpoint_trained_with_other_settings_is_not_passed_off_as_this_one(project, capsys):
+    project.rewrite("epochs: 4", "epochs: 5")
+    said = refuse(project, capsys)
+    assert "epochs 4 there, 5 here" in said
+    assert "auditkit train" in said
 
 
 def test_cuda_without_a_device_is_reported(project, capsys):

@@ -42,6 +42,7 @@ def test_retrain_leaves_a_checkpoint_whose_certificate_holds(project, capsys):
     )
     assert certificate["epsilon"] == pytest.approx(recomputed, rel=1e-6)
     assert certificate["epsilon"] <= 3
+    assert certificate["certified"]
     assert (project.folder / "checkpoints" / "loans-dp-3" / "card.json").exists()
 
 
