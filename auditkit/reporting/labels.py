@@ -13,16 +13,13 @@ _PERCENT, _PLAIN = Style.PERCENT, Style.PLAIN
 METRICS: dict[str, tuple[str, Style]] = {
     "accuracy": (mark("accuracy"), _PERCENT),
     "balanced_accuracy": (mark("balanced accuracy"), _PERCENT),
-    "error_rate": (mark("error rate"), _PERCENT),
-    "agreement": (mark("agreement with the baseline"), _PERCENT),
     "precision": (mark("precision"), _PERCENT),
     "recall": (mark("recall"), _PERCENT),
-    "f1": (mark("F1 score"), _PLAIN),
     "log_loss": (mark("log loss"), _PLAIN),
-    "auroc": (mark("AUROC"), _PLAIN),
-    "average_precision": (mark("average precision"), _PLAIN),
-    "generalisation_gap": (mark("generalisation gap"), Style.POINTS),
-    "majority_accuracy": (mark("accuracy of always naming the commonest class"), _PERCENT),
+    "auc": (mark("AUC"), _PLAIN),
+    "brier": (mark("Brier score"), _PLAIN),
+    "expected_calibration_error": (mark("expected calibration error"), _PERCENT),
+    "calibration_in_the_large": (mark("stated probability minus observed share"), Style.POINTS),
     "selection_rate": (mark("selection rate"), _PERCENT),
     "base_rate": (mark("base rate"), _PERCENT),
     "true_positive_rate": (mark("true positive rate"), _PERCENT),
@@ -34,24 +31,28 @@ METRICS: dict[str, tuple[str, Style]] = {
     "false_discovery_rate": (mark("false discovery rate"), _PERCENT),
     "false_omission_rate": (mark("false omission rate"), _PERCENT),
     "equalized_odds": (mark("equalised odds"), _PERCENT),
-    "calibration_error": (mark("calibration error"), _PERCENT),
-    "expected_calibration_error": (mark("expected calibration error"), _PERCENT),
-    "brier_score": (mark("Brier score"), _PLAIN),
-    "overconfidence": (mark("overconfidence"), Style.POINTS),
-    "attack_auroc": (mark("AUROC of the membership attack"), _PLAIN),
-    "epsilon_lower_bound": (mark("lower bound on ε from the attack"), _PLAIN),
+    "membership-inference/auc": (mark("AUC of the membership attack"), _PLAIN),
+    "membership-inference/advantage": (mark("advantage of the membership attack"), _PLAIN),
+    "membership-inference/loss_gap": (mark("loss of non-members minus loss of members"), _PLAIN),
     "n_parameters": (mark("parameters"), _PLAIN),
     "size_b": (mark("size of the weights"), _PLAIN),
     "flops": (mark("operations per prediction"), _PLAIN),
-    "latency_s": (mark("latency"), _PLAIN),
-    "throughput": (mark("throughput"), _PLAIN),
-    "energy_j": (mark("energy"), _PLAIN),
-    "carbon_gco2e": (mark("carbon"), _PLAIN),
-    "completeness_error": (mark("completeness error"), _PLAIN),
-    "infidelity": (mark("infidelity"), _PLAIN),
-    "sensitivity": (mark("sensitivity of the attributions"), _PLAIN),
+    "latency_s": (mark("time for one row"), _PLAIN),
+    "latency_batch_s": (mark("time for one batch"), _PLAIN),
+    "throughput": (mark("rows per second"), _PLAIN),
+    "peak_memory_b": (mark("peak memory"), _PLAIN),
+    "peak_gpu_memory_b": (mark("peak GPU memory"), _PLAIN),
+    "energy_j_per_1000": (mark("energy of 1,000 predictions"), _PLAIN),
+    "carbon_gco2e_per_1000": (mark("carbon of 1,000 predictions"), _PLAIN),
+    "training_energy_j": (mark("energy of the training"), _PLAIN),
+    "convergence_delta.share_within": (mark("rows whose attributions add up"), _PERCENT),
+    "convergence_delta.median": (mark("relative gap of the sum of attributions, median"), _PLAIN),
+    "importance": (mark("mean absolute attribution"), _PLAIN),
+    "importance_share": (mark("share of all attribution"), _PERCENT),
+    "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
 }
-"""Known metrics: name and style. Others read as their identifier with spaces."""
+"""Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
+that is not here reads as its identifier with spaces."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str, Style], ...] = (
     (
@@ -63,11 +64,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str, Style], ...] = (
 
 _SUFFIXES: dict[str, tuple[str, str]] = {
     # suffix: (with attributes, without)
-    "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, ratio")),
+    "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, variant divided by baseline")),
     "difference": (mark("{figure}, difference across {attributes}"), mark("{figure}, difference")),
     "change": (mark("{figure}, change from the baseline"), mark("{figure}, change from the baseline")),
-    "group_min": (mark("{figure}, lowest across {attributes}"), mark("{figure}, lowest group")),
-    "group_max": (mark("{figure}, highest across {attributes}"), mark("{figure}, highest group")),
+    "floor": (mark("{figure}, what chance alone gives"), mark("{figure}, what chance alone gives")),
+    "excess": (mark("{figure}, beyond chance"), mark("{figure}, beyond chance")),
 }
 
 AREAS: dict[str, tuple[str, str]] = {
@@ -130,14 +131,14 @@ def style_of(metric: str) -> Style:
     style = METRICS[name.base][1] if name.base in METRICS else _pattern_style(name.base)
     if "ratio" in name.suffixes:
         return Style.PLAIN
-    is_difference = bool({"difference", "change"} & set(name.suffixes))
+    is_difference = bool({"difference", "change", "excess"} & set(name.suffixes))
     return Style.POINTS if is_difference and style is Style.PERCENT else style
 
 
-def metric_label(texts: Texts, metric: str, across: tuple[str, ...] = ()) -> str:
+def metric_label(texts: Texts, metric: str, across: tuple[str, ...] = (), audit: str = "") -> str:
     """What a metric is called, without the group."""
     name = MetricName.parse(metric)
-    label = _base_label(texts, name.base)
+    label = _base_label(texts, name.base, audit)
     is_across_named = False
     for suffix in name.suffixes:
         with_attributes, without = _SUFFIXES[suffix]
@@ -154,9 +155,9 @@ def group_label(texts: Texts, group: Mapping[str, str]) -> str:
     return texts.list_of(f"{attribute}: {value}" for attribute, value in group.items())
 
 
-def figure_label(texts: Texts, measurement: Measurement) -> str:
+def figure_label(texts: Texts, measurement: Measurement, audit: str) -> str:
     """The whole name of a figure: metric, disparity and group."""
-    label = metric_label(texts, measurement.metric, measurement.across)
+    label = metric_label(texts, measurement.metric, measurement.across, audit)
     if not measurement.group:
         return label
     return texts.text("{figure}, {group}", figure=label, group=group_label(texts, measurement.group))
@@ -170,11 +171,12 @@ def address_label(texts: Texts, figure: str) -> str:
     'selection rate, ratio across sex'
     """
     bare = figure.rpartition("@")[0] or figure
-    metric, _, inside = bare.partition("/")[2].partition("[")
+    audit, _, rest = bare.partition("/")
+    metric, _, inside = rest.partition("[")
     cells = [cell for cell in inside.rstrip("]").split(",") if cell]
     across = tuple(cell for cell in cells if "=" not in cell)
     group = dict(cell.split("=", 1) for cell in cells if "=" in cell)
-    label = metric_label(texts, metric or bare, across)
+    label = metric_label(texts, metric or bare, across, audit)
     if not group:
         return label
     return texts.text("{figure}, {group}", figure=label, group=group_label(texts, group))
@@ -200,9 +202,10 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _base_label(texts: Texts, base: str) -> str:
-    if base in METRICS:
-        return texts.text(METRICS[base][0])
+def _base_label(texts: Texts, base: str, audit: str) -> str:
+    for key in (f"{audit}/{base}", base):
+        if key in METRICS:
+            return texts.text(METRICS[key][0])
     for pattern, template, _ in _PATTERNS:
         found = pattern.fullmatch(base)
         if found:

@@ -60,9 +60,10 @@ def _front_matter(run: Run, texts: Texts) -> str:
         "    metrics:",
     ]
     for address, measurement in _figures(run):
+        label = figure_label(texts, measurement, address.partition("/")[0])
         lines += [
             f"    - type: {json.dumps(address)}",
-            f"      name: {json.dumps(figure_label(texts, measurement), ensure_ascii=False)}",
+            f"      name: {json.dumps(label, ensure_ascii=False)}",
             f"      value: {format(Decimal(repr(measurement.value)), 'f')}",
         ]
     return "\n".join([*lines, "---", "", ""])

@@ -134,8 +134,13 @@ def rounded(
         decimals += 1
     texts = [decimal(point, decimals) for point in points]
     if not has_range:
-        return Number(texts[0], unit=scale.symbol)
+        return Number(_without_zeros(texts[0]), unit=scale.symbol)
     return Number(texts[0], texts[1], texts[2], scale.symbol)
+
+
+def _without_zeros(text: str) -> str:
+    """Trailing zeros claim a precision; without an interval there is none to claim."""
+    return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
 
 
 def threshold_text(threshold: float, scale: Scale) -> str:
@@ -202,13 +207,16 @@ def _decimals(points: list[float]) -> int:
 
 
 def _same_side(point: float, threshold: float, decimals: int) -> bool:
-    # Thresholds carry the rounding of the unit's factor (0.07 * 100), so equality allows for it.
-    if math.isclose(point, threshold, rel_tol=1e-12, abs_tol=1e-15):
-        return True
+    """Whether a number printed with so many decimals stands to the threshold as the number itself does."""
     shown = round(point, decimals)
-    return (shown > threshold) == (point > threshold) and not math.isclose(
-        shown, threshold, rel_tol=1e-12, abs_tol=1e-15
-    )
+    if _is_equal(point, threshold) or _is_equal(shown, threshold):
+        return _is_equal(point, threshold) and _is_equal(shown, threshold)
+    return (shown > threshold) == (point > threshold)
+
+
+def _is_equal(a: float, b: float) -> bool:
+    # Thresholds carry the rounding of the unit's factor (0.07 * 100), so equality allows for it.
+    return math.isclose(a, b, rel_tol=1e-12, abs_tol=1e-15)
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

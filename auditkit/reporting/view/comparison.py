@@ -148,7 +148,7 @@ def _row_view(first: Figure, second: Figure, figure: str, texts: Texts) -> RowVi
     scale = common_scale(texts, [here, there])
     return RowView(
         audit=audit_title(texts, first.result.audit),
-        label=sentence_case(figure_label(texts, here)),
+        label=sentence_case(figure_label(texts, here, first.result.audit)),
         subject=figure.rpartition("@")[2],
         first=number_of(here, scale),
         second=number_of(there, scale),

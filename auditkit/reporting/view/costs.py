@@ -15,7 +15,6 @@ from auditkit.reporting.numbers import (
     Number,
     Scale,
     number_of,
-    rounded,
     signed,
 )
 from auditkit.reporting.view.certificates import CertificateView, certificate_views, guarantee
@@ -32,12 +31,13 @@ KEY_FIGURES = (
     "performance/accuracy",
     "footprint/size_b",
     "footprint/latency_s",
-    "footprint/energy_j",
+    "footprint/energy_j_per_1000",
     "performance/balanced_accuracy",
-    "performance/auroc",
+    "performance/auc",
 )
 """Shown beside the figures of the policy, and alone where there is no policy, as far as measured."""
 
+QUOTIENT = "ratio"
 _COLUMNS_PER_BAND = 4
 _KEYS_BESIDE_POLICY = 3
 
@@ -102,18 +102,19 @@ def costs(run: Run, index: FigureIndex, texts: Texts) -> Costs | None:
 
 def key_columns(run: Run, index: FigureIndex, texts: Texts) -> tuple[CostColumn, ...]:
     """The key figures of a run without policy; where none is known, the first of each audit."""
-    bares = [bare for bare in KEY_FIGURES if f"{bare}@baseline" in index]
-    ratios = [
-        bare_address(address)
+    of_baseline = {
+        bare_address(address): figure
         for address, figure in index.items()
-        if figure.measurement.across and figure.result.subject == "baseline" and figure.result.against is None
-    ]
-    first_of_each = {
-        figure.result.audit: bare_address(address)
-        for address, figure in reversed(list(index.items()))
-        if figure.result.subject == "baseline" and not figure.measurement.group
+        if figure.result.subject == run.subjects[0].name and figure.result.against is None
     }
-    chosen = list(dict.fromkeys([*bares, *ratios[:4], *reversed(first_of_each.values())]))
+    known = [bare for bare in KEY_FIGURES if bare in of_baseline]
+    disparities = [bare for bare, figure in of_baseline.items() if figure.measurement.across]
+    first_of_each: dict[str, str] = {}
+    for bare, figure in of_baseline.items():
+        if not figure.measurement.group:
+            first_of_each.setdefault(figure.result.audit, bare)
+    wanted = {*known, *disparities[:4], *first_of_each.values()}
+    chosen = [bare for bare in of_baseline if bare in wanted]
     return tuple(_column(run, bare, None, index, texts) for bare in chosen[:12])
 
 
@@ -158,7 +159,7 @@ def _column(run: Run, bare: str, rule: Rule | None, index: FigureIndex, texts: T
             )
         )
     return CostColumn(
-        heading=sentence_case(figure_label(texts, named)) if named else bare,
+        heading=sentence_case(figure_label(texts, named, bare.partition("/")[0])) if named else bare,
         unit=scale.symbol,
         policy=policy_text(texts, rule, scale) if rule else "",
         cells=tuple(cells),
@@ -199,31 +200,35 @@ def _strip(
 
 
 def _paired(bare: str, subject: str, index: FigureIndex) -> Measurement | None:
-    """The paired change of a figure, where the audit measured one."""
+    """The paired change of a figure, or its quotient, where the audit measured one."""
     head, bracket, cell = bare.partition("[")
-    figure = index.get(f"{head}.change{bracket}{cell}@{subject}~baseline")
-    return figure.measurement if figure else None
+    for suffix in ("change", QUOTIENT):
+        figure = index.get(f"{head}.{suffix}{bracket}{cell}@{subject}~baseline")
+        if figure is not None:
+            return figure.measurement
+    return None
 
 
 def _change(measurement: Measurement | None, scale: Scale) -> Number | None:
     if measurement is None or measurement.value is None:
         return None
-    interval = measurement.interval
-    number = rounded(
-        measurement.value,
-        interval.low if interval else None,
-        interval.high if interval else None,
-        Scale(scale.factor),
-        keep=(0.0,),
-    )
+    if _is_quotient(measurement):
+        number = number_of(measurement, Scale(), keep=(1.0,))
+        return Number(f"× {number.value}", number.low, number.high)
+    number = number_of(measurement, Scale(scale.factor), keep=(0.0,))
     low, high = (signed(number.low), signed(number.high)) if number.low else ("", "")
-    return Number(signed(number.value), low, high)
+    return Number(f"Δ {signed(number.value)}", low, high)
 
 
 def _is_clear(measurement: Measurement | None) -> bool:
     if measurement is None or measurement.interval is None:
         return False
-    return measurement.interval.low > 0 or measurement.interval.high < 0
+    nothing = 1.0 if _is_quotient(measurement) else 0.0
+    return measurement.interval.low > nothing or measurement.interval.high < nothing
+
+
+def _is_quotient(measurement: Measurement) -> bool:
+    return measurement.metric.endswith(f".{QUOTIENT}") and not measurement.across
 
 
 def _head(card: SubjectCard, texts: Texts) -> SubjectHead:

@@ -124,7 +124,7 @@ def _finding_view(judged: JudgedFigure, anchor: str, texts: Texts) -> FindingVie
 def finding_label(texts: Texts, finding: Finding) -> str:
     """What the judged figure is called; a rule that matched nothing is called by its address."""
     if finding.measurement is not None:
-        return figure_label(texts, finding.measurement)
+        return figure_label(texts, finding.measurement, finding.figure.partition("/")[0])
     return address_label(texts, finding.figure)
 
 

@@ -93,16 +93,18 @@ def _undefined(run: Run, texts: Texts) -> list[Undefined]:
             title=audit_title(texts, audit),
             count=texts.plural("{n} figure", "{n} figures", len(measurements)),
             reason=texts.sentence(reason),
-            examples=_named(measurements, texts),
+            examples=_named(measurements, audit, texts),
         )
         for (audit, reason), measurements in missing.items()
     ]
 
 
-def _named(measurements: list[Measurement], texts: Texts) -> str:
+def _named(measurements: list[Measurement], audit: str, texts: Texts) -> str:
     """The groups concerned, or the metrics where no group is."""
     groups = list(dict.fromkeys(group_label(texts, one.group) for one in measurements if one.group))
-    names = groups or list(dict.fromkeys(metric_label(texts, one.metric, one.across) for one in measurements))
+    names = groups or list(
+        dict.fromkeys(metric_label(texts, one.metric, one.across, audit) for one in measurements)
+    )
     shown = texts.series_of(names[:_EXAMPLES])
     rest = len(names) - _EXAMPLES
     return shown if rest <= 0 else texts.text("{names} and {n} more", names=shown, n=rest)

@@ -54,7 +54,9 @@ def _view(planted: Planted, index: FigureIndex, texts: Texts) -> PlantedView:
     ]
     return PlantedView(
         fault=texts.message(planted.fault),
-        figure=figure_label(texts, measurement) if measurement else address_label(texts, address),
+        figure=figure_label(texts, measurement, address.partition("/")[0])
+        if measurement
+        else address_label(texts, address),
         audit=audit_title(texts, address.partition("/")[0]),
         expected=_expected(planted, scale, texts),
         number=number_of(measurement, scale, marks),
