@@ -37,8 +37,9 @@ import numpy as np
 
 from auditkit.config.model import DataConfig
 from auditkit.data.dataset import BoolArray, FloatArray
+from auditkit.data.memory_table import MemoryTable
 from auditkit.data.roles import rows_of_table, with_defaults
-from auditkit.data.rows import ObjectArray, Rows, as_texts
+from auditkit.data.rows import ObjectArray, Rows
 from auditkit.errors import UsageError, closest
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message, Planted
@@ -111,31 +112,6 @@ FAULTS: Mapping[str, Fault] = {
 """The planted faults by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """Columns in memory, with what :mod:`auditkit.data.roles` asks of a table."""
-
-    columns: Table
-    file: str = "lending"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.columns)
-
-    @property
-    def numeric(self) -> frozenset[str]:
-        return frozenset(name for name, column in self.columns.items() if column.dtype != object)
-
-    def column(self, name: str) -> FloatArray | ObjectArray:
-        return self.columns[name]
-
-    def numbers(self, name: str) -> FloatArray:
-        return np.asarray(self.columns[name], dtype=np.float64)
-
-    def texts(self, name: str) -> ObjectArray:
-        return as_texts(self.columns[name])
-
-
 def lending_source(config: DataConfig, split: str) -> Rows:
     """The built-in source ``lending``: the one population, with all faults."""
     return _Population(POPULATION_SEED, N_TRAIN, N_TEST, frozenset(FAULTS)).rows(config, split)
@@ -187,7 +163,7 @@ class _Population:
             sensitive_features=("sex", "ethnicity"),
             drop=("ethnicity",),
         )
-        rows = rows_of_table(_Memory(self._draw(split)), full, name="Lending", split=split)
+        rows = rows_of_table(MemoryTable("lending", self._draw(split)), full, name="Lending", split=split)
         made = Message(text="Synthetic rows of an invented lender; they say nothing about any real one.")
         planted = tuple(fault.planted() for name, fault in FAULTS.items() if name in self.faults)
         return replace(rows, synthetic=True, planted=planted, statements=(made,))
