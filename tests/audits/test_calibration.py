@@ -5,6 +5,7 @@ import pytest
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.performance.calibration import Calibration
+from auditkit.errors import DataError
 from tests.fakes import TableSubject, scoring, table_card, table_data
 from tests.tolerances import FLOAT, statistical
 
@@ -156,3 +157,9 @@ def test_the_brier_score_of_many_classes_sums_over_them():
 def test_one_bin_is_refused():
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         Calibration(bins=1)
+
+
+def test_rows_without_any_weight_are_refused_with_the_remedy():
+    data = table_data([0, 1], sample_weight=[0.0, 0.0])
+    with pytest.raises(DataError, match="Check the weight column"):
+        measured(scoring([0.2, 0.8]), data)

@@ -222,6 +222,14 @@ def test_weights_widen_the_intervals_and_are_announced():
     assert "effective number" in str(rate.note)
 
 
+def test_a_group_whose_rows_carry_no_weight_is_undefined():
+    groups = {"g": ["a"] * 20 + ["b"] * 20 + ["c"] * 20}
+    found = figures(measured([0, 1] * 30, [0, 1] * 30, groups, weights=[1.0] * 40 + [0.0] * 20))
+    assert found["selection_rate[g=c]"].value is None
+    assert "carry no weight" in str(found["selection_rate[g=c]"].missing)
+    assert found["selection_rate.difference[g]"].value == 0
+
+
 def test_the_second_class_is_taken_where_no_positive_label_is_declared():
     y_true, y_pred, groups = random_rows()
     output = measured(y_true, y_pred, groups, positive=None)
@@ -271,6 +279,19 @@ def test_the_chart_names_the_clearest_gap_and_claims_none_where_none_is_shown():
     titles = {str(e.axis).split(":")[0]: str(e.title) for e in output.evidence if e.kind == "dots"}
     assert titles["Selection rate"] == "b: selected 36 % as often as a"
     assert titles["Base rate"] == "Base rates across g: no gap beyond chance is shown"
+
+
+def test_unequal_base_rates_come_with_what_they_rule_out():
+    groups = {"g": ["a"] * 100 + ["b"] * 100}
+    unequal = measured([1] * 70 + [0] * 30 + [1] * 30 + [0] * 70, [0, 1] * 100, groups)
+    equal = measured([0, 1] * 100, [0, 1] * 100, groups)
+    assert any("exclude each other" in str(note) for note in unequal.notes)
+    assert not any("exclude each other" in str(note) for note in equal.notes)
+
+
+def test_data_without_sensitive_features_is_refused():
+    with pytest.raises(DataError, match="Name them in data"):
+        measured([0, 1], [0, 1], {})
 
 
 def test_the_table_counts_every_row():

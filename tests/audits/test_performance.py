@@ -6,6 +6,7 @@ from sklearn import metrics as oracle
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.performance.performance import Performance
+from auditkit.errors import DataError
 from tests.fakes import TableSubject, predicting, scoring, table_card, table_data
 from tests.tolerances import FLOAT, statistical
 
@@ -198,3 +199,17 @@ def test_accuracy_changes_are_covered():
         interval = figures(output)["accuracy.change", None].interval
         covered += interval.low <= 0.3 * (0.6 - 0.8) <= interval.high
     assert covered / runs > 0.95 - statistical(runs, p=0.05)
+
+
+def test_rows_without_any_weight_are_refused_with_the_remedy():
+    data = table_data([0, 1], sample_weight=[0.0, 0.0])
+    with pytest.raises(DataError, match="Check the weight column"):
+        Performance().measure(predicting([0, 1]), data, CONTEXT)
+
+
+def test_a_class_whose_rows_carry_no_weight_has_no_recall():
+    data = table_data([0, 1, 1], sample_weight=[0.0, 1.0, 1.0])
+    found = figures(Performance().measure(predicting([0, 1, 0]), data, CONTEXT))
+    assert found["recall", "no"].value is None
+    assert "carry no weight" in str(found["recall", "no"].missing)
+    assert found["recall", "yes"].value == 0.5

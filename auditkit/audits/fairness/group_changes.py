@@ -134,7 +134,7 @@ def change_measurements(grouping: Grouping, changes: RateChanges, confidence: fl
             n=int(n),
             better=metric.better,
             group=group,
-            missing=empty_denominator(metric),
+            missing=empty_denominator(metric, int(n)),
         )
         for index, (group, value, n) in enumerate(zip(grouping.groups, changes.value, changes.n, strict=True))
     ]

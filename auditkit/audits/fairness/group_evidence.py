@@ -153,7 +153,7 @@ def _estimate(found: GroupRates, group: int) -> Estimate:
     n = int(found.rates.n[group])
     interval = found.interval(group)
     if interval is None:
-        return Estimate(value=None, n=n, missing=empty_denominator(found.metric))
+        return Estimate(value=None, n=n, missing=empty_denominator(found.metric, n))
     return Estimate(value=float(found.rates.value[group]), low=interval.low, high=interval.high, n=n)
 
 

@@ -143,6 +143,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
                 measurements.extend(rate_measurements(found, small_group=self.small_group))
                 measurements.extend((difference_measurement(found), ratio_measurement(found)))
                 evidence.append(rate_chart(found, overall[metric.name].value, small_group=self.small_group))
+                notes.extend(_note_on_base_rates(found))
             measurements.extend(self._not_measurable(grouping, positive, int(cells.n.sum())))
             if {"true_positive_rate", "false_positive_rate"} <= {metric.name for metric in chosen}:
                 measurements.append(equalized_odds_measurement(grouping, cells, self.confidence))
@@ -220,6 +221,19 @@ def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
     if len(grouping.attributes) <= 1:
         return np.arange(len(sizes))
     return np.flatnonzero(sizes)
+
+
+def _note_on_base_rates(found: GroupRates) -> list[Message]:
+    gap = found.difference
+    if found.metric.name != "base_rate" or gap is None or gap.interval.low <= 0:
+        return []
+    return [
+        Message(
+            text="Groups of {attribute} differ in how often they are labelled positive. Equal error rates and "
+            "equal predictive values then exclude each other, unless every prediction is right.",
+            values={"attribute": found.grouping.title},
+        )
+    ]
 
 
 def _notes_on_labels(data: Dataset) -> list[Message]:

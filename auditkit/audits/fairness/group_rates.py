@@ -84,7 +84,9 @@ def rate_measurements(found: GroupRates, *, small_group: int) -> list[Measuremen
             better=found.metric.better,
             group=name,
             interval=found.interval(group),
-            missing=None if found.rates.defined[group] else empty_denominator(found.metric),
+            missing=None
+            if found.rates.defined[group]
+            else empty_denominator(found.metric, int(found.rates.n[group])),
             note=_rate_note(found, group, small_group),
         )
         for group, name in enumerate(found.grouping.groups)
@@ -185,8 +187,10 @@ def undecided_measurement(grouping: Grouping, metric: RateMetric, suffix: str, n
     )
 
 
-def empty_denominator(metric: RateMetric) -> Message:
-    """Why a rate is undefined."""
+def empty_denominator(metric: RateMetric, n: int) -> Message:
+    """Why a rate whose denominator holds ``n`` rows is undefined."""
+    if n:
+        return Message(text="The rows it rests on carry no weight.")
     return {
         (1, 1, 1, 1, 1): Message(text="The group has no rows here."),
         (1, 1, 0, 0, 0): Message(text="The group has no rows with the positive label."),

@@ -72,9 +72,11 @@ def groupings(data: Dataset, *, intersections: bool) -> tuple[Grouping, ...]:
     """One grouping per sensitive feature, and with ``intersections`` one that crosses them all.
 
     Raises:
-        DataError: The crossing has more groups than rows could fill.
+        DataError: There are no sensitive features, or the crossing has more groups than rows could fill.
     """
     names = tuple(data.sensitive_features)
+    if not names:
+        raise DataError("group-fairness: the data has no sensitive features. Name them in data.")
     found = [Grouping.of(data, (name,)) for name in names]
     if intersections and len(names) > 1:
         found.append(Grouping.of(data, names))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
 from auditkit.audits.performance.reliability import reliability_curve, reliability_table
-from auditkit.audits.performance.scores import brier_scores, mean_measurement
+from auditkit.audits.performance.scores import brier_scores, mean_measurement, require_weight
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Interval, Measurement, Message
 from auditkit.statistics.bootstrap import bootstrap_rows
@@ -77,6 +77,7 @@ class Calibration(PairedAudit):
 
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """All figures of one subject."""
+        require_weight(self.info.name, data)
         positive = positive_class(len(data.classes), data.positive_index)
         predictions = subject.predict(data, batch_size=context.batch_size)
         stated = StatedChances.of(predictions, data, positive)
@@ -113,6 +114,7 @@ class Calibration(PairedAudit):
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
         """Change of the calibration error, with rows resampled for both alike, and of the Brier score."""
+        require_weight(self.info.name, data)
         positive = positive_class(len(data.classes), data.positive_index)
         before, after = (
             subject.predict(data, batch_size=context.batch_size) for subject in (baseline, variant)

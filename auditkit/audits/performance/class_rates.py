@@ -106,9 +106,16 @@ _EMPTY = MappingProxyType(
 )
 
 
+_WEIGHTLESS = Message(text="The rows it rests on carry no weight.")
+
+
 def _diagonal_share(table: CountTable, *, axis: int) -> Rates:
     weight, squared, n = table.weight[0], table.weight_squared[0], table.n[0]
     return share(np.diagonal(weight), weight.sum(axis=axis), squared.sum(axis=axis), n.sum(axis=axis))
+
+
+def _reason(found: Rates, index: int, name: str) -> Message:
+    return _WEIGHTLESS if found.n[index] else _EMPTY[name]
 
 
 def _interval(found: Rates, index: int, confidence: float) -> Interval:
@@ -118,7 +125,7 @@ def _interval(found: Rates, index: int, confidence: float) -> Interval:
 def _estimate(found: Rates, index: int, confidence: float) -> Estimate:
     n = int(found.n[index])
     if not found.defined[index]:
-        return Estimate(value=None, n=n, missing=_EMPTY["recall"])
+        return Estimate(value=None, n=n, missing=_reason(found, index, "recall"))
     interval = _interval(found, index, confidence)
     return Estimate(value=float(found.value[index]), low=interval.low, high=interval.high, n=n)
 
@@ -132,7 +139,7 @@ def _measurements(name: str, found: Rates, classes: Sequence[str], confidence: f
             better="higher",
             group={"class": label},
             interval=_interval(found, index, confidence) if found.defined[index] else None,
-            missing=None if found.defined[index] else _EMPTY[name],
+            missing=None if found.defined[index] else _reason(found, index, name),
         )
         for index, label in enumerate(classes)
     ]

@@ -18,7 +18,12 @@ from auditkit.audits.performance.performance_changes import (
     mean_change,
     recall_changes,
 )
-from auditkit.audits.performance.scores import auc_measurement, brier_scores, mean_measurement
+from auditkit.audits.performance.scores import (
+    auc_measurement,
+    brier_scores,
+    mean_measurement,
+    require_weight,
+)
 from auditkit.data.dataset import Dataset
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.statistics.counts import METRICS, CountTable, positive_class, rates
@@ -60,6 +65,7 @@ class Performance(PairedAudit):
 
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """All figures of one subject."""
+        require_weight(self.info.name, data)
         predictions = subject.predict(data, batch_size=context.batch_size)
         table = _table(data, predictions)
         positive = positive_class(len(data.classes), data.positive_index)
@@ -82,6 +88,7 @@ class Performance(PairedAudit):
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
         """Paired changes, variant minus baseline."""
+        require_weight(self.info.name, data)
         before = baseline.predict(data, batch_size=context.batch_size)
         after = variant.predict(data, batch_size=context.batch_size)
         positive = positive_class(len(data.classes), data.positive_index)

@@ -3,10 +3,24 @@
 import numpy as np
 
 from auditkit.data.dataset import Dataset, FloatArray, IntArray
+from auditkit.errors import DataError
 from auditkit.records import Better, Measurement, Message, Unit
 from auditkit.statistics.auc import auc_delong
 from auditkit.statistics.intervals import mean_interval
 from auditkit.subjects.subject import Predictions
+
+
+def require_weight(audit: str, data: Dataset) -> None:
+    """Refuse rows that carry no weight at all.
+
+    Raises:
+        DataError: Every weight is 0.
+    """
+    if data.sample_weight is not None and not data.sample_weight.any():
+        raise DataError(
+            f"{audit}: all {len(data)} rows have weight 0, expected some weight above 0. "
+            "Check the weight column, or leave weight out of data."
+        )
 
 
 def mean_measurement(
