@@ -10,6 +10,7 @@ from torch import nn
 from auditkit.config import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace, FloatArray, GroupColumn
 from auditkit.errors import DataError
+from auditkit.models.given_weights import linear_layer
 from auditkit.randomness import numpy_rng, torch_rng
 from auditkit.records import SubjectCard
 from auditkit.subjects.subject import Capability, Predictions, Subject
@@ -84,9 +85,9 @@ def tiny_subject(classes: int = 2, *, seed: int = 0, name: str = "baseline") -> 
         return exact + 0.02 * torch.randn(exact.shape, generator=rng)
 
     module = nn.Sequential(
-        _layer(nearly(torch.cat([truth, -truth])), nearly(torch.zeros(2 * classes))),
+        linear_layer(nearly(torch.cat([truth, -truth])), nearly(torch.zeros(2 * classes))),
         nn.ReLU(),
-        _layer(nearly(torch.cat([one, -one], dim=1)), nearly(torch.zeros(classes))),
+        linear_layer(nearly(torch.cat([one, -one], dim=1)), nearly(torch.zeros(classes))),
     )
     return _subject(module, _class_names(classes), name)
 
@@ -121,18 +122,7 @@ def linear_subject(
             f"linear_subject: weights of shape {matrix.shape} do not fit {len(names)} classes; "
             "expected (k, d) with k >= 2, or (d,)"
         )
-    return _subject(nn.Sequential(nn.Flatten(), _layer(torch.from_numpy(matrix))), names, name)
-
-
-def _layer(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
-    """A linear layer with these parameters, made without a draw from the global generators."""
-    outputs, inputs = weight.shape
-    layer: nn.Linear = nn.Linear(inputs, outputs, bias=bias is not None, device="meta").to_empty(device="cpu")
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    return layer
+    return _subject(nn.Sequential(nn.Flatten(), linear_layer(torch.from_numpy(matrix))), names, name)
 
 
 def _subject(module: nn.Module, classes: tuple[str, ...], name: str) -> TorchSubject:

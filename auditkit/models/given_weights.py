@@ -1,0 +1,20 @@
+"""A linear layer whose weights are given: for subjects whose answers are known in advance."""
+
+import torch
+from torch import nn
+
+
+def linear_layer(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
+    """A layer with these parameters, made without a draw from the global generators.
+
+    Args:
+        weight: Shape ``(outputs, inputs)``.
+        bias: Shape ``(outputs,)``, or ``None`` for a layer without.
+    """
+    outputs, inputs = weight.shape
+    layer: nn.Linear = nn.Linear(inputs, outputs, bias=bias is not None, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
