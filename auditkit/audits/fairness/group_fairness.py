@@ -229,8 +229,8 @@ def _note_on_base_rates(found: GroupRates) -> list[Message]:
         return []
     return [
         Message(
-            text="Groups of {attribute} differ in how often they are labelled positive. Equal error rates and "
-            "equal predictive values then exclude each other, unless every prediction is right.",
+            text="Groups of {attribute} differ in how often they are labelled positive. Equal error rates "
+            "and equal predictive values then exclude each other, unless every prediction is right.",
             values={"attribute": found.grouping.title},
         )
     ]
