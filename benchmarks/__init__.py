@@ -1,1 +1,1 @@
-"""Slow checks and timed comparisons. ``make proof`` and ``make bench`` write their figures to ``results/``."""
+"""Slow checks and timed comparisons: `make proof` and `make bench` write their figures to results."""

@@ -14,17 +14,31 @@ from auditkit.training.fit import fit
 from benchmarks.real_data import use_real_data
 
 ACCURACY, DURATION_S = 0.977, 180.0
-SEED = 0
+SEEDS = (0, 1, 2, 3, 4)
 
 
 def run() -> dict[str, object]:
-    """Train once and judge the 10,000 test pictures."""
+    """Train once per seed and judge the 10,000 test pictures: the recipe is judged, not a lucky seed."""
     use_real_data()
+    runs = {str(seed): _one(seed) for seed in SEEDS}
+    accuracies = [float(str(found["test_accuracy"])) for found in runs.values()]
+    durations_s = [float(str(found["total_s"])) for found in runs.values()]
+    mean = sum(accuracies) / len(accuracies)
+    return {
+        "mean_test_accuracy": round(mean, 4),
+        "lowest_test_accuracy": min(accuracies),
+        "longest_total_s": max(durations_s),
+        "seeds": runs,
+        "holds": mean >= ACCURACY and max(durations_s) < DURATION_S,
+    }
+
+
+def _one(seed: int) -> dict[str, object]:
     start = time.perf_counter()
     config = DataConfig(source="mnist")
-    data, preprocessing = load_training_data(config, preprocessing=None, seed=SEED, folder=Path())
+    data, preprocessing = load_training_data(config, preprocessing=None, seed=seed, folder=Path())
     subject = fit(
-        Architecture(name="mlp"), data, TrainingConfig(), seed=SEED, title="mlp", preprocessing=preprocessing
+        Architecture(name="mlp"), data, TrainingConfig(), seed=seed, title="mlp", preprocessing=preprocessing
     )
     return judged(subject, config, start, ACCURACY, DURATION_S)
 
@@ -33,7 +47,7 @@ def judged(
     subject: TorchSubject, config: DataConfig, start: float, accuracy_bar: float, duration_bar_s: float
 ) -> dict[str, object]:
     """Test accuracy with its Wilson interval, durations, and whether both bars hold."""
-    test = load_dataset(config, preprocessing=subject.preprocessing, seed=SEED, folder=Path())
+    test = load_dataset(config, preprocessing=subject.preprocessing, seed=0, folder=Path())
     correct = int((subject.predict(test, batch_size=1000).y_pred == test.y_true).sum())
     duration_s = time.perf_counter() - start
     interval = rate(correct, len(test))
