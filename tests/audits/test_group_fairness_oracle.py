@@ -10,6 +10,7 @@ from sklearn import metrics as sklearn
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.fairness.group_fairness import GroupFairness
+from auditkit.data.lending import lending_rows
 from auditkit.statistics.comparisons import katz_ratio, newcombe_difference
 from auditkit.statistics.counts import METRICS
 from auditkit.statistics.decision import decide, minimum_detectable_difference
@@ -50,6 +51,18 @@ def adult(real_data):
     return y_true, predicted, pd.DataFrame({"race": table[8], "sex": table[9]})
 
 
+@pytest.fixture(scope="module")
+def lending():
+    rows = lending_rows("test")
+    y_true = (rows.labels == "approved").astype(int)
+    predicted = (rows.columns["credit_history"] > 620).astype(int)
+    return (
+        y_true,
+        predicted,
+        pd.DataFrame({"race": rows.sensitive["ethnicity"], "sex": rows.sensitive["sex"]}),
+    )
+
+
 def measured(rows, **parameters):
     y_true, y_pred, groups = rows
     data = table_data(y_true, sensitive_features={name: groups[name].tolist() for name in groups})
@@ -67,7 +80,7 @@ def by_group(rows, attributes):
         )
 
 
-@pytest.mark.parametrize("name", ["compas", "adult"])
+@pytest.mark.parametrize("name", ["compas", "adult", "lending"])
 @pytest.mark.parametrize("attributes", [["race"], ["sex"], ["race", "sex"]])
 def test_rates_and_gaps_equal_fairlearn(name, attributes, request):
     rows = request.getfixturevalue(name)
