@@ -267,9 +267,14 @@ def perform(bench: Bench, task: Task) -> Outcome:
             lambda: audit.compare(baseline, subject, rows, context), [baseline, subject], context.seed
         )
     if task.kind == "partial" and isinstance(audit, ShardedAudit):
-        shard = rows if task.rows == (0, len(rows)) else rows.take(np.arange(*task.rows))
-        return _isolated(lambda: audit.partial(subject, shard, context), [subject], context.seed)
+        return _isolated(
+            lambda: audit.partial(subject, _shard(rows, task.rows), context), [subject], context.seed
+        )
     return _isolated(lambda: audit.measure(subject, rows, context), [subject], context.seed)
+
+
+def _shard(rows: Dataset, span: tuple[int, int]) -> Dataset:
+    return rows if span == (0, len(rows)) else rows.take(np.arange(*span))
 
 
 def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Requirement]:

@@ -46,6 +46,9 @@ HARD_DATA: Mapping[str, Callable[[Dataset], Dataset]] = {
     ),
     "one group": lambda data: _one_group(data, keep_levels=False),
     "a group without rows": lambda data: _one_group(data, keep_levels=True),
+    "uneven weights, some of them zero": lambda data: replace(
+        data, sample_weight=np.arange(len(data), dtype=np.float64) % 3
+    ),
     "weights that are all zero": lambda data: replace(data, sample_weight=np.zeros(len(data))),
 }
 

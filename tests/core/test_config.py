@@ -288,7 +288,9 @@ def test_no_override_causes_anything_but_a_config_error(tmp_path_factory, key, v
 
 
 def _published_configs() -> list[tuple[str, str]]:
-    examples = [(path.name, path.read_text(encoding="utf-8")) for path in (ROOT / "examples").rglob("*.yaml")]
+    examples = [
+        (path.name, path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("examples/**/*.yaml"))
+    ]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return examples + [("README", block) for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)]
 
