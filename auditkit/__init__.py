@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
     from auditkit.config import RunConfig, load_config
     from auditkit.data.dataset import Dataset
-    from auditkit.jobs import audit, retrain, train
+    from auditkit.jobs.audit import audit, prepare_audit
+    from auditkit.jobs.retrain import retrain
+    from auditkit.jobs.train import train
     from auditkit.records import Interval, Measurement, Run
     from auditkit.subjects.subject import Subject
 
@@ -28,10 +30,11 @@ _HOMES = {
     "Run": "auditkit.records",
     "RunConfig": "auditkit.config",
     "Subject": "auditkit.subjects.subject",
-    "audit": "auditkit.jobs",
+    "audit": "auditkit.jobs.audit",
     "load_config": "auditkit.config",
-    "retrain": "auditkit.jobs",
-    "train": "auditkit.jobs",
+    "prepare_audit": "auditkit.jobs.audit",
+    "retrain": "auditkit.jobs.retrain",
+    "train": "auditkit.jobs.train",
 }
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "Subject",
     "audit",
     "load_config",
+    "prepare_audit",
     "retrain",
     "train",
 ]

@@ -58,9 +58,23 @@ class RunFolder:
         return (self.path / MANIFEST).is_file()
 
     def start(self) -> None:
-        """Make the folder, without the seal of an earlier run."""
+        """Make the folder, or take away the seal and reports of an earlier run in it.
+
+        Raises:
+            RunFolderError: The folder holds files that are no run; they would be sealed as part of one.
+        """
+        if self.path.exists() and not self._is_ours():
+            raise RunFolderError(
+                f"{self.path}: is not empty and not a run folder. Name a new folder with --out"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        for path in [self.path / MANIFEST, self.path / RUN_FILE, *self.path.glob("report.*")]:
+            path.unlink(missing_ok=True)
+
+    def _is_ours(self) -> bool:
+        if not self.path.is_dir():
+            return False
+        return (self.path / EVENTS).is_file() or not any(self.path.iterdir())
 
     def log(self, event: str, **details: Any) -> None:
         """Append one line to ``events.jsonl``."""

@@ -1,7 +1,7 @@
 """The only place where tolerances live.
 
-``EXACT`` figures (counts, rates made of counts) are compared with ``==``. ``FLOAT`` is for the same arithmetic in
-another order. ``statistical`` bounds a simulated rate by its sampling error.
+``EXACT`` figures (counts, rates made of counts) are compared with ``==``. ``FLOAT`` is for the same
+arithmetic in another order. ``statistical`` bounds a simulated rate by its sampling error.
 """
 
 import math

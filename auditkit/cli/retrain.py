@@ -27,7 +27,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Train the model of CONFIG again, from scratch, with differential privacy."""
-    from auditkit.jobs import retrain
+    from auditkit.jobs.retrain import retrain
 
     with progress() as report_progress:
         result = retrain(

@@ -16,7 +16,7 @@ from auditkit.cli.terminal import progress
 @json_option
 def command(config: Path, overrides: tuple[str, ...], device: str | None, as_json: bool) -> None:
     """Train the model that CONFIG describes; writes model.safetensors and card.json."""
-    from auditkit.jobs import train
+    from auditkit.jobs.train import train
 
     with progress() as report_progress:
         subject, folder = train(

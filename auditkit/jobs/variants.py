@@ -74,7 +74,8 @@ def _derive(
     try:
         subject = variant.derive(baseline, context)
     except AuditkitError as error:
-        raise type(error)(f"variant {name!r}: {error}") from error
+        error.args = (f"variant {name!r}: {error}",)
+        raise
     if variant.info.trains and isinstance(subject, TorchSubject):
         save_checkpoint(place, subject)
         write_atomically(place / "key", key)

@@ -165,6 +165,14 @@ def test_a_checkpoint_trained_with_other_settings_is_not_passed_off_as_this_one(
     assert "auditkit train" in said
 
 
+def test_a_folder_with_other_files_is_not_taken_for_a_run(project, capsys):
+    (project.folder / "mine").mkdir()
+    (project.folder / "mine" / "thesis.txt").write_text("years of work")
+    assert project.auditkit("run", "loans.yaml", "--out", "mine") == 2
+    assert "--out" in capsys.readouterr().err
+    assert [path.name for path in (project.folder / "mine").iterdir()] == ["thesis.txt"]
+
+
 def test_cuda_without_a_device_is_reported(project, capsys):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
