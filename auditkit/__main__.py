@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An error of ours exits with its own code and its message; any other exception exits 3, never 1, because 1
     says that a rule failed.
     """
-    # Threads that spin while they wait cost a hundredfold where cores are shared: a small gradient took 156 ms
-    # instead of 1.2 ms on two busy cores. Must be set before torch is imported.
+    # Threads that spin while they wait cost a hundredfold where cores are shared: a gradient took 156 ms
+    # instead of 1.2 ms on two busy cores. To be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -144,7 +144,7 @@ def _check_recipe(project: Project, subject: TorchSubject) -> None:
     if differing:
         raise ConfigError(
             f"subject.training: {project.checkpoint} was trained with other settings "
-            f"({'; '.join(differing)}). `auditkit train` trains it again; without training: it is audited as is"
+            f"({'; '.join(differing)}). `auditkit train` trains it again; without training: it is kept"
         )
 
 
