@@ -1,0 +1,117 @@
+"""What was audited, on what, by which machine."""
+
+from typing import Any
+
+from pydantic import Field
+
+from auditkit.records.message import Message, Record
+
+Json = Any
+
+
+class TrainingRecord(Record):
+    """How a checkpoint came to be."""
+
+    steps: int
+    epochs: float
+    duration_s: float
+    samples_per_s: float
+    seed: int
+    data_source: str
+    data_digest: str
+    n_rows: int
+    recipe: dict[str, Json] = Field(default_factory=dict)
+    final_loss: float | None = None
+
+
+class Certificate(Record):
+    """What a differentially private training guarantees, to whom and under which assumptions.
+
+    ``epsilon`` at ``delta`` is an upper bound from ``accountant`` for add-or-remove-one-record adjacency.
+    """
+
+    epsilon: float
+    delta: float
+    adjacency: str
+    unit_of_privacy: str
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    max_grad_norm: float
+    normaliser: float
+    accountant: str
+    cross_check: dict[str, float] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    certified: bool
+    assumptions: tuple[Message, ...] = ()
+
+
+class SubjectCard(Record):
+    """Identity of a subject: what it is, which weights, where it comes from.
+
+    Attributes:
+        name: ``"baseline"`` or the name of the variant; the part after ``@`` in a figure's address.
+        title: What the user calls the model.
+        kind: ``"baseline"`` or the kind of variant (``"dp-retrain"``).
+        digest: sha256 over the weights and everything else that decides its outputs.
+        size_b: Bytes of the weights as stored for this subject.
+        classes: Names of the output classes, in order of the outputs.
+    """
+
+    name: str
+    title: str
+    kind: str = "baseline"
+    source: str
+    digest: str
+    architecture: str
+    n_parameters: int
+    size_b: int
+    classes: tuple[str, ...]
+    capabilities: tuple[str, ...] = ()
+    training: TrainingRecord | None = None
+    certificate: Certificate | None = None
+    statements: tuple[Message, ...] = ()
+
+
+class Planted(Record):
+    """A fault put into synthetic data on purpose, and the figure that should show it.
+
+    It counts as found when the interval of the figure lies wholly above ``above`` or below ``below``.
+    """
+
+    fault: Message
+    figure: str
+    above: float | None = None
+    below: float | None = None
+
+
+class DataCard(Record):
+    """Identity of the audited data. ``groups`` counts rows per sensitive feature and group."""
+
+    name: str
+    source: str
+    split: str | None
+    digest: str
+    n_rows: int
+    n_members: int | None
+    n_features: int
+    target: str
+    classes: tuple[str, ...]
+    positive: str | None
+    groups: dict[str, dict[str, int]] = Field(default_factory=dict)
+    synthetic: bool = False
+    planted: tuple[Planted, ...] = ()
+    statements: tuple[Message, ...] = ()
+
+
+class Environment(Record):
+    """The machine and the versions that made the figures."""
+
+    auditkit: str
+    python: str
+    platform: str
+    processor: str
+    n_cpus: int
+    threads: int
+    device: str
+    packages: dict[str, str]
