@@ -32,7 +32,7 @@ from auditkit.records.evidence import (
     Token,
     Tokens,
 )
-from auditkit.records.measurement import Better, Interval, Kind, Measurement, Provenance, Unit, finite
+from auditkit.records.measurement import Better, Interval, Kind, Measurement, Provenance, Unit
 from auditkit.records.message import Message, Record
 from auditkit.records.run import (
     SCHEMA_VERSION,
