@@ -44,7 +44,8 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
     rendered = environment.get_template(name).render(
         **values,
         _=texts.text,
-        texts=texts,
+        text=texts.text,
+        plural=texts.plural,
         lang=_LANG[texts.language],
         css=Markup(css),  # noqa: S704 - our own file
         policy=content_policy(css),

@@ -155,12 +155,17 @@ def group_label(texts: Texts, group: Mapping[str, str]) -> str:
     return texts.list_of(f"{attribute}: {value}" for attribute, value in group.items())
 
 
+def cell_label(texts: Texts, group: Mapping[str, str]) -> str:
+    """The same within a sentence: ``sex Female, race Black``."""
+    return texts.list_of(f"{attribute} {value}" for attribute, value in group.items())
+
+
 def figure_label(texts: Texts, measurement: Measurement, audit: str) -> str:
     """The whole name of a figure: metric, disparity and group."""
     label = metric_label(texts, measurement.metric, measurement.across, audit)
     if not measurement.group:
         return label
-    return texts.text("{figure}, {group}", figure=label, group=group_label(texts, measurement.group))
+    return texts.text("{figure} ({group})", figure=label, group=cell_label(texts, measurement.group))
 
 
 def address_label(texts: Texts, figure: str) -> str:
@@ -179,7 +184,7 @@ def address_label(texts: Texts, figure: str) -> str:
     label = metric_label(texts, metric or bare, across, audit)
     if not group:
         return label
-    return texts.text("{figure}, {group}", figure=label, group=group_label(texts, group))
+    return texts.text("{figure} ({group})", figure=label, group=cell_label(texts, group))
 
 
 def audit_title(texts: Texts, audit: str) -> str:

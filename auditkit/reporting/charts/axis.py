@@ -32,9 +32,9 @@ class Axis:
         step = nice_step((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-        if round(step / 10 ** math.floor(math.log10(step) + 1e-9), 3) == 2.5:
-            decimals += 1
+        exponent = math.floor(math.log10(step) + 1e-9)
+        is_quarter = round(step / 10**exponent, 3) == 2.5
+        decimals = max(0, is_quarter - exponent)
         return [(index * step, decimal(index * step, decimals)) for index in range(first, last + 1)]
 
     def _powers(self, count: int) -> list[tuple[float, str]]:

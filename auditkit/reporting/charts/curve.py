@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from auditkit.reporting.charts.axis import Axis, linear_axis, log_axis
-from auditkit.reporting.charts.svg import drawing, element, label, line, short, shortened, text_width
+from auditkit.reporting.charts.svg import (
+    drawing,
+    element,
+    label,
+    labels,
+    lines,
+    short,
+    shortened,
+    text_width,
+)
 
 _TOP, _LEFT, _BOTTOM = 22.0, 44.0, 40.0
 
@@ -66,15 +75,14 @@ def _axis(values: Sequence[float], start: float, end: float, is_log: bool) -> Ax
 
 
 def _grid(chart: CurveChart, x: Axis, y: Axis) -> Iterator[Markup]:
-    for value, text in y.ticks(4):
-        yield line(x.start, y(value), x.end, y(value), "g")
-        yield label(x.start - 6, y(value) + 4.2, text, "t", "end")
-    for value, text in x.ticks(4):
-        yield line(x(value), y.start, x(value), y.start + 3, "a")
-        yield label(x(value), y.start + 17, text, "t", "middle")
-    yield line(x.start, y.start, x.end, y.start, "a")
+    rows, columns = y.ticks(4), x.ticks(4)
+    yield lines([(x.start, y(value), x.end, y(value)) for value, _ in rows], "g")
+    steps = [(x(value), y.start, x(value), y.start + 3) for value, _ in columns]
+    yield lines([(x.start, y.start, x.end, y.start), *steps], "a")
+    axis_names = [(x.start - 6, y(value) + 4, text) for value, text in rows]
+    yield labels([*axis_names, (x.end, y.start + 34, chart.x_axis)], "t e")
+    yield labels([(x(value), y.start + 17, text) for value, text in columns], "t m")
     yield label(0, 11, chart.y_axis, "t")
-    yield label(x.end, y.start + 34, chart.x_axis, "t", "end")
 
 
 def _diagonal(x: Axis, y: Axis) -> Markup:
@@ -102,7 +110,7 @@ def _names(chart: CurveChart, x: Axis, y: Axis, room: float) -> Iterator[Markup]
         places.append(max(place, places[-1] + 14) if places else place)
     overflow = max(0.0, places[-1] - (y.start - 2)) if places else 0.0
     for (_, index, name), place in zip(ends, places, strict=True):
-        yield label(x.end + 6, place - overflow + 4.2, shortened(name, room - 8), f"l s{index % 4}")
+        yield label(x.end + 6, place - overflow + 4.2, shortened(name, room - 8), f"s{index % 4}")
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:

@@ -39,7 +39,7 @@ def heatmap_chart(chart: HeatmapChart) -> Markup:
     marks = [label(0, _TOP - 8, chart.row_axis, "t"), label(gutter, 11, chart.column_axis, "t")]
     for index, name in enumerate(chart.column_labels):
         x = gutter + (index + 0.5) * cell_width
-        marks.append(label(x, _TOP - 8, shortened(name, cell_width - 4), "l", "middle"))
+        marks.append(label(x, _TOP - 8, shortened(name, cell_width - 4), "", "middle"))
     for index, name in enumerate(chart.row_labels):
         y = _TOP + index * cell_height
         marks.append(label(0, y + cell_height / 2 + 4.2, shortened(name, gutter - 8)))
@@ -68,4 +68,4 @@ def _cell(place: _Cell, value: float | None, text: str, largest: float) -> Itera
         width, height = place.width - 2, place.height - 2
         yield element("rect", class_=class_, x=place.x + 1, y=place.y + 1, width=width, height=height)
     centre = place.x + place.width / 2
-    yield label(centre, place.y + place.height / 2 + 4.2, shortened(text, place.width), "l", "middle")
+    yield label(centre, place.y + place.height / 2 + 4.2, shortened(text, place.width), "", "middle")

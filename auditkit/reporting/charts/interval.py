@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from auditkit.reporting.charts.axis import Axis, linear_axis
-from auditkit.reporting.charts.svg import drawing, element, label, line, point, shortened, text_width
+from auditkit.reporting.charts.svg import (
+    drawing,
+    element,
+    label,
+    labels,
+    line,
+    lines,
+    point,
+    shortened,
+    text_width,
+)
 
 SHAPES = {"fail": "square", "inconclusive": "diamond", "pass": "circle", "not_shown": "ring"}
 
@@ -102,11 +112,10 @@ def _zone(x1: float, x2: float, bottom: float) -> Markup:
 
 
 def _ticks(axis: Axis, bottom: float) -> Iterator[Markup]:
-    yield line(axis.start, bottom, axis.end, bottom, "a")
-    for value, text in axis.ticks(4):
-        x = axis(value)
-        yield line(x, bottom, x, bottom + 3, "a")
-        yield label(x, bottom + 14, text, "t", "middle")
+    ticks = axis.ticks(4)
+    steps = [(axis(value), bottom, axis(value), bottom + 3) for value, _ in ticks]
+    yield lines([(axis.start, bottom, axis.end, bottom), *steps], "a")
+    yield labels([(axis(value), bottom + 14, text) for value, text in ticks], "t m")
 
 
 def _threshold(axis: Axis, value: float, text: str, bottom: float) -> Iterator[Markup]:
@@ -114,14 +123,14 @@ def _threshold(axis: Axis, value: float, text: str, bottom: float) -> Iterator[M
     yield line(x, _TOP - 4, x, bottom, "th")
     half = text_width(text) / 2
     centre = min(max(x, half), axis.end + _EDGE - half)
-    yield label(centre, _TOP - 8, text, "l", "middle")
+    yield label(centre, _TOP - 8, text, "", "middle")
 
 
 def _row(row: IntervalRow, axis: Axis, y: float, gutter: float) -> Iterator[Markup]:
     verdict = f"v-{row.verdict.replace('_', '-')}"
     if gutter:
         name = shortened(row.name, gutter - 8)
-        yield label(0, y + 4.5, name, "l b" if row.is_main else "l")
+        yield label(0, y + 4.5, name, "b" if row.is_main else "")
     if row.value is None:
         yield label(axis.start + 6, y + 4.5, "—", "t")
         return

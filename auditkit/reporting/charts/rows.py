@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from auditkit.reporting.charts.axis import Axis, linear_axis
-from auditkit.reporting.charts.svg import drawing, element, label, line, point, shortened, text_width
+from auditkit.reporting.charts.svg import (
+    dots,
+    drawing,
+    label,
+    labels,
+    line,
+    lines,
+    point,
+    shortened,
+    text_width,
+)
 
 _EDGE, _ROW, _TICKS = 6.0, 20.0, 18.0
 
@@ -52,65 +62,73 @@ class _Frame:
     bottom: float
     numbers_end: float
 
+    def y(self, index: int) -> float:
+        """The middle of a row."""
+        return self.top + _ROW * (index + 0.5)
+
 
 def dots_chart(chart: RowChart) -> Markup:
     """The house chart: a dot with its interval per row."""
     values = [number for row in chart.rows for number in (row.value, row.low, row.high) if number is not None]
     if chart.reference is not None:
         values.append(chart.reference)
-    return _chart(chart, values, _dot)
+    return _chart(chart, values, _dots)
 
 
 def bars_chart(chart: RowChart) -> Markup:
     """Signed bars from zero, with a whisker where there is an interval."""
     values = [number for row in chart.rows for number in (row.value, row.low, row.high) if number is not None]
-    return _chart(chart, [*values, 0.0], _bar)
+    return _chart(chart, [*values, 0.0], _bars)
 
 
 def _chart(
-    chart: RowChart, values: Sequence[float], mark: Callable[[ChartRow, float, Axis, float], Iterator[Markup]]
+    chart: RowChart, values: Sequence[float], draw: Callable[[Sequence[ChartRow], _Frame], Iterator[Markup]]
 ) -> Markup:
     frame = _frame(chart, values)
     marks = [*_grid(frame)]
     if chart.reference is not None:
         marks += _reference(chart.reference, chart.reference_label, frame)
-    if any(row.n for row in chart.rows):
-        marks.append(label(chart.width, frame.top - 5, chart.n_heading, "t", "end"))
-    for index, row in enumerate(chart.rows):
-        y = frame.top + _ROW * (index + 0.5)
-        marks.append(label(0, y + 4.2, shortened(row.label, frame.axis.start - _EDGE - 6)))
-        if row.value is None:
-            marks.append(label(frame.axis.start + 4, y + 4.2, row.missing, "t"))
-        else:
-            marks += mark(row, row.value, frame.axis, y)
-            marks.append(label(frame.numbers_end, y + 4.2, row.text, "l e"))
-        if row.n:
-            marks.append(label(chart.width, y + 4.2, row.n, "t", "end"))
-    marks.append(label(frame.axis.start, frame.bottom + 32, chart.axis, "t"))
+    marks += draw(chart.rows, frame)
+    marks += _texts(chart, frame)
     height = frame.bottom + _TICKS + 20
     return drawing(marks, width=chart.width, height=height, title=chart.title, description=chart.description)
+
+
+def _texts(chart: RowChart, frame: _Frame) -> Iterator[Markup]:
+    room = frame.axis.start - _EDGE - 6
+    rows = [(row, frame.y(index) + 4) for index, row in enumerate(chart.rows)]
+    heading = chart.n_heading if any(row.n for row in chart.rows) else ""
+    for row, y in rows:
+        yield label(0, y, shortened(row.label, room))
+    missing = [(frame.axis.start + 4, y, row.missing) for row, y in rows if row.value is None]
+    yield labels([*missing, (frame.axis.start, frame.bottom + 32, chart.axis)], "t")
+    yield labels([(frame.numbers_end, y, row.text) for row, y in rows if row.value is not None], "e")
+    yield labels(
+        [(chart.width, frame.top - 5, heading), *((chart.width, y, row.n) for row, y in rows)], "t e"
+    )
 
 
 def _frame(chart: RowChart, values: Sequence[float]) -> _Frame:
     gutter = min(0.4 * chart.width, max((text_width(row.label) for row in chart.rows), default=0) + 10)
     n_width = max((text_width(row.n) for row in chart.rows), default=0.0)
     number_width = max((text_width(row.text) for row in chart.rows), default=0.0)
-    numbers_end = chart.width - (n_width + 14 if n_width else 0)
+    numbers_end = round(chart.width - (n_width + 14 if n_width else 0))
     end = numbers_end - number_width - 12
     has_heading = bool(n_width) or chart.reference is not None
     top = 18.0 if has_heading else 4.0
-    axis = linear_axis(values, gutter + _EDGE, end, low=chart.low, high=chart.high)
+    axis = linear_axis(values, round(gutter + _EDGE), round(end), low=chart.low, high=chart.high)
     return _Frame(axis, top, top + _ROW * len(chart.rows) + 2, numbers_end)
 
 
 def _grid(frame: _Frame) -> Iterator[Markup]:
-    yield line(frame.axis.start, frame.bottom, frame.axis.end, frame.bottom, "a")
-    for value, text in frame.axis.ticks(4 if frame.axis.end - frame.axis.start > 150 else 3):
-        x = frame.axis(value)
-        yield line(x, frame.top, x, frame.bottom, "g")
-        yield label(x, frame.bottom + 14, text, "t", "middle")
-    if frame.axis.low < 0 < frame.axis.high:
-        yield line(frame.axis(0), frame.top, frame.axis(0), frame.bottom, "a")
+    axis, top, bottom = frame.axis, frame.top, frame.bottom
+    ticks = axis.ticks(4 if axis.end - axis.start > 150 else 3)
+    yield lines([(axis(value), top, axis(value), bottom) for value, _ in ticks], "g")
+    base = [(axis.start, bottom, axis.end, bottom)]
+    if axis.low < 0 < axis.high:
+        base.append((axis(0), top, axis(0), bottom))
+    yield lines(base, "a")
+    yield labels([(axis(value), bottom + 14, text) for value, text in ticks], "t m")
 
 
 def _reference(value: float, text: str, frame: _Frame) -> Iterator[Markup]:
@@ -121,15 +139,32 @@ def _reference(value: float, text: str, frame: _Frame) -> Iterator[Markup]:
     yield label(centre, frame.top - 6, text, "t", "middle")
 
 
-def _dot(row: ChartRow, value: float, axis: Axis, y: float) -> Iterator[Markup]:
-    if row.low is not None and row.high is not None and axis(row.high) > axis(row.low):
-        yield line(axis(row.low), y, axis(row.high), y, "iv")
-    yield point(axis(value), y, "ring" if row.is_faint else "circle", 4.0, "p")
+def _dots(rows: Sequence[ChartRow], frame: _Frame) -> Iterator[Markup]:
+    yield lines(_intervals(rows, frame), "iv")
+    places = [
+        (frame.axis(row.value), frame.y(index), row.is_faint)
+        for index, row in enumerate(rows)
+        if row.value is not None
+    ]
+    yield dots([(x, y) for x, y, is_faint in places if not is_faint], "d")
+    yield from (point(x, y, "ring", 4.0, "p") for x, y, is_faint in places if is_faint)
 
 
-def _bar(row: ChartRow, value: float, axis: Axis, y: float) -> Iterator[Markup]:
-    x1, x2 = sorted((axis(0.0), axis(value)))
-    class_ = "br" if value >= 0 else "br ng"
-    yield element("rect", class_=class_, x=x1, y=y - 5, width=max(x2 - x1, 0.7), height=10)
-    if row.low is not None and row.high is not None and axis(row.high) > axis(row.low):
-        yield line(axis(row.low), y, axis(row.high), y, "wh")
+def _bars(rows: Sequence[ChartRow], frame: _Frame) -> Iterator[Markup]:
+    zero = frame.axis(0.0)
+    ends = [
+        (frame.axis(row.value), frame.y(index), row.value)
+        for index, row in enumerate(rows)
+        if row.value is not None
+    ]
+    yield lines([(zero, y, max(x, zero + 0.7), y) for x, y, value in ends if value >= 0], "br")
+    yield lines([(min(x, zero - 0.7), y, zero, y) for x, y, value in ends if value < 0], "br ng")
+    yield lines(_intervals(rows, frame), "wh")
+
+
+def _intervals(rows: Sequence[ChartRow], frame: _Frame) -> Iterator[tuple[float, float, float, float]]:
+    for index, row in enumerate(rows):
+        if row.value is not None and row.low is not None and row.high is not None:
+            left, right, y = frame.axis(row.low), frame.axis(row.high), frame.y(index)
+            if right > left:
+                yield left, y, right, y

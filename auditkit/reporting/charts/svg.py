@@ -54,17 +54,31 @@ def drawing(
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     """A straight line."""
-    if y1 == y2:
-        return element("path", class_=class_, d=f"M{short(x1)} {short(y1)}H{short(x2)}")
-    if x1 == x2:
-        return element("path", class_=class_, d=f"M{short(x1)} {short(y1)}V{short(y2)}")
-    return element("path", class_=class_, d=f"M{short(x1)} {short(y1)}L{short(x2)} {short(y2)}")
+    return lines([(x1, y1, x2, y2)], class_)
 
 
-def label(x: float, y: float, text: str, class_: str = "l", anchor: str = "start") -> Markup:
+def lines(segments: Iterable[tuple[float, float, float, float]], class_: str) -> Markup:
+    """Straight lines (x1, y1, x2, y2) of one kind as one element; nothing where there are none."""
+    path = "".join(_segment(*segment) for segment in segments)
+    return element("path", class_=class_, d=path) if path else Markup("")
+
+
+def dots(places: Iterable[tuple[float, float]], class_: str) -> Markup:
+    """Round marks of one kind as one element: lines of no length with round ends."""
+    path = "".join(f"M{short(x)} {short(y)}h0" for x, y in places)
+    return element("path", class_=class_, d=path) if path else Markup("")
+
+
+def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
     """Text with its base line at ``y``; ``anchor`` is start, middle or end."""
-    classes = {"start": class_, "middle": f"{class_} m", "end": f"{class_} e"}[anchor]
-    return element("text", text, class_=classes, x=x, y=y)
+    classes = " ".join(part for part in (class_, {"start": "", "middle": "m", "end": "e"}[anchor]) if part)
+    return element("text", text, class_=classes or None, x=x if x else None, y=y)
+
+
+def labels(texts: Iterable[tuple[float, float, str]], class_: str) -> Markup:
+    """Texts of one kind in a group: (x, y, text) each."""
+    inside = [label(x, y, text) for x, y, text in texts if text]
+    return element("g", *inside, class_=class_) if inside else Markup("")
 
 
 def point(x: float, y: float, shape: str, radius: float, class_: str) -> Markup:
@@ -103,6 +117,15 @@ def shortened(text: str, room: float, size: float = FONT_SIZE) -> str:
     while kept and text_width(kept + "…", size) > room:
         kept = kept[:-1]
     return kept.rstrip() + "…"
+
+
+def _segment(x1: float, y1: float, x2: float, y2: float) -> str:
+    start = f"M{short(x1)} {short(y1)}"
+    if y1 == y2:
+        return f"{start}H{short(x2)}"
+    if x1 == x2:
+        return f"{start}V{short(y2)}"
+    return f"{start}L{short(x2)} {short(y2)}"
 
 
 def _advance(character: str) -> float:

@@ -17,6 +17,7 @@ class CertificateView:
 
     subject: str
     statement: Markup
+    is_certified: bool
     assumptions: tuple[str, ...]
     details: tuple[tuple[str, str], ...]
 
@@ -27,8 +28,8 @@ def certificate_views(cards: Sequence[SubjectCard], texts: Texts) -> tuple[Certi
 
 
 def guarantee(certificate: Certificate | None) -> str:
-    """The guarantee in one line; nothing where none is certified."""
-    if certificate is None or not certificate.certified:
+    """The guarantee in one line; nothing where there is none."""
+    if certificate is None:
         return ""
     return f"ε ≤ {rounded_up(certificate.epsilon)}, δ = {decimal_shortest(certificate.delta)}"
 
@@ -53,7 +54,8 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
         )
         if certificate.certified
         else texts.rich(
-            "ε = {epsilon} at δ = {delta} was computed, but is not certified: an assumption was not met.",
+            "Not certified: ε ≤ {epsilon} at δ = {delta} was computed, but what stands first below keeps "
+            "it from being a guarantee.",
             **values,
         )
     )
@@ -73,6 +75,7 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
     return CertificateView(
         subject=subject,
         statement=statement,
+        is_certified=certificate.certified,
         assumptions=tuple(texts.message(one) for one in certificate.assumptions),
         details=tuple(details),
     )

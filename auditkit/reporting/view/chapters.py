@@ -12,6 +12,9 @@ from auditkit.reporting.view.evidence.shapes import EvidenceView
 from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
 
+EVIDENCE_OPEN = 6
+"""Pieces of evidence of one audit that stand open; the others are folded."""
+
 SUBJECTS_IN_A_COLUMN = 4
 """With more subjects, the summary table takes the whole width."""
 
@@ -37,6 +40,8 @@ class Section:
     question: str
     problems: tuple[str, ...]
     columns: Columns
+    further: Columns
+    n_further: int
     of_variants: tuple[SubjectEvidence, ...]
     wide_summary: FigureTable | None
     figures: FigureTable | None
@@ -80,7 +85,9 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
     is_complete = summary is not None and figures is not None and summary.n_rows == figures.n_rows
     is_wide = summary is not None and len(summary.subjects) > SUBJECTS_IN_A_COLUMN
     with_evidence = [result for result in alone if result.evidence]
-    blocks = [evidence_block(one) for one in _evidence(with_evidence[:1], texts)]
+    evidence = [evidence_block(one) for one in _evidence(with_evidence[:1], texts)]
+    n_open = EVIDENCE_OPEN if len(evidence) > EVIDENCE_OPEN + 1 else len(evidence)
+    blocks = evidence[:n_open]
     if summary is not None and not is_wide:
         blocks.insert(min(1, len(blocks)), summary_block(summary))
     limits = tuple(_limits(results, texts))
@@ -94,6 +101,8 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
         question=texts.message(first.question),
         problems=tuple(_problems(results, texts)),
         columns=two_columns(blocks),
+        further=two_columns(evidence[n_open:]),
+        n_further=len(evidence) - n_open,
         of_variants=tuple(
             SubjectEvidence(
                 f"{result.subject} ~ {result.against}" if result.against else result.subject,

@@ -21,6 +21,7 @@ from auditkit.reporting.view.certificates import CertificateView, certificate_vi
 from auditkit.reporting.view.figures import (
     FigureIndex,
     bare_address,
+    canonical,
     common_scale,
     policy_text,
     thresholds_of,
@@ -71,6 +72,7 @@ class SubjectHead:
     name: str
     kind: str
     guarantee: str
+    is_certified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _chosen(run: Run, index: FigureIndex) -> Iterator[tuple[str, Rule | None]]:
 
 
 def _column(run: Run, bare: str, rule: Rule | None, index: FigureIndex, texts: Texts) -> CostColumn:
-    figures = [index.get(f"{bare}@{card.name}") for card in run.subjects]
+    figures = [index.get(canonical(f"{bare}@{card.name}")) for card in run.subjects]
     measurements = [figure.measurement if figure else None for figure in figures]
     scale = common_scale(texts, measurements)
     named = next((one for one in measurements if one is not None), None)
@@ -203,7 +205,7 @@ def _paired(bare: str, subject: str, index: FigureIndex) -> Measurement | None:
     """The paired change of a figure, or its quotient, where the audit measured one."""
     head, bracket, cell = bare.partition("[")
     for suffix in ("change", QUOTIENT):
-        figure = index.get(f"{head}.{suffix}{bracket}{cell}@{subject}~baseline")
+        figure = index.get(canonical(f"{head}.{suffix}{bracket}{cell}@{subject}~baseline"))
         if figure is not None:
             return figure.measurement
     return None
@@ -232,4 +234,6 @@ def _is_quotient(measurement: Measurement) -> bool:
 
 
 def _head(card: SubjectCard, texts: Texts) -> SubjectHead:
-    return SubjectHead(card.name, variant_kind(texts, card.kind), guarantee(card.certificate))
+    certificate = card.certificate
+    is_certified = certificate is not None and certificate.certified
+    return SubjectHead(card.name, variant_kind(texts, card.kind), guarantee(certificate), is_certified)

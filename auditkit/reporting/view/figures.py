@@ -22,12 +22,23 @@ FigureIndex = Mapping[str, Figure]
 
 
 def index_figures(run: Run) -> FigureIndex:
-    """All measurements of a run by address. The first of two with one address is kept, as in the policy."""
+    """All measurements of a run by canonical address; of two with one address the first."""
     index: dict[str, Figure] = {}
     for result in run.results:
         for measurement in result.measurements:
-            index.setdefault(figure_address(result, measurement), Figure(result, measurement))
+            index.setdefault(canonical(figure_address(result, measurement)), Figure(result, measurement))
     return index
+
+
+def canonical(figure: str) -> str:
+    """An address with the cells inside its brackets in alphabetical order, as the order means nothing.
+
+    >>> canonical("a/m[sex=f,race=b]@baseline")
+    'a/m[race=b,sex=f]@baseline'
+    """
+    head, bracket, rest = figure.partition("[")
+    inside, closing, tail = rest.rpartition("]")
+    return f"{head}[{','.join(sorted(inside.split(',')))}]{tail}" if bracket and closing else figure
 
 
 def bare_address(figure: str) -> str:

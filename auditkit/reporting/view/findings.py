@@ -1,13 +1,13 @@
 """Findings for reading: fails first, each with its chart, its numbers and what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from auditkit.records import Finding, Measurement, Run, Verdict
 from auditkit.reporting.charts.interval import IntervalRow, interval_chart
-from auditkit.reporting.labels import address_label, figure_label, sentence_case, style_of
+from auditkit.reporting.labels import address_label, area_title, figure_label, sentence_case, style_of
 from auditkit.reporting.language import Texts, grouped, mark
 from auditkit.reporting.numbers import Number, Scale, Style, join_unit, number_of, rounded
 from auditkit.reporting.view.figures import (
@@ -86,12 +86,14 @@ def _key(finding: Finding) -> tuple[str, str]:
 
 def finding_views(run: Run, texts: Texts) -> tuple[FindingView, ...]:
     """All binding findings of a run."""
+    areas = {result.audit: area_title(texts, result.area) for result in run.results}
     return tuple(
-        _finding_view(judged, f"f{number}", texts) for number, judged in enumerate(judged_figures(run), 1)
+        _finding_view(judged, f"f{number}", areas, texts)
+        for number, judged in enumerate(judged_figures(run), 1)
     )
 
 
-def _finding_view(judged: JudgedFigure, anchor: str, texts: Texts) -> FindingView:
+def _finding_view(judged: JudgedFigure, anchor: str, areas: Mapping[str, str], texts: Texts) -> FindingView:
     finding = judged.binding
     measurement = finding.measurement
     scale = common_scale(texts, [one.measurement for one in judged.all])
@@ -117,7 +119,7 @@ def _finding_view(judged: JudgedFigure, anchor: str, texts: Texts) -> FindingVie
         rests_on=rests_on(texts, measurement, scale),
         reason="" if is_generic else texts.sentence(texts.message(finding.reason)),
         why=finding.rule.why or "",
-        next_steps=tuple(_next_steps(judged, texts, scale)),
+        next_steps=tuple(_next_steps(judged, areas, texts, scale)),
     )
 
 
@@ -225,23 +227,35 @@ def qualities(texts: Texts, measurement: Measurement) -> list[str]:
     return lines
 
 
-def _next_steps(judged: JudgedFigure, texts: Texts, scale: Scale) -> list[str]:
+def _next_steps(judged: JudgedFigure, areas: Mapping[str, str], texts: Texts, scale: Scale) -> list[str]:
     finding = judged.binding
     if finding.verdict == "pass":
         return []
     steps = [finding.rule.remedy] if finding.rule.remedy else []
     thresholds = thresholds_of(finding.rule)
     for variant in judged.variants:
-        if variant.verdict == "pass":
-            value = number_of(variant.measurement, scale, thresholds).plain
-            steps.append(
-                texts.text("{variant} would pass, at {value}.", variant=variant.subject, value=value)
-            )
+        steps += _what_variant_changes(
+            finding, variant, number_of(variant.measurement, scale, thresholds), texts
+        )
     if finding.needed_n and finding.measurement:
         steps.append(_more_samples(texts, finding.needed_n, finding.measurement.n))
     if finding.verdict == "fail" and not steps:
-        steps.append(texts.text("No variant of this run passes. Look for the cause in the evidence below."))
+        area = areas.get(finding.figure.partition("/")[0], "")
+        steps.append(
+            texts.text("No variant passes. The evidence stands under {area}.", area=area)
+            if judged.variants
+            else texts.text("The evidence stands under {area}.", area=area)
+        )
     return steps
+
+
+def _what_variant_changes(finding: Finding, variant: Finding, number: Number, texts: Texts) -> list[str]:
+    values = {"variant": variant.subject, "value": number.plain}
+    if variant.verdict == "pass":
+        return [texts.text("{variant} would pass, at {value}.", **values)]
+    if variant.verdict == "inconclusive" and finding.verdict == "fail":
+        return [texts.text("{variant} no longer fails, at {value}, but is undecided.", **values)]
+    return []
 
 
 def _more_samples(texts: Texts, needed: int, n: int) -> str:

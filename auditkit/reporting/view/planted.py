@@ -9,7 +9,7 @@ from auditkit.reporting.charts.strip import strip, strip_axis
 from auditkit.reporting.labels import address_label, audit_title, figure_label
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import Number, Scale, join_unit, number_of, threshold_text
-from auditkit.reporting.view.figures import FigureIndex, common_scale
+from auditkit.reporting.view.figures import FigureIndex, canonical, common_scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def is_found(planted: Planted, measurement: Measurement | None) -> bool | None:
 
 def _view(planted: Planted, index: FigureIndex, texts: Texts) -> PlantedView:
     address = planted.figure if "@" in planted.figure else f"{planted.figure}@baseline"
-    figure = index.get(address)
+    figure = index.get(canonical(address))
     measurement = figure.measurement if figure else None
     scale = common_scale(texts, [measurement])
     marks = [value for value in (planted.above, planted.below) if value is not None]

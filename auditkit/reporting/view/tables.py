@@ -143,13 +143,13 @@ class _Builder:
             n=_samples(row),
             cells=tuple(cells),
             footnotes=tuple(self._mark(one.missing) if one and one.missing else 0 for one in row),
-            note=self.texts.series_of(self._notes(first, scale, "" if is_repeated else note)),
+            note=" · ".join(self._notes(first, scale, "" if is_repeated else note)),
             note_mark=self._mark(first.note) if is_repeated else 0,
         )
 
     def _notes(self, measurement: Measurement, scale: Scale, note: str) -> Iterator[str]:
         if note:
-            yield note
+            yield note.rstrip(".。")
         if measurement.detectable is not None:
             value = rounded(measurement.detectable, None, None, scale).plain
             yield self.texts.text("detectable: {value}", value=value)

@@ -67,5 +67,6 @@ def _marks_table(marks: Sequence[Mark], numbers: Sequence[Number], axis: str, te
 
 
 def _style_of_axis(axis: Message) -> Style:
-    """Axes that are called like a known rate are written in percent, as its figures are."""
-    return next((style for name, style in METRICS.values() if name == axis.text), Style.PLAIN)
+    """Axes that begin with the name of a known rate are written in percent, as its figures are."""
+    name = axis.text.partition(":")[0].replace("-", " ").strip().lower()
+    return next((style for known, style in METRICS.values() if known == name), Style.PLAIN)

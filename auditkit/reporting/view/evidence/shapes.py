@@ -24,6 +24,11 @@ class TableView:
     numeric: tuple[bool, ...]
     note: str = ""
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all columns but the first hold numbers, so that the table can say so once."""
+        return self.numeric[:1] != (True,) and all(self.numeric[1:])
+
 
 @dataclass(frozen=True, slots=True)
 class PanelView:
