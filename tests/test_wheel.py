@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from auditkit.store import as_json
+from tests.reporting.sample_run import sample_run
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.slow
@@ -37,19 +40,21 @@ def test_an_installed_wheel_renders_a_report_from_another_folder(wheel, tmp_path
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+    (tmp_path / "run.json").write_text(as_json(sample_run()), encoding="utf-8")
     script = (
-        "import auditkit, sys; from auditkit.__main__ import main; "
+        "import sys, auditkit; from pathlib import Path; from auditkit.records import Run; "
+        "from auditkit.reporting.html import render_html; "
         "assert auditkit.__file__.startswith(sys.argv[1]), auditkit.__file__; "
-        "from auditkit.reporting.templates import templates_folder; "
-        "assert '_templates' in str(templates_folder()); sys.exit(main(['audits']))"
+        "run = Run.model_validate_json(Path('run.json').read_text(encoding='utf-8')); "
+        "[print(render_html(run, language)) for language in ('en', 'zh')]"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(site)],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONUTF8": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "group-fairness" in done.stdout
+    assert done.stdout.count("<!doctype html>") == 2

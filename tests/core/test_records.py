@@ -33,7 +33,6 @@ from auditkit.records import (
     Tokens,
     address,
     figure_address,
-    finite,
 )
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -256,8 +255,3 @@ def test_a_rule_with_the_address_of_a_figure_is_judged_on_it(group, subject):
 
 def _card(name):
     return Run.model_validate(_run_values()).subjects[0].model_copy(update={"name": name})
-
-
-@pytest.mark.parametrize(("value", "expected"), [(1, 1.0), (math.nan, None), (math.inf, None)])
-def test_finite_turns_what_is_no_number_into_none(value, expected):
-    assert finite(value) == expected
