@@ -86,7 +86,7 @@ def _placeholders(path: Path, data: Path | None, target: str | None) -> dict[str
         lines.append(f"  positive: {positive}      # guessed: the label that is good for the person")
     sensitive = json.dumps(list(found.sensitive_features), ensure_ascii=False)
     lines.append(f"  sensitive_features: {sensitive}      # guessed from the column names")
-    note = f"\n# Columns: {', '.join(found.columns)}"
+    note = f"\n  # Columns: {', '.join(found.columns)}"
     return {"name": path.stem, "data": "\n".join(lines), "note": note}
 
 
