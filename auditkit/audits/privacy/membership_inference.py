@@ -17,7 +17,7 @@ from auditkit.audits.privacy.loss_attack import (
 from auditkit.audits.privacy.membership_evidence import class_chart, roc_curve
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray
 from auditkit.errors import DataError
-from auditkit.records import Better, Evidence, Interval, Kind, Measurement, Message, Unit
+from auditkit.records import Better, Evidence, Interval, Measurement, Message, Unit
 from auditkit.statistics.auc import auc_delong, tpr_at_fpr
 from auditkit.subjects.subject import Subject
 
@@ -38,6 +38,9 @@ class AttackScores:
         return cls(scores[is_member], scores[~is_member])
 
 
+_WEAKEST = Message(text="Of the loss attack; a stronger attack may recognise more.")
+
+
 class MembershipInference(PairedAudit):
     """The loss attack: rows with a small loss are called members.
 
@@ -53,7 +56,7 @@ class MembershipInference(PairedAudit):
         requires=frozenset({"predictions", "members"}),
         limits=(
             "The loss attack is the weakest of its kind; attacks with shadow models find more, above all at "
-            "small false-positive rates. The figures bound leakage from below.",
+            "small false-positive rates. The figures are about this attack, not about every one.",
             "An attack that fails shows no privacy. Only a certificate bounds what any attack can do: under "
             "differential privacy, read these figures beside the certified epsilon.",
             "Members and non-members must come from the same population; otherwise the attack also tells the "
@@ -120,7 +123,7 @@ class MembershipInference(PairedAudit):
         value, interval = auc_change(
             (before.members, before.others), (after.members, after.others), confidence=self.confidence
         )
-        measurements = [_figure("auc.change", value, interval, n_in + n_out, "lower", kind="estimate")]
+        measurements = [_figure("auc.change", value, interval, n_in + n_out, "lower")]
         for fpr in self.false_positive_rates:
             rng = context.numpy_rng("change", f"{fpr:g}")
             measurements.append(self._tpr_change(before, after, fpr, rng))
@@ -155,7 +158,7 @@ class MembershipInference(PairedAudit):
                 metric=metric, value=None, unit="nat", n=n_in + n_out, better="zero", missing=reason
             )
         value, interval = welch_gap(scores.members, scores.others, confidence=self.confidence)
-        return _figure(metric, value, interval, n_in + n_out, "zero", unit="nat", kind="estimate")
+        return _figure(metric, value, interval, n_in + n_out, "zero", unit="nat")
 
     def _tpr_change(
         self, before: AttackScores, after: AttackScores, fpr: float, rng: np.random.Generator
@@ -171,7 +174,7 @@ class MembershipInference(PairedAudit):
             confidence=self.confidence,
             rng=rng,
         )
-        return _figure(metric, value, interval, len(before.members), "lower", kind="estimate")
+        return _figure(metric, value, interval, len(before.members), "lower")
 
     def _all_missing(self, scores: AttackScores) -> list[Measurement]:
         names = ("auc", *(f"tpr_at_fpr_{fpr:g}" for fpr in self.false_positive_rates), "advantage")
@@ -198,10 +201,9 @@ def _figure(
     better: Better,
     *,
     unit: Unit = "1",
-    kind: Kind = "lower_bound",
 ) -> Measurement:
     return Measurement(
-        metric=metric, value=value, unit=unit, n=n, better=better, kind=kind, interval=interval
+        metric=metric, value=value, unit=unit, n=n, better=better, interval=interval, note=_WEAKEST
     )
 
 
@@ -223,7 +225,6 @@ def _unresolvable(metric: str, fpr: float, scores: AttackScores, *, allowed: int
         value=None,
         n=len(scores.members),
         better="lower",
-        kind="estimate" if metric.endswith(".change") else "lower_bound",
         missing=reason,
     )
 
