@@ -46,6 +46,7 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
         _=texts.text,
         text=texts.text,
         plural=texts.plural,
+        space="" if texts.language == "zh" else " ",
         lang=_LANG[texts.language],
         css=Markup(css),  # noqa: S704 - our own file
         policy=content_policy(css),

@@ -202,6 +202,13 @@ def variant_kind(texts: Texts, kind: str) -> str:
     return texts.text(VARIANT_KINDS[kind]) if kind in VARIANT_KINDS else _spaced(kind)
 
 
+def readable(texts: Texts, name: str) -> str:
+    """The label of a metric whose identifier stands where a name does; other names as they are."""
+    base = MetricName.parse(name).base
+    is_identifier = "_" in name or "." in name
+    return metric_label(texts, name) if is_identifier and base in METRICS else name
+
+
 def sentence_case(text: str) -> str:
     """The first letter in upper case, the rest as it is."""
     return text[:1].upper() + text[1:]

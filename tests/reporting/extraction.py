@@ -5,10 +5,14 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from babel.messages.pofile import read_po
 from jinja2 import Environment
+
+from auditkit.reporting.language import VALUE_CONTEXT
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "auditkit"
@@ -130,9 +134,7 @@ def _of_call(node: ast.Call, assigned: dict[str, list[ast.expr]]) -> Iterator[st
                 yield from _constants(keyword.value, assigned)
     elif name == "mark" or (isinstance(node.func, ast.Attribute) and name in METHODS):
         yield from (text for argument in node.args[:1] for text in _constants(argument, {}))
-    elif isinstance(node.func, ast.Attribute) and name == "plural":
-        yield from _constants(node.args[0], {})
-    elif name == "Fault":
+    elif name in {"plural", "Fault"}:
         yield from _constants(node.args[0], {})
     for keyword in node.keywords:
         if keyword.arg in TEXT_KEYWORDS.get(name, ()):
@@ -191,9 +193,8 @@ def all_values() -> list[str]:
     return list(dict.fromkeys(text for path in sorted(PACKAGE.rglob("*.py")) for text in values_of(path)))
 
 
-def main() -> None:
-    from babel.messages.pofile import read_po
-
+def differences() -> list[str]:
+    """What the catalogue lacks and what it no longer needs, one line each."""
     with CATALOGUE.open("rb") as file:
         catalogue = read_po(file)
     known = {
@@ -201,16 +202,12 @@ def main() -> None:
         for one in catalogue
         if one.id and not one.context
     }
-    values = {one.id for one in catalogue if one.context}
-    for text in all_messages():
-        if text not in known or not known[text].string:
-            print("MISSING", repr(text))
-    for text in all_values():
-        if text not in values:
-            print("MISSING VALUE", repr(text))
-    for text in known.keys() - set(all_messages()):
-        print("UNUSED", repr(text))
+    values = {one.id for one in catalogue if one.context == VALUE_CONTEXT}
+    wanted = all_messages()
+    lines = [f"missing: {text!r}" for text in wanted if text not in known or not known[text].string]
+    lines += [f"missing value: {text!r}" for text in all_values() if text not in values]
+    return lines + [f"not used any more: {text!r}" for text in known if text not in set(wanted)]
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write("\n".join(differences()) + "\n")

@@ -41,13 +41,17 @@ class ChartRow:
 
 @dataclass(frozen=True, slots=True)
 class RowChart:
-    """Rows against one axis; ``reference`` is a dashed line with its label above."""
+    """Rows against one axis; ``reference`` is a dashed line with its label above.
+
+    ``has_n`` draws the samples of each row under ``n_heading``, else the heading alone.
+    """
 
     rows: Sequence[ChartRow]
     axis: str
     title: str
     description: str = ""
     n_heading: str = "n"
+    has_n: bool = True
     reference: float | None = None
     reference_label: str = ""
     low: float | None = None
@@ -98,23 +102,22 @@ def _texts(chart: RowChart, frame: _Frame) -> Iterator[Markup]:
     room = frame.axis.start - _EDGE - 6
     rows = [(row, frame.y(index) + 4) for index, row in enumerate(chart.rows)]
     heading = chart.n_heading if any(row.n for row in chart.rows) else ""
+    sizes = [(chart.width, y, row.n) for row, y in rows] if chart.has_n else []
     for row, y in rows:
         yield label(0, y, shortened(row.label, room))
     missing = [(frame.axis.start + 4, y, row.missing) for row, y in rows if row.value is None]
     yield labels([*missing, (frame.axis.start, frame.bottom + 32, chart.axis)], "t")
     yield labels([(frame.numbers_end, y, row.text) for row, y in rows if row.value is not None], "e")
-    yield labels(
-        [(chart.width, frame.top - 5, heading), *((chart.width, y, row.n) for row, y in rows)], "t e"
-    )
+    yield labels([(chart.width, frame.top - 5, heading), *sizes], "t e")
 
 
 def _frame(chart: RowChart, values: Sequence[float]) -> _Frame:
     gutter = min(0.4 * chart.width, max((text_width(row.label) for row in chart.rows), default=0) + 10)
-    n_width = max((text_width(row.n) for row in chart.rows), default=0.0)
+    n_width = max((text_width(row.n) for row in chart.rows if chart.has_n), default=0.0)
     number_width = max((text_width(row.text) for row in chart.rows), default=0.0)
     numbers_end = round(chart.width - (n_width + 14 if n_width else 0))
     end = numbers_end - number_width - 12
-    has_heading = bool(n_width) or chart.reference is not None
+    has_heading = any(row.n for row in chart.rows) or chart.reference is not None
     top = 18.0 if has_heading else 4.0
     axis = linear_axis(values, round(gutter + _EDGE), round(end), low=chart.low, high=chart.high)
     return _Frame(axis, top, top + _ROW * len(chart.rows) + 2, numbers_end)

@@ -13,7 +13,7 @@ from auditkit.reporting.view.layout import Columns, evidence_block, limits_block
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
 
 EVIDENCE_OPEN = 6
-"""Pieces of evidence of one audit that stand open; the others are folded."""
+"""Pieces of evidence that stand open; more are folded, and those of variants left to ``run.json``."""
 
 SUBJECTS_IN_A_COLUMN = 4
 """With more subjects, the summary table takes the whole width."""
@@ -21,10 +21,11 @@ SUBJECTS_IN_A_COLUMN = 4
 
 @dataclass(frozen=True, slots=True)
 class SubjectEvidence:
-    """The evidence on one subject."""
+    """The evidence on one subject; ``note`` says what was left out."""
 
     subject: str
     columns: Columns
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
     is_wide = summary is not None and len(summary.subjects) > SUBJECTS_IN_A_COLUMN
     with_evidence = [result for result in alone if result.evidence]
     evidence = [evidence_block(one) for one in _evidence(with_evidence[:1], texts)]
-    n_open = EVIDENCE_OPEN if len(evidence) > EVIDENCE_OPEN + 1 else len(evidence)
+    n_open = n_open_of(len(evidence))
     blocks = evidence[:n_open]
     if summary is not None and not is_wide:
         blocks.insert(min(1, len(blocks)), summary_block(summary))
@@ -104,16 +105,30 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
         further=two_columns(evidence[n_open:]),
         n_further=len(evidence) - n_open,
         of_variants=tuple(
-            SubjectEvidence(
-                f"{result.subject} ~ {result.against}" if result.against else result.subject,
-                two_columns([evidence_block(one) for one in _evidence([result], texts)]),
-            )
+            _of_variant(result, texts)
             for result in (*with_evidence[1:], *(one for one in paired if one.evidence))
         ),
         wide_summary=summary if is_wide else None,
         figures=None if is_complete else figures,
         paired=figure_table(paired, texts),
     )
+
+
+def _of_variant(result: AuditResult, texts: Texts) -> SubjectEvidence:
+    views = _evidence([result], texts)
+    n_more = len(views) - n_open_of(len(views))
+    return SubjectEvidence(
+        subject=f"{result.subject} ~ {result.against}" if result.against else result.subject,
+        columns=two_columns([evidence_block(one) for one in views[: n_open_of(len(views))]]),
+        note=texts.plural("{n} more piece is in run.json.", "{n} more pieces are in run.json.", n_more)
+        if n_more
+        else "",
+    )
+
+
+def n_open_of(n: int) -> int:
+    """How many of ``n`` pieces of evidence stand open; a single one is not folded away."""
+    return EVIDENCE_OPEN if n > EVIDENCE_OPEN + 1 else n
 
 
 def _evidence(results: Sequence[AuditResult], texts: Texts) -> list[EvidenceView]:

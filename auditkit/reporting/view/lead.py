@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 
 from auditkit.records import Finding, Run
 from auditkit.reporting.labels import sentence_case
-from auditkit.reporting.language import Texts, grouped
+from auditkit.reporting.language import Texts, grouped, mark
 from auditkit.reporting.numbers import join_unit, number_of, signed
 from auditkit.reporting.view.figures import FigureIndex, common_scale
 from auditkit.reporting.view.findings import FindingView, finding_label, judged_figures
@@ -100,9 +100,9 @@ def _variant(run: Run, subject: str, index: FigureIndex, texts: Texts) -> Markup
         if judged.binding.verdict == "pass" and other.verdict == "fail":
             broken.append(name)
     template = {
-        (True, False): "{variant} would pass {mended}{cost}.",
-        (False, True): "{variant} would newly fail {broken}{cost}.",
-        (True, True): "{variant} would pass {mended}, but newly fail {broken}{cost}.",
+        (True, False): mark("{variant} would pass {mended}{cost}."),
+        (False, True): mark("{variant} would newly fail {broken}{cost}."),
+        (True, True): mark("{variant} would pass {mended}, but newly fail {broken}{cost}."),
     }.get((bool(mended), bool(broken)))
     if template is None:
         return None

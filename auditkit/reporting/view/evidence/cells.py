@@ -3,6 +3,7 @@
 import math
 
 from auditkit.records import Cell, Estimate, Message, Table
+from auditkit.reporting.labels import readable
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, decimal
 from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale
@@ -50,7 +51,7 @@ def _cell(cell: Cell, scale: Scale, decimals: int, texts: Texts) -> CellView:
     if isinstance(cell, Message):
         return CellView(texts.message(cell))
     if isinstance(cell, str):
-        return CellView(cell)
+        return CellView(readable(texts, cell))
     if isinstance(cell, Estimate):
         missing = texts.message(cell.missing)
         if cell.value is None and missing:

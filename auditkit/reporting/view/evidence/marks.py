@@ -1,10 +1,11 @@
 """Dots and bars: a chart of rows and its table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from auditkit.records import Bars, Dots, Mark, Message
 from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart, dots_chart
-from auditkit.reporting.labels import METRICS
+from auditkit.reporting.labels import METRICS, readable
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style
 from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled
@@ -15,17 +16,19 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
     """The chart of one dot or bar per row."""
     estimates = [mark.estimate for mark in evidence.marks]
     scale = estimates_scale(estimates, _style_of_axis(evidence.axis), texts)
-    axis = texts.message(evidence.axis)
+    axis = _axis_with_unit(texts.message(evidence.axis), scale)
     numbers = [estimate_number(estimate, scale) for estimate in estimates]
     rows = [
         _chart_row(mark, number, scale, texts) for mark, number in zip(evidence.marks, numbers, strict=True)
     ]
+    common_n = _common_n(evidence.marks)
     dots = evidence if isinstance(evidence, Dots) else None
     chart = RowChart(
         rows=rows,
-        axis=f"{axis}, {scale.symbol}" if scale.symbol else axis,
+        axis=axis,
         title=title,
-        description=caption,
+        n_heading="n" if common_n is None else f"n = {grouped(common_n)}",
+        has_n=common_n is None,
         reference=scaled(dots.reference, scale) if dots else None,
         reference_label=texts.message(dots.reference_label) if dots else "",
         low=scaled(dots.low, scale) if dots else None,
@@ -39,7 +42,7 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
 def _chart_row(mark: Mark, number: Number, scale: Scale, texts: Texts) -> ChartRow:
     estimate = mark.estimate
     return ChartRow(
-        label=mark.label,
+        label=readable(texts, mark.label),
         value=scaled(estimate.value, scale),
         low=scaled(estimate.low, scale),
         high=scaled(estimate.high, scale),
@@ -56,14 +59,25 @@ def _marks_table(marks: Sequence[Mark], numbers: Sequence[Number], axis: str, te
     for mark, number in zip(marks, numbers, strict=True):
         missing = texts.message(mark.estimate.missing)
         cells = [
-            CellView(mark.label),
-            CellView(missing) if number.is_absent and missing else CellView(number=number),
+            CellView(readable(texts, mark.label)),
+            CellView(missing) if number.is_absent and missing else CellView(number=replace(number, unit="")),
         ]
         if has_n:
             cells.append(CellView("" if mark.estimate.n is None else grouped(mark.estimate.n)))
         rows.append(tuple(cells))
     columns = ("", axis, "n") if has_n else ("", axis)
     return TableView(columns, tuple(rows), (False, True, True)[: len(columns)])
+
+
+def _axis_with_unit(axis: str, scale: Scale) -> str:
+    is_said = not scale.symbol or scale.symbol in axis.replace("(", " ").replace(")", " ").split()
+    return axis if is_said else f"{axis}, {scale.symbol}"
+
+
+def _common_n(marks: Sequence[Mark]) -> int | None:
+    """The number of samples where all marks rest on the same; it is then said once."""
+    sizes = {mark.estimate.n for mark in marks}
+    return sizes.pop() if len(marks) > 1 and len(sizes) == 1 else None
 
 
 def _style_of_axis(axis: Message) -> Style:

@@ -17,7 +17,6 @@ def curve_view(curve: Curve, title: str, caption: str, texts: Texts) -> Evidence
         x_axis=texts.message(curve.x_axis),
         y_axis=texts.message(curve.y_axis),
         title=title,
-        description=caption,
         diagonal=curve.diagonal,
         x_log=curve.x_log,
         y_log=curve.y_log,
@@ -67,7 +66,6 @@ def heatmap_view(heatmap: Heatmap, title: str, caption: str, texts: Texts) -> Ev
         row_axis=row_axis,
         column_axis=column_axis,
         title=title,
-        description=caption,
     )
     rows = tuple(
         (CellView(name), *(CellView(number=Number(text)) for text in row))
