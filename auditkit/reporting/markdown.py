@@ -26,7 +26,7 @@ def render_markdown(run: Run, language: Language) -> str:
     parts += [escaped(sentence.striptags()) for sentence in view.lead]
     if view.findings:
         tally = " · ".join(f"{_MARKS[verdict]} {word} {count}" for verdict, word, count in view.tally)
-        parts += [tally, _findings_table(view.findings, texts)]
+        parts += [tally, _findings_table((*view.findings, *view.further_passes), texts)]
     else:
         parts.append(_key_table(view.key_figures, texts))
     parts += [f"## {texts.text('What this audit could not show')}", _gaps(view)]

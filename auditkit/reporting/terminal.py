@@ -63,9 +63,8 @@ def _key_lines(run: Run, texts: Texts) -> list[str]:
 def _tally(run: Run) -> str:
     binding = [finding for finding in run.findings if finding.binding]
     counts = [f"{sum(one.verdict == verdict for one in binding)} {word}" for verdict, word in _WORDS.items()]
-    return (
-        f"{len(binding)} rules: {', '.join(counts)}" if len(binding) != 1 else f"1 rule: {', '.join(counts)}"
-    )
+    noun = "check" if len(binding) == 1 else "checks"
+    return f"{len(binding)} {noun}: {', '.join(counts)}"
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

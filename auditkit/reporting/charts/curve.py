@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from auditkit.reporting.charts.axis import Axis, linear_axis, log_axis
 from auditkit.reporting.charts.svg import (
+    dots,
     drawing,
     element,
     label,
@@ -17,6 +18,7 @@ from auditkit.reporting.charts.svg import (
     text_width,
 )
 
+_DOTS_AT_MOST = 25
 _TOP, _LEFT, _BOTTOM = 22.0, 44.0, 40.0
 
 
@@ -59,6 +61,11 @@ def curve_chart(chart: CurveChart) -> Markup:
         marks.append(_diagonal(x, y))
     marks += [_band(one, x, y) for one in chart.lines if one.low and one.high]
     marks += [_path(one, x, y, index) for index, one in enumerate(chart.lines)]
+    marks += [
+        dots([(x(a), y(b)) for a, b in zip(one.x, one.y, strict=True)], f"ds s{index % 4}")
+        for index, one in enumerate(chart.lines)
+        if len(one.x) <= _DOTS_AT_MOST
+    ]
     if len(chart.lines) > 1:
         marks += _names(chart, x, y, room)
     return drawing(

@@ -28,7 +28,8 @@ class HeatmapChart:
 
 def heatmap_chart(chart: HeatmapChart) -> Markup:
     """The matrix; negative cells are hatched by a second hue, undefined ones show a dash."""
-    gutter = min(0.32 * chart.width, max((text_width(name) for name in chart.row_labels), default=0) + 10)
+    names = [*chart.row_labels, chart.row_axis]
+    gutter = min(0.32 * chart.width, max(text_width(name) for name in names) + 10)
     widest = max((text_width(text) for row in chart.texts for text in row), default=0.0)
     n_columns = max(1, len(chart.column_labels))
     cell_width = min(
@@ -36,7 +37,10 @@ def heatmap_chart(chart: HeatmapChart) -> Markup:
     )
     cell_height = 24.0 if len(chart.row_labels) > 5 else 32.0
     largest = max((abs(v) for row in chart.values for v in row if v is not None), default=0.0) or 1.0
-    marks = [label(0, _TOP - 8, chart.row_axis, "t"), label(gutter, 11, chart.column_axis, "t")]
+    marks = [
+        label(0, _TOP - 8, shortened(chart.row_axis, gutter - 8), "t"),
+        label(gutter, 11, chart.column_axis, "t"),
+    ]
     for index, name in enumerate(chart.column_labels):
         x = gutter + (index + 0.5) * cell_width
         marks.append(label(x, _TOP - 8, shortened(name, cell_width - 4), "", "middle"))

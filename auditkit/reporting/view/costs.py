@@ -64,6 +64,11 @@ class CostColumn:
     policy: str
     cells: tuple[CostCell, ...]
 
+    @property
+    def passes_everywhere(self) -> bool:
+        """Whether it is judged and every subject passes."""
+        return all(cell.verdict == "pass" for cell in self.cells)
+
 
 @dataclass(frozen=True, slots=True)
 class SubjectHead:
@@ -77,10 +82,15 @@ class SubjectHead:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Subjects as rows; columns in bands that fit a page."""
+    """Subjects as rows; columns in bands that fit a page.
+
+    ``unchanged`` are figures that pass for every subject, folded where there are many.
+    """
 
     subjects: tuple[SubjectHead, ...]
     bands: tuple[tuple[CostColumn, ...], ...]
+    unchanged: tuple[tuple[CostColumn, ...], ...]
+    n_unchanged: int
     certificates: tuple[CertificateView, ...]
     has_changes: bool
 
@@ -90,16 +100,23 @@ def costs(run: Run, index: FigureIndex, texts: Texts) -> Costs | None:
     if len(run.subjects) < 2:
         return None
     columns = [_column(run, bare, rule, index, texts) for bare, rule in _chosen(run, index)]
-    bands = tuple(
-        tuple(columns[start : start + _COLUMNS_PER_BAND])
-        for start in range(0, len(columns), _COLUMNS_PER_BAND)
-    )
+    told = [column for number, column in enumerate(columns) if number == 0 or not column.passes_everywhere]
+    others = [column for column in columns if column not in told]
+    if len(others) < _COLUMNS_PER_BAND:
+        told, others = columns, []
     return Costs(
         subjects=tuple(_head(card, texts) for card in run.subjects),
-        bands=bands,
+        bands=_bands(told),
+        unchanged=_bands(others),
+        n_unchanged=len(others),
         certificates=certificate_views(run.subjects, texts),
         has_changes=any(cell.change for column in columns for cell in column.cells),
     )
+
+
+def _bands(columns: Sequence[CostColumn]) -> tuple[tuple[CostColumn, ...], ...]:
+    starts = range(0, len(columns), _COLUMNS_PER_BAND)
+    return tuple(tuple(columns[start : start + _COLUMNS_PER_BAND]) for start in starts)
 
 
 def key_columns(run: Run, index: FigureIndex, texts: Texts) -> tuple[CostColumn, ...]:

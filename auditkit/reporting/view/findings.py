@@ -138,7 +138,7 @@ def _headline(texts: Texts, finding: Finding, label: str, number: Number, policy
         return texts.text("{figure}: {value}, within the policy", **values)
     if finding.verdict == "fail":
         return texts.text("{figure}: {value}, where the policy asks for {policy}", **values)
-    return texts.text("{figure}: {value}, too uncertain to judge", **values)
+    return texts.text("{figure}: {value}, undecided", **values)
 
 
 def finding_chart(texts: Texts, judged: JudgedFigure, scale: Scale, label: str) -> Markup | None:

@@ -53,14 +53,14 @@ def _failing(findings: tuple[FindingView, ...], texts: Texts) -> Markup:
     total = len(findings)
     if failed:
         verdict = texts.plural(
-            "{n} of {total} rules fails:", "{n} of {total} rules fail:", len(failed), total=grouped(total)
+            "{n} of {total} checks fails:", "{n} of {total} checks fail:", len(failed), total=grouped(total)
         )
         return texts.rich("{verdict} {names}.", verdict=_strong(verdict), names=_names(failed, texts))
     if all(one.verdict == "pass" for one in findings):
         return _strong(
-            texts.plural("The one rule passes on these data.", "All {n} rules pass on these data.", total)
+            texts.plural("The one check passes on these data.", "All {n} checks pass on these data.", total)
         )
-    return _strong(texts.text("None of the {total} rules fails, but not all could be decided.", total=total))
+    return _strong(texts.text("None of the {total} checks fails, but not all could be decided.", total=total))
 
 
 def _open(findings: tuple[FindingView, ...], texts: Texts) -> list[Markup]:
@@ -109,8 +109,8 @@ def _variant(run: Run, subject: str, index: FigureIndex, texts: Texts) -> Markup
     return texts.rich(
         template,
         variant=_strong(subject),
-        mended=texts.series_of(mended),
-        broken=texts.series_of(broken),
+        mended=texts.list_of(f"“{name}”" for name in mended),
+        broken=texts.list_of(f"“{name}”" for name in broken),
         cost=_accuracy_change(subject, index, texts),
     )
 

@@ -15,6 +15,9 @@ from auditkit.reporting.view.gaps import Gaps, gaps
 from auditkit.reporting.view.lead import NextStep, lead_sentences, next_steps
 from auditkit.reporting.view.planted import PlantedView, planted_views
 
+PASSES_OPEN = 5
+"""Passing findings that stand open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -37,6 +40,7 @@ class Page:
     next_steps: tuple[NextStep, ...]
     tally: tuple[tuple[Verdict, str, int], ...]
     findings: tuple[FindingView, ...]
+    further_passes: tuple[FindingView, ...]
     key_figures: tuple[CostColumn, ...]
     gaps: Gaps
     planted: tuple[PlantedView, ...]
@@ -50,6 +54,7 @@ def page(run: Run, texts: Texts) -> Page:
     """Arrange a run for reading."""
     index = index_figures(run)
     findings = finding_views(run, texts)
+    shown, folded = _fold_passes(findings)
     planted = planted_views(run, index, texts)
     return Page(
         title=run.title,
@@ -60,7 +65,8 @@ def page(run: Run, texts: Texts) -> Page:
         lead=tuple(lead_sentences(run, findings, index, texts)),
         next_steps=tuple(next_steps(findings)),
         tally=tally(findings, texts) if findings else (),
-        findings=findings,
+        findings=shown,
+        further_passes=folded,
         key_figures=() if findings else key_columns(run, index, texts),
         gaps=gaps(run, findings, texts),
         planted=planted,
@@ -69,6 +75,15 @@ def page(run: Run, texts: Texts) -> Page:
         chapters=chapters(run, texts),
         about=about(run, texts),
     )
+
+
+def _fold_passes(
+    findings: tuple[FindingView, ...],
+) -> tuple[tuple[FindingView, ...], tuple[FindingView, ...]]:
+    """Everything that is not a pass stands open, and a few passes; two or more beyond that are folded."""
+    others = sum(one.verdict != "pass" for one in findings)
+    n_open = others + PASSES_OPEN
+    return (findings[:n_open], findings[n_open:]) if len(findings) > n_open + 1 else (findings, ())
 
 
 def _identity(run: Run, texts: Texts) -> list[Identity]:
