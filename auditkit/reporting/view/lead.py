@@ -109,8 +109,8 @@ def _variant(run: Run, subject: str, index: FigureIndex, texts: Texts) -> Markup
     return texts.rich(
         template,
         variant=_strong(subject),
-        mended=texts.list_of(f"“{name}”" for name in mended),
-        broken=texts.list_of(f"“{name}”" for name in broken),
+        mended=_named(mended, texts),
+        broken=_named(broken, texts),
         cost=_accuracy_change(subject, index, texts),
     )
 
@@ -131,8 +131,15 @@ def _name(finding: Finding, texts: Texts) -> str:
 
 def _names(findings: list[FindingView], texts: Texts) -> Markup:
     """The findings, each leading to its place below."""
-    links = [Markup('<a href="#{}">{}</a>').format(one.anchor, one.name) for one in findings]
-    return Markup(texts.series_of("{}" for _ in links)).format(*links)  # noqa: S704 - separators are ours
+    return _joined([Markup('<a href="#{}">{}</a>').format(one.anchor, one.name) for one in findings], texts)
+
+
+def _named(names: list[str], texts: Texts) -> Markup:
+    return _joined([Markup("<em>{}</em>").format(name) for name in names], texts)
+
+
+def _joined(parts: list[Markup], texts: Texts) -> Markup:
+    return Markup(texts.series_of("{}" for _ in parts)).format(*parts)  # noqa: S704 - separators are ours
 
 
 def _strong(text: str) -> Markup:
