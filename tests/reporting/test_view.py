@@ -49,7 +49,7 @@ def test_tally_counts_binding_findings_only(run):
 def test_finding_carries_number_interval_threshold_and_sample(view):
     finding = view.findings[1]
     assert finding.number.plain == "4.1\N{NO-BREAK SPACE}%"
-    assert finding.number.range == "3.6 – 4.7"
+    assert finding.number.range.replace("\N{NO-BREAK SPACE}", " ") == "3.6 – 4.7"
     assert finding.policy == "at most 1\N{NO-BREAK SPACE}%"
     assert finding.rests_on == ("5,000 samples", "64 shadow models")
 
