@@ -90,7 +90,7 @@ def scale_for(unit: Unit, style: Style, values: Iterable[float | None]) -> Scale
 
 def _power_scale(largest: float) -> Scale:
     """Plain numbers as they are, the very small as multiples of a power of ten."""
-    if largest == 0.0 or largest >= 1e-3:
+    if largest == 0.0 or largest >= 1e-2:
         return Scale()
     exponent = math.floor(math.log10(largest))
     return Scale(10.0**-exponent, f"× {power_of_ten(exponent)}")

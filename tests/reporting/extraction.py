@@ -61,6 +61,9 @@ TEXT_KEYWORDS = {
 }
 """Fields where a plain text becomes a message."""
 
+FIRST_ARGUMENT = {"plural", "Fault", "EnergyPart", "_from_sensor"}
+"""Calls whose first argument becomes a message."""
+
 VALUE_TABLES = {"_NEEDS"}
 """Tables whose texts travel as values of a message."""
 
@@ -134,7 +137,7 @@ def _of_call(node: ast.Call, assigned: dict[str, list[ast.expr]]) -> Iterator[st
                 yield from _constants(keyword.value, assigned)
     elif name == "mark" or (isinstance(node.func, ast.Attribute) and name in METHODS):
         yield from (text for argument in node.args[:1] for text in _constants(argument, {}))
-    elif name in {"plural", "Fault"}:
+    elif name in FIRST_ARGUMENT:
         yield from _constants(node.args[0], {})
     for keyword in node.keywords:
         if keyword.arg in TEXT_KEYWORDS.get(name, ()):

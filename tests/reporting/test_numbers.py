@@ -108,6 +108,7 @@ def test_figures_read_together_share_a_unit():
         ("count", [1e6], ""),
         ("1", [0.5], ""),
         ("1", [2.1e-4], "× 10⁻⁴"),
+        ("1", [0.02], ""),
     ],
 )
 def test_units_fit_the_size(unit, values, symbol):

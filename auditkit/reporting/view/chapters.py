@@ -23,7 +23,7 @@ SUBJECTS_IN_A_COLUMN = 4
 class SubjectEvidence:
     """The evidence on one subject; ``note`` says what was left out."""
 
-    subject: str
+    title: str
     columns: Columns
     note: str
 
@@ -118,7 +118,9 @@ def _of_variant(result: AuditResult, texts: Texts) -> SubjectEvidence:
     views = _evidence([result], texts)
     n_more = len(views) - n_open_of(len(views))
     return SubjectEvidence(
-        subject=f"{result.subject} ~ {result.against}" if result.against else result.subject,
+        title=texts.text("{subject} beside {against}", subject=result.subject, against=result.against)
+        if result.against
+        else texts.text("The same for {subject}", subject=result.subject),
         columns=two_columns([evidence_block(one) for one in views[: n_open_of(len(views))]]),
         note=texts.plural("{n} more piece is in run.json.", "{n} more pieces are in run.json.", n_more)
         if n_more
