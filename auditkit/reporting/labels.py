@@ -204,9 +204,7 @@ def variant_kind(texts: Texts, kind: str) -> str:
 
 def readable(texts: Texts, name: str) -> str:
     """The label of a metric whose identifier stands where a name does; other names as they are."""
-    base = MetricName.parse(name).base
-    is_identifier = "_" in name or "." in name
-    return metric_label(texts, name) if is_identifier and base in METRICS else name
+    return metric_label(texts, name) if MetricName.parse(name).base in METRICS else name
 
 
 def sentence_case(text: str) -> str:

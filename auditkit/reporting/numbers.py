@@ -46,7 +46,7 @@ class Number:
     @property
     def range(self) -> str:
         """The interval, or nothing."""
-        return f"{self.low}\N{NO-BREAK SPACE}\N{EN DASH}\N{NO-BREAK SPACE}{self.high}" if self.low else ""
+        return f"{self.low}\N{NO-BREAK SPACE}\N{EN DASH} {self.high}" if self.low else ""
 
     @property
     def plain(self) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auditkit.records import Measurement, Message, Planted, Rule
+from auditkit.records import Estimate, Measurement, Message, Planted, Rule, Table
 from auditkit.reporting.labels import (
     METRICS,
     MetricName,
@@ -13,7 +13,9 @@ from auditkit.reporting.labels import (
     style_of,
 )
 from auditkit.reporting.language import texts_for
-from auditkit.reporting.numbers import Style
+from auditkit.reporting.numbers import Scale, Style
+from auditkit.reporting.view.evidence.cells import table_cells
+from auditkit.reporting.view.evidence.estimates import with_unit
 from auditkit.reporting.view.figures import canonical, index_figures
 from auditkit.reporting.view.findings import finding_views, judged_figures, tally
 from auditkit.reporting.view.gaps import gaps
@@ -278,3 +280,44 @@ def test_missing_measurement_is_not_shown_as_a_number(run):
     assert view.chart is None
     assert view.number.is_absent
     assert view.reason == "Nothing there."
+
+
+def test_column_of_mixed_units_names_the_unit_in_every_cell():
+    table = Table(
+        title="t",
+        columns=(Message(text="Figure"), Message(text="Value")),
+        rows=(
+            ("latency_s", Estimate(value=3.9e-5, unit="s")),
+            ("size_b", Estimate(value=44_296.0, unit="B")),
+        ),
+    )
+    view = table_cells(table, EN)
+    assert [row[1].number.plain for row in view.rows] == [
+        "39\N{NO-BREAK SPACE}µs",
+        "44.3\N{NO-BREAK SPACE}kB",
+    ]
+    assert view.columns == ("Figure", "Value")
+    assert view.rows[0][0].text == "time for one row"
+
+
+def test_column_of_one_unit_names_it_in_the_heading():
+    table = Table(
+        title="t",
+        columns=(Message(text="Energy"),),
+        rows=((Estimate(value=0.007, unit="J"),), (Estimate(value=0.0003, unit="J"),)),
+    )
+    view = table_cells(table, EN)
+    assert view.columns == ("Energy, mJ",)
+    assert [row[0].number.plain for row in view.rows] == ["7", "0.3"]
+
+
+def test_row_longer_than_its_headings_is_kept():
+    table = Table(title="t", columns=(Message(text="a"),), rows=((1, 2, 3),))
+    assert len(table_cells(table, EN).rows[0]) == 3
+    assert len(table_cells(table, EN).columns) == 3
+
+
+def test_axis_names_its_unit_once():
+    assert with_unit("attribution (nat)", "nat", Scale(1.0, "nat")) == "attribution (nat)"
+    assert with_unit("gCO2e per 1,000", "gCO2e", Scale(1e6, "µg CO₂e")) == "µg CO₂e per 1,000"
+    assert with_unit("energy", "J", Scale(1e3, "mJ")) == "energy, mJ"

@@ -122,7 +122,11 @@ def _accuracy_change(subject: str, index: FigureIndex, texts: Texts) -> str:
     scale = common_scale(texts, [figure.measurement])
     number = number_of(figure.measurement, scale, keep=(0.0,))
     change = join_unit(signed(number.value), number.unit)
-    return texts.text(", with accuracy changed by {change} ({range})", change=change, range=number.range)
+    return texts.text(
+        ", with accuracy changed by {change} ({range})",
+        change=change,
+        range=number.range.replace(" ", "\N{NO-BREAK SPACE}"),
+    )
 
 
 def _name(finding: Finding, texts: Texts) -> str:

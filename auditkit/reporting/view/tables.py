@@ -17,6 +17,9 @@ ROWS_AT_MOST = 1500
 SUMMARY_ROWS = 10
 """Figures of an audit that stand open; the others are folded."""
 
+NOTE_BESIDE = 48
+"""Notes of at most so many characters stand beside their figure, longer ones below the table."""
+
 _DIRECTIONS = {
     "higher": "↑",
     "lower": "↓",
@@ -114,9 +117,9 @@ class _Builder:
     repeated: set[str] = field(default_factory=set)
 
     def find_repeated(self, rows: Iterable[_Row]) -> None:
-        """Learn which notes several rows share."""
+        """Learn which notes several rows share, or are too long to stand beside a figure."""
         seen = Counter(self.texts.message(_first(row).note) for row in rows)
-        self.repeated = {note for note, count in seen.items() if note and count > 1}
+        self.repeated = {note for note, count in seen.items() if count > 1 or len(note) > NOTE_BESIDE}
 
     def section(self, rows: Sequence[_Row]) -> FigureSection:
         """The rows of one metric, in one unit."""
@@ -137,7 +140,7 @@ class _Builder:
         if self.is_paired and "change" in first.metric:
             cells = [_with_sign(cell) for cell in cells]
         note = self.texts.message(first.note)
-        is_repeated = note in self.repeated
+        is_repeated = bool(note) and note in self.repeated
         return FigureRow(
             label=group_label(self.texts, first.group),
             n=_samples(row),

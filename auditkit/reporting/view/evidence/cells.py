@@ -1,51 +1,68 @@
 """Tables of evidence."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from auditkit.records import Cell, Estimate, Message, Table
 from auditkit.reporting.labels import readable
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, decimal
-from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale
+from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, with_unit
 from auditkit.reporting.view.evidence.shapes import CellView, TableView
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How the cells of one column are written; ``scale`` is ``None`` where their units differ."""
+
+    heading: str
+    scale: Scale | None
+    decimals: int
+    is_numeric: bool
+
+
 def table_cells(table: Table, texts: Texts) -> TableView:
-    """A table with one unit per column of estimates."""
-    scales = [
-        estimates_scale(_estimates_of(table, column), Style.PLAIN, texts)
-        for column in range(len(table.columns))
-    ]
-    decimals = [_decimals(table, column) for column in range(len(table.columns))]
+    """A table; a column of one unit names it in its heading, in a mixed one each cell has its own."""
+    width = max([len(table.columns), *(len(row) for row in table.rows)])
+    columns = [_column(table, index, texts) for index in range(width)]
     rows = tuple(
-        tuple(
-            _cell(cell, scales[min(index, len(scales) - 1)], decimals[min(index, len(scales) - 1)], texts)
-            for index, cell in enumerate(row)
-        )
+        tuple(_cell(cell, column, texts) for cell, column in zip(row, columns, strict=False))
         for row in table.rows
     )
-    numeric = tuple(_is_numeric(table, column) for column in range(len(table.columns)))
-    return TableView(tuple(texts.message(column) for column in table.columns), rows, numeric)
+    return TableView(
+        columns=tuple(column.heading for column in columns),
+        rows=rows,
+        numeric=tuple(column.is_numeric for column in columns),
+    )
 
 
-def _estimates_of(table: Table, column: int) -> list[Estimate]:
-    cells = [row[column] for row in table.rows if column < len(row)]
-    return [cell for cell in cells if isinstance(cell, Estimate)]
+def _column(table: Table, index: int, texts: Texts) -> _Column:
+    cells = [row[index] for row in table.rows if index < len(row)]
+    estimates = [cell for cell in cells if isinstance(cell, Estimate)]
+    units = {estimate.unit for estimate in estimates}
+    scale = estimates_scale(estimates, Style.PLAIN, texts) if len(units) == 1 else None
+    heading = texts.message(table.columns[index]) if index < len(table.columns) else ""
+    return _Column(
+        heading=with_unit(heading, units.pop(), scale) if scale else heading,
+        scale=scale,
+        decimals=_decimals(cells),
+        is_numeric=_is_numeric(cells),
+    )
 
 
-def _is_numeric(table: Table, column: int) -> bool:
-    cells = [row[column] for row in table.rows if column < len(row) and row[column] is not None]
-    return bool(cells) and all(isinstance(cell, Estimate | int | float) for cell in cells)
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, Estimate | int | float) for cell in known)
 
 
-def _decimals(table: Table, column: int) -> int:
+def _decimals(cells: Sequence[Cell]) -> int:
     """Decimals of plain numbers: three significant digits of the largest in the column."""
-    cells = [row[column] for row in table.rows if column < len(row)]
     largest = max((abs(cell) for cell in cells if isinstance(cell, float)), default=0.0)
     return 0 if largest == 0 else min(12, max(0, 2 - math.floor(math.log10(largest))))
 
 
-def _cell(cell: Cell, scale: Scale, decimals: int, texts: Texts) -> CellView:
+def _cell(cell: Cell, column: _Column, texts: Texts) -> CellView:
     if cell is None:
         return CellView(number=NO_NUMBER)
     if isinstance(cell, Message):
@@ -53,8 +70,14 @@ def _cell(cell: Cell, scale: Scale, decimals: int, texts: Texts) -> CellView:
     if isinstance(cell, str):
         return CellView(readable(texts, cell))
     if isinstance(cell, Estimate):
-        missing = texts.message(cell.missing)
-        if cell.value is None and missing:
-            return CellView(missing)
-        return CellView(number=estimate_number(cell, scale))
-    return CellView(number=Number(grouped(cell) if isinstance(cell, int) else decimal(cell, decimals)))
+        return _estimate(cell, column, texts)
+    return CellView(number=Number(grouped(cell) if isinstance(cell, int) else decimal(cell, column.decimals)))
+
+
+def _estimate(cell: Estimate, column: _Column, texts: Texts) -> CellView:
+    missing = texts.message(cell.missing)
+    if cell.value is None and missing:
+        return CellView(missing)
+    if column.scale is None:
+        return CellView(number=estimate_number(cell, estimates_scale([cell], Style.PLAIN, texts)))
+    return CellView(number=replace(estimate_number(cell, column.scale), unit=""))

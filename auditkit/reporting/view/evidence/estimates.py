@@ -25,3 +25,11 @@ def estimate_number(estimate: Estimate, scale: Scale) -> Number:
 def scaled(value: float | None, scale: Scale) -> float | None:
     """A value in the unit of the scale."""
     return None if value is None else value * scale.factor
+
+
+def with_unit(axis: str, unit: str, scale: Scale) -> str:
+    """A heading with its unit named once: as scaled, in the place of the bare unit where the text has it."""
+    words = axis.replace("(", " ").replace(")", " ").split()
+    if not scale.symbol or scale.symbol in words:
+        return axis
+    return axis.replace(unit, scale.symbol) if unit in words else f"{axis}, {scale.symbol}"

@@ -8,7 +8,7 @@ from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart, dots_
 from auditkit.reporting.labels import METRICS, readable
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style
-from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled
+from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled, with_unit
 from auditkit.reporting.view.evidence.shapes import CellView, EvidenceView, TableView
 
 
@@ -16,7 +16,8 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
     """The chart of one dot or bar per row."""
     estimates = [mark.estimate for mark in evidence.marks]
     scale = estimates_scale(estimates, _style_of_axis(evidence.axis), texts)
-    axis = _axis_with_unit(texts.message(evidence.axis), scale)
+    unit = estimates[0].unit if estimates else "1"
+    axis = with_unit(texts.message(evidence.axis), unit, scale)
     numbers = [estimate_number(estimate, scale) for estimate in estimates]
     rows = [
         _chart_row(mark, number, scale, texts) for mark, number in zip(evidence.marks, numbers, strict=True)
@@ -67,11 +68,6 @@ def _marks_table(marks: Sequence[Mark], numbers: Sequence[Number], axis: str, te
         rows.append(tuple(cells))
     columns = ("", axis, "n") if has_n else ("", axis)
     return TableView(columns, tuple(rows), (False, True, True)[: len(columns)])
-
-
-def _axis_with_unit(axis: str, scale: Scale) -> str:
-    is_said = not scale.symbol or scale.symbol in axis.replace("(", " ").replace(")", " ").split()
-    return axis if is_said else f"{axis}, {scale.symbol}"
 
 
 def _common_n(marks: Sequence[Mark]) -> int | None:
