@@ -51,7 +51,7 @@ def renamed(name: str) -> Run:
 
 @cache
 def plain_outline(length: int) -> list[tuple[str, tuple[str, ...]]]:
-    """The elements for a harmless name of the same length: long notes stand below a table, short ones in it."""
+    """The elements for a harmless name of the same length, as long notes stand elsewhere than short ones."""
     return Page(render_html(renamed("Z" * length), "en")).outline
 
 

@@ -156,7 +156,7 @@ def _limits(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
     bearers: dict[str, list[str]] = {}
     for result in measured:
         for limit in result.limits:
-            key = texts.message(limit)
+            key = texts.sentence(texts.message(limit))
             bearers.setdefault(key, []).append(result.subject)
     everyone = {result.subject for result in measured}
     for text, subjects in bearers.items():
