@@ -291,10 +291,12 @@ def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Re
 
 _NEEDS: Mapping[Requirement, str] = {
     "predictions": "a subject that predicts classes",
+    "probabilities": "a subject that gives probabilities, not labels alone",
+    "losses": "a subject that gives probabilities, not labels alone",
     "gradients": "a subject with gradients (a torch module)",
     "layers": "a subject whose layers can be seen (a torch module)",
     "recipe": "a checkpoint with its training record, so that it can be trained again",
-    "generative": "a subject that generates",
+    "generative": "a subject that foretells tokens (a model of language)",
     "sensitive_features": "data.sensitive_features: [COLUMN, ...]",
     "members": "data.members: a split (train) or a column that tells training rows apart",
     "positive": "data.positive: the favourable label",

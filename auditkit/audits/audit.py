@@ -20,6 +20,8 @@ from auditkit.subjects.subject import Subject
 
 Requirement = Literal[
     "predictions",
+    "probabilities",
+    "losses",
     "gradients",
     "layers",
     "recipe",

@@ -43,21 +43,21 @@ def command(
         document = {
             "checkpoint": str(result.folder),
             "certificate": certificate.model_dump(mode="json"),
-            "accuracy_before": result.accuracy_before,
-            "accuracy_after": result.accuracy_after,
+            f"{result.quality}_before": result.before,
+            f"{result.quality}_after": result.after,
             "n": result.n,
         }
         click.echo(json.dumps(document))
         return
-    change_pp = 100 * (result.accuracy_after - result.accuracy_before)
+    change = result.after - result.before
+    moved = f"{100 * change:+.2f} points" if result.quality == "accuracy" else f"{change:+.3g}"
     click.echo(
         f"{result.folder}\n"
         f"epsilon {certificate.epsilon:.3f} at delta {certificate.delta:.3g} "
         f"({certificate.accountant}; {certificate.adjacency}; one {certificate.unit_of_privacy})\n"
         f"noise multiplier {certificate.noise_multiplier:g}, sample rate {certificate.sample_rate:.4g}, "
         f"{certificate.steps:,} steps\n"
-        f"accuracy {result.accuracy_before:.4f} before, {result.accuracy_after:.4f} after "
-        f"({change_pp:+.2f} points, n {result.n:,})"
+        f"{result.quality} {result.before:.4f} before, {result.after:.4f} after ({moved}, n {result.n:,})"
     )
     for assumption in certificate.assumptions:
         click.echo(f"- {assumption}")

@@ -50,31 +50,55 @@ class TrainingConfig(Section):
 
 
 class SubjectConfig(Section):
-    """The model under audit.
+    """The model under audit: one source, or ``architecture`` and ``training`` to make one.
 
-    ``checkpoint`` is a folder of ours, a ``.safetensors`` file or a ``.pth`` state dict; bare weights
-    need ``architecture``. With ``architecture`` and ``training`` and no checkpoint on disk, ``train``
-    (and ``run``) make it.
+    A ``checkpoint`` of bare weights needs ``architecture``. With ``architecture`` and ``training`` and no
+    checkpoint on disk, ``train`` (and ``run``) make it.
     """
 
     name: str | None = Field(None, description="What the report calls the model")
-    checkpoint: str | None = None
+    checkpoint: str | None = Field(
+        None,
+        description="Folder of ours, .safetensors, .pth or .pt state dict, .pt2 program, or TorchScript",
+    )
+    hf: str | None = Field(None, description="Local folder of a transformers model (extra hf)")
+    keras: str | None = Field(None, description="A .keras file, run on torch (extra keras)")
+    sklearn: str | None = Field(None, description="A scikit-learn model saved by skops (extra sklearn)")
+    onnx: str | None = Field(None, description="An ONNX file (extra onnx)")
+    function: str | None = Field(None, description="package.module:predict, called with a data frame")
+    predictions: str | None = Field(None, description="A table of predictions; no model is needed")
+    trust: bool = Field(False, description="Load TorchScript, which runs code of the file")
     architecture: Architecture | None = Field(None, json_schema_extra=_or_text)
     training: TrainingConfig | None = None
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where the model is to come from, by key."""
+        keys = ("checkpoint", "hf", "keras", "sklearn", "onnx", "function", "predictions")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+
     @model_validator(mode="after")
-    def _has_source(self) -> "SubjectConfig":
-        if self.checkpoint is None and self.architecture is None:
+    def _has_one_source(self) -> "SubjectConfig":
+        if len(self.sources) > 1:
+            raise ValueError(f"one source is enough, got {' and '.join(self.sources)}; keep one of them")
+        if not self.sources and self.architecture is None:
             raise ValueError(
-                "nothing to audit: give checkpoint: PATH, or architecture: and training: to make one"
+                "nothing to audit: give checkpoint: PATH, hf, keras, sklearn, onnx, function or predictions, "
+                "or architecture: and training: to make one"
             )
+        if self.architecture is not None and set(self.sources) - {"checkpoint"}:
+            (source,) = self.sources
+            raise ValueError(f"{source}: brings its own architecture; remove architecture: and training:")
         return self
 
 
 class DataConfig(Section):
     """The rows to audit and what their columns mean."""
 
-    source: str = Field(description="lending, digits, adult, compas, mnist, or a CSV, TSV or Parquet file")
+    source: str = Field(
+        description="lending, digits, adult, compas, mnist, sst2, shakespeare, xor; "
+        "or a CSV, TSV, Parquet or text file"
+    )
     split: str | None = Field(None, description="train, test or all; built-in sources default to test")
     train: str | None = Field(
         None, description="A file with the training rows, when they are not a split of source"
@@ -90,6 +114,11 @@ class DataConfig(Section):
         description="The favourable label",
         json_schema_extra={"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "null")]},
     )
+    text: str | None = Field(None, description="Column of texts to be read as token ids")
+    tokenizer: Literal["word", "character", "byte"] | None = Field(
+        None, description="What a token is; default word for labelled texts, character for plain text"
+    )
+    length: int | None = Field(None, ge=1, le=100_000, description="Most tokens per row")
     features: tuple[str, ...] | None = Field(None, description="Input columns; default all others")
     drop: tuple[str, ...] = Field((), description="Columns that are not inputs")
     sensitive_features: tuple[str, ...] = ()
@@ -153,6 +182,16 @@ class RunConfig(Section):
     policy: tuple[Rule, ...] = ()
     report: ReportConfig = ReportConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_of_predictions_is_the_data(cls, value: Any) -> Any:
+        if not (isinstance(value, dict) and isinstance(value.get("subject"), dict)):
+            return value
+        table, data = value["subject"].get("predictions"), value.get("data") or {}
+        if table is None or not isinstance(data, dict) or "source" in data:
+            return value
+        return {**value, "data": {"source": table, **data}}
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from auditkit.errors import DataError
 from auditkit.records import DataCard, Message, Planted
 
 UNKNOWN = "unknown"
+
+Task = Literal["classification", "language-modelling"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -54,6 +57,14 @@ def _level(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSpace:
+    """What token ids mean: ``vocabulary[id]`` is the text, ``padding`` the id that fills rows up."""
+
+    vocabulary: tuple[str, ...]
+    padding: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureSpace:
     """What the columns of ``inputs`` mean.
 
@@ -61,11 +72,13 @@ class FeatureSpace:
         names: The features a user knows. Several input columns may belong to one (one-hot levels).
         owner: For each input column the index into ``names``, shape ``(n_columns,)``; empty for images.
         image_shape: ``(height, width)`` when a row of inputs is a picture, else ``None``.
+        tokens: What the ids mean when a row of inputs is a sequence of token ids, else ``None``.
     """
 
     names: tuple[str, ...]
     owner: tuple[int, ...] = ()
     image_shape: tuple[int, int] | None = None
+    tokens: TokenSpace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,8 @@ class Dataset:
         is_member: Whether the row was in the subject's training data, or ``None`` when unknown.
         person: Which rows belong to one person, or ``None``.
         scores: Predictions that came with the table, shape ``(n, k)`` probabilities, or ``None``.
+        task: In language modelling ``inputs`` are token ids, ``classes`` the tokens, and ``y_true`` the token
+            that follows the last of a row; every token is to be foretold from those before it.
 
     Raises:
         DataError: Lengths differ, inputs are not finite, labels are out of range, or there are no rows.
@@ -103,6 +118,7 @@ class Dataset:
     is_member: BoolArray | None = None
     person: IntArray | None = None
     scores: FloatArray | None = None
+    task: Task = "classification"
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
     statements: tuple[Message, ...] = ()
@@ -175,6 +191,18 @@ class Dataset:
             scores=None if self.scores is None else self.scores[index],
         )
 
+    def sizes(self) -> dict[str, int]:
+        """The sizes that an architecture may leave open, by the name of its parameter."""
+        sizes = {"n_inputs": int(np.prod(self.inputs.shape[1:])), "n_classes": len(self.classes)}
+        if self.features.image_shape is not None:
+            sizes |= dict(zip(("height", "width"), self.features.image_shape, strict=True))
+        if self.features.tokens is not None:
+            sizes |= {
+                "length": self.inputs.shape[1],
+                "vocabulary_size": len(self.features.tokens.vocabulary),
+            }
+        return sizes
+
     def held_out(self) -> "Dataset":
         """The rows that were not in the training data; all of them when that is unknown."""
         if self.is_member is None or not self.is_member.any():
@@ -184,7 +212,7 @@ class Dataset:
     def digest(self) -> str:
         """sha256 over everything that can change a figure."""
         sha = hashlib.sha256()
-        for text in (self.target, *self.classes, str(self.positive), *self.features.names):
+        for text in (self.task, self.target, *self.classes, str(self.positive), *self.features.names):
             sha.update(text.encode() + b"\0")
         inputs = self.inputs.detach().cpu().contiguous().numpy()
         for array in (
@@ -216,7 +244,7 @@ class Dataset:
             n_members=None if self.is_member is None else int(self.is_member.sum()),
             n_features=len(self.features.names) or int(np.prod(self.inputs.shape[1:])),
             target=self.target,
-            classes=self.classes,
+            classes=self.classes if self.task == "classification" else (),
             positive=self.positive,
             groups={key: column.counts() for key, column in held_out.sensitive_features.items()},
             synthetic=self.synthetic,

@@ -6,17 +6,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from auditkit.data.dataset import UNKNOWN, Dataset, FeatureSpace, FloatArray, GroupColumn, IntArray
+from auditkit.data.dataset import (
+    UNKNOWN,
+    Dataset,
+    FeatureSpace,
+    FloatArray,
+    GroupColumn,
+    IntArray,
+    TokenSpace,
+)
 from auditkit.data.fitting import check_labels
 from auditkit.data.rows import ObjectArray, Rows, as_texts
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
+    LanguagePreprocessing,
     NumericFeature,
     Preprocessing,
     TablePreprocessing,
+    TextPreprocessing,
     n_columns,
 )
+from auditkit.data.tokenizers import padded
 from auditkit.errors import DataError, closest
 from auditkit.records import Message
 
@@ -24,7 +35,7 @@ Block = npt.NDArray[np.float32]
 
 
 def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
-    """Rows as a dataset whose inputs are float32.
+    """Rows as a dataset whose inputs are float32, or int64 token ids for texts.
 
     Raises:
         DataError: There are no rows, a column or label is absent or unknown, pictures have another size, or
@@ -32,18 +43,25 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
     """
     check_labels(rows)
     statements = list(rows.statements)
-    if isinstance(preprocessing, ImagePreprocessing):
-        inputs, space = _encode_pictures(rows, preprocessing)
+    inputs: npt.NDArray[np.float32] | IntArray
+    if isinstance(preprocessing, LanguagePreprocessing):
+        inputs, space, y_true = _encode_language(rows, preprocessing, statements)
     else:
-        inputs, space = _encode_table(rows, preprocessing, statements)
+        y_true = _codes(rows, rows.labels, preprocessing.classes, "target")
+        if isinstance(preprocessing, TextPreprocessing):
+            inputs, space = _encode_texts(rows, preprocessing, statements)
+        elif isinstance(preprocessing, ImagePreprocessing):
+            inputs, space = _encode_pictures(rows, preprocessing)
+        else:
+            inputs, space = _encode_table(rows, preprocessing, statements)
     return Dataset(
         name=rows.name,
         source=rows.source,
         split=rows.split,
         inputs=torch.from_numpy(inputs),
-        y_true=_codes(rows, rows.labels, preprocessing.classes, "target"),
+        y_true=y_true,
         classes=preprocessing.classes,
-        target=rows.target,
+        target=preprocessing.target,
         positive=rows.positive,
         features=space,
         sensitive_features=_groups(rows.sensitive),
@@ -52,6 +70,7 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         is_member=rows.member,
         person=_person_codes(rows.person),
         scores=_scores(rows, preprocessing.classes),
+        task=rows.task,
         synthetic=rows.synthetic,
         planted=rows.planted,
         statements=tuple(statements),
@@ -61,7 +80,8 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
 def _encode_pictures(rows: Rows, preprocessing: ImagePreprocessing) -> tuple[Block, FeatureSpace]:
     height, width = preprocessing.height, preprocessing.width
     if rows.images is None:
-        raise DataError(f"{rows.name} is a table, but the model takes {height}x{width} pictures")
+        what = "a table" if rows.texts is None else "texts"
+        raise DataError(f"{rows.name} is {what}, but the model takes {height}x{width} pictures")
     if rows.images.shape[1:] != (height, width):
         got = "x".join(str(side) for side in rows.images.shape[1:])
         raise DataError(f"{rows.name}: pictures are {got}, the model takes {height}x{width}")
@@ -74,11 +94,57 @@ def _encode_pictures(rows: Rows, preprocessing: ImagePreprocessing) -> tuple[Blo
     return pixels, FeatureSpace((), (), (height, width))
 
 
+def _encode_texts(
+    rows: Rows, preprocessing: TextPreprocessing, statements: list[Message]
+) -> tuple[IntArray, FeatureSpace]:
+    tokenizer, length = preprocessing.tokenizer, preprocessing.length
+    ids = [tokenizer.ids(text or "") for text in _texts(rows).tolist()]
+    cut = sum(len(row) > length for row in ids)
+    if cut:
+        text = "{n} of {total} texts are longer than {length} tokens; the rest of them was not read."
+        statements.append(Message(text=text, values={"n": cut, "total": len(rows), "length": length}))
+    inputs = np.array(padded(ids, length, tokenizer.padding), dtype=np.int64)
+    return inputs, FeatureSpace((), tokens=TokenSpace(tokenizer.vocabulary, tokenizer.padding))
+
+
+def _encode_language(
+    rows: Rows, preprocessing: LanguagePreprocessing, statements: list[Message]
+) -> tuple[IntArray, FeatureSpace, IntArray]:
+    """Contexts, and the token that follows each."""
+    if rows.task != "language-modelling":
+        raise DataError(
+            f"{rows.name} has labels, but the model foretells the next token of a text; "
+            "name a text as data.source (shakespeare, or a .txt file)"
+        )
+    tokenizer, length = preprocessing.tokenizer, preprocessing.length
+    ids = [tokenizer.ids(text or "") for text in _texts(rows).tolist()]
+    short = sum(len(row) < 2 for row in ids)
+    if short:
+        raise DataError(f"{rows.name}: {short} texts have fewer than two tokens, so none can be foretold")
+    cut = sum(len(row) > length + 1 for row in ids)
+    if cut:
+        text = "{n} of {total} texts are longer than {length} tokens; the rest of them was not read."
+        statements.append(Message(text=text, values={"n": cut, "total": len(rows), "length": length + 1}))
+    ids = [row[: length + 1] for row in ids]
+    inputs = np.array(padded([row[:-1] for row in ids], length, tokenizer.padding), dtype=np.int64)
+    last = np.array([row[-1] for row in ids], dtype=np.int64)
+    return inputs, FeatureSpace((), tokens=TokenSpace(tokenizer.vocabulary, tokenizer.padding)), last
+
+
+def _texts(rows: Rows) -> ObjectArray:
+    if rows.texts is None:
+        raise DataError(
+            f"{rows.name} has no texts, but the model reads text; name the column: data.text: COLUMN"
+        )
+    return rows.texts
+
+
 def _encode_table(
     rows: Rows, preprocessing: TablePreprocessing, statements: list[Message]
 ) -> tuple[Block, FeatureSpace]:
-    if rows.images is not None:
-        raise DataError(f"{rows.name} is pictures, but the model takes the columns of a table")
+    if rows.images is not None or rows.texts is not None:
+        what = "pictures" if rows.images is not None else "texts"
+        raise DataError(f"{rows.name} is {what}, but the model takes the columns of a table")
     absent = [feature.name for feature in preprocessing.features if feature.name not in rows.columns]
     if absent:
         hints = "; ".join(f"no column {name!r}. {closest(name, rows.columns)}" for name in absent)

@@ -10,10 +10,13 @@ from auditkit.data.rows import ByteArray, ObjectArray, Rows
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
+    LanguagePreprocessing,
     NumericFeature,
     Preprocessing,
     TablePreprocessing,
+    TextPreprocessing,
 )
+from auditkit.data.tokenizers import ByteTokenizer, CharacterTokenizer, Tokenizer, WordTokenizer
 from auditkit.errors import DataError
 
 RAREST_LEVEL = 0.0005
@@ -21,11 +24,14 @@ RAREST_LEVEL = 0.0005
 
 MOST_LEVELS = 100
 MOST_CLASSES = 1000
+MOST_TOKENS = 256
+"""Tokens per row where the config leaves it open and a training row has more."""
+
 _PICTURES_AT_ONCE = 4096
 
 
 def fit_preprocessing(rows: Rows) -> Preprocessing:
-    """Learn scales, fills, levels and classes from training rows.
+    """Learn scales, fills, levels, vocabularies and classes from training rows.
 
     Numbers are standardised, missing ones take the median and get an indicator column. Texts become one
     column per level; levels rarer than 0.05 % and those beyond the 100 most frequent get none. Columns
@@ -36,7 +42,14 @@ def fit_preprocessing(rows: Rows) -> Preprocessing:
     """
     if len(rows) == 0:
         raise DataError(f"{rows.name}: there are no rows to learn the preprocessing from")
+    if rows.texts is not None and rows.task == "language-modelling":
+        tokenizer, length = _of_texts(rows.texts, rows)
+        # The last token of a row is foretold, not read.
+        return LanguagePreprocessing(tokenizer=tokenizer, length=rows.text_form.length or max(1, length - 1))
     classes = class_names(rows)
+    if rows.texts is not None:
+        tokenizer, length = _of_texts(rows.texts, rows)
+        return TextPreprocessing(target=rows.target, classes=classes, tokenizer=tokenizer, length=length)
     if rows.images is not None:
         return _of_pictures(rows.images, rows, classes)
     fitted = [
@@ -139,3 +152,19 @@ def _of_pictures(images: ByteArray, rows: Rows, classes: tuple[str, ...]) -> Ima
         mean=mean,
         scale=scale or 1.0,
     )
+
+
+def _of_texts(texts: ObjectArray, rows: Rows) -> tuple[Tokenizer, int]:
+    """The tokenizer of the training rows, and how many tokens a row may have."""
+    known = [text for text in texts.tolist() if text]
+    if not known:
+        raise DataError(f"{rows.name}: all {len(rows)} texts are empty")
+    tokenizer: WordTokenizer | CharacterTokenizer | ByteTokenizer
+    if rows.text_form.tokenizer == "word":
+        tokenizer = WordTokenizer.fit(known)
+    elif rows.text_form.tokenizer == "character":
+        tokenizer = CharacterTokenizer.fit(known)
+    else:
+        tokenizer = ByteTokenizer()
+    longest = max(len(tokenizer.ids(text)) for text in known)
+    return tokenizer, rows.text_form.length or max(1, min(longest, MOST_TOKENS))

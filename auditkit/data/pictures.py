@@ -12,7 +12,7 @@ from auditkit.records import Message
 TARGET = "digit"
 _OF_TABLES = (
     *("features", "drop", "sensitive_features", "control_features"),
-    *("weight", "person", "prediction", "score", "train"),
+    *("weight", "person", "prediction", "score", "train", "text"),
 )
 
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from auditkit.config.model import DataConfig
 from auditkit.data.dataset import BoolArray, FloatArray
-from auditkit.data.rows import ObjectArray, Rows, as_texts
+from auditkit.data.rows import ObjectArray, Rows, TextForm, as_texts
 from auditkit.data.table import Columns
 from auditkit.errors import DataError, closest
 
 SPLITS = ("train", "test", "all")
 _TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f")
-_SINGLE = ("target", "prediction", "score", "weight", "person")
+_SINGLE = ("target", "prediction", "score", "weight", "person", "text")
 _SEVERAL = ("sensitive_features", "control_features")
 
 
@@ -40,7 +40,7 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
     _check_columns(table, config)
     target = str(config.target)
     labels = as_texts(table.column(target))
-    inputs = _input_columns(table, config)
+    inputs = _input_columns(table, config) if config.text is None else []
     return Rows(
         name=name,
         source=config.source,
@@ -49,6 +49,8 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
         labels=labels,
         positive=matching_label(config.positive, labels, f"{table.file}: data.positive"),
         columns={key: table.column(key) for key in inputs},
+        texts=None if config.text is None else table.texts(config.text),
+        text_form=TextForm(config.tokenizer or "word", config.length),
         sensitive={key: table.texts(key) for key in config.sensitive_features},
         control={key: table.texts(key) for key in config.control_features},
         weight=_weights(table, config.weight),

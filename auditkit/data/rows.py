@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from auditkit.data.dataset import BoolArray, FloatArray, IntArray
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray, Task
 from auditkit.errors import DataError
 from auditkit.records import Message, Planted
 
@@ -16,9 +16,23 @@ ByteArray = npt.NDArray[np.uint8]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
+TokenizerKind = Literal["word", "character", "byte"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How texts are to become token ids: into which tokens, and the most of them per row.
+
+    ``length`` left open is that of the longest training row, at most 256.
+    """
+
+    tokenizer: TokenizerKind = "word"
+    length: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Raw rows of a table or of pictures. Every array has one entry per row.
+    """Raw rows of a table, of pictures or of texts. Every array has one entry per row.
 
     Attributes:
         name: What a reader calls the data.
@@ -28,7 +42,10 @@ class Rows:
         labels: Texts; ``None`` where the label is missing.
         positive: The favourable label, or ``None``.
         columns: Input columns by name: float64 with NaN for missing, or texts with ``None`` for missing.
-            Empty for pictures.
+            Empty for pictures and texts.
+        texts: One text per row, or ``None``.
+        text_form: What is to be made of the texts.
+        task: With language modelling the labels are the texts themselves.
         images: Grey values, shape ``(n, height, width)``, or ``None`` for a table.
         divisor: The largest grey value a picture can have.
         sensitive: Texts per sensitive feature; ``None`` where missing.
@@ -47,6 +64,9 @@ class Rows:
     labels: ObjectArray
     positive: str | None = None
     columns: Mapping[str, FloatArray | ObjectArray] = field(default_factory=dict)
+    texts: ObjectArray | None = None
+    text_form: TextForm = TextForm()
+    task: Task = "classification"
     images: ByteArray | None = None
     divisor: float = 255.0
     sensitive: Mapping[str, ObjectArray] = field(default_factory=dict)
@@ -70,6 +90,7 @@ class Rows:
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         single = {
+            "texts": self.texts,
             "images": self.images,
             "weight": self.weight,
             "person": self.person,
@@ -90,6 +111,7 @@ class Rows:
             self,
             labels=self.labels[index],
             columns={key: array[index] for key, array in self.columns.items()},
+            texts=_taken(self.texts, index),
             images=_taken(self.images, index),
             sensitive={key: array[index] for key, array in self.sensitive.items()},
             control={key: array[index] for key, array in self.control.items()},
@@ -114,6 +136,7 @@ class Rows:
             ),
             labels=np.concatenate([self.labels, other.labels]),
             columns=_joined(self.columns, other.columns),
+            texts=_both(self.texts, other.texts),
             images=_both(self.images, other.images),
             sensitive=_joined(self.sensitive, other.sensitive),
             control=_joined(self.control, other.control),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from auditkit.config.model import DataConfig
 from auditkit.data.files import file_rows
+from auditkit.data.plain_text import TEXT_SUFFIX, text_file_rows
 from auditkit.data.roles import SPLITS
 from auditkit.data.rows import Rows
 from auditkit.data.splits import subsample
@@ -20,6 +21,9 @@ BUILT_IN = {
     "adult": "auditkit.data.adult:adult_rows",
     "compas": "auditkit.data.compas:compas_rows",
     "mnist": "auditkit.data.mnist:mnist_rows",
+    "shakespeare": "auditkit.data.shakespeare:shakespeare_rows",
+    "sst2": "auditkit.data.sst2:sst2_rows",
+    "xor": "auditkit.data.xor:xor_rows",
 }
 """Where each built-in source is read; imported when it is asked for."""
 
@@ -43,8 +47,10 @@ def read_rows(config: DataConfig, *, split: str, seed: int, folder: Path) -> Row
     elif "." not in Path(config.source).name:
         raise DataError(
             f"data.source: {config.source!r} is neither a built-in source nor a file "
-            f"({', '.join(SUFFIXES)}). {closest(config.source, BUILT_IN)}"
+            f"({', '.join((*SUFFIXES, TEXT_SUFFIX))}). {closest(config.source, BUILT_IN)}"
         )
+    elif Path(config.source).suffix == TEXT_SUFFIX:
+        rows = text_file_rows(config, split, folder)
     else:
         rows = file_rows(config, split, folder)
     return rows if config.limit is None else _limited(rows, config.limit, seed)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from auditkit.data.tokenizers import Tokenizer
+
 
 class _Step(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,14 +56,57 @@ class ImagePreprocessing(_Step):
     flatten: bool = True
 
 
-Preprocessing = TablePreprocessing | ImagePreprocessing
+class TextPreprocessing(_Step):
+    """A text as token ids, cut or filled up on the right to ``length``."""
+
+    kind: Literal["text"] = "text"
+    target: str
+    classes: tuple[str, ...]
+    tokenizer: Tokenizer
+    length: int = Field(ge=1)
+
+
+class LanguagePreprocessing(_Step):
+    """A text as token ids of which each is to be foretold from those before it; at most ``length`` of them.
+
+    ``classes`` are the tokens: what a model of language chooses from.
+    """
+
+    kind: Literal["language"] = "language"
+    target: str = "next token"
+    tokenizer: Tokenizer
+    length: int = Field(ge=1)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The text of every token."""
+        return self.tokenizer.vocabulary
+
+
+Preprocessing = TablePreprocessing | ImagePreprocessing | TextPreprocessing | LanguagePreprocessing
+AnyPreprocessing = Annotated[Preprocessing, Field(discriminator="kind")]
 
 
 def n_inputs(preprocessing: Preprocessing) -> int:
     """Numbers per encoded row."""
     if isinstance(preprocessing, ImagePreprocessing):
         return preprocessing.height * preprocessing.width
-    return sum(n_columns(feature) for feature in preprocessing.features)
+    if isinstance(preprocessing, TablePreprocessing):
+        return sum(n_columns(feature) for feature in preprocessing.features)
+    return preprocessing.length
+
+
+def sizes_of(preprocessing: Preprocessing) -> dict[str, int]:
+    """The sizes that an architecture may leave open, by the name of its parameter."""
+    sizes = {"n_inputs": n_inputs(preprocessing), "n_classes": len(preprocessing.classes)}
+    if isinstance(preprocessing, ImagePreprocessing):
+        sizes |= {"height": preprocessing.height, "width": preprocessing.width}
+    if isinstance(preprocessing, TextPreprocessing | LanguagePreprocessing):
+        sizes |= {
+            "length": preprocessing.length,
+            "vocabulary_size": len(preprocessing.tokenizer.vocabulary),
+        }
+    return sizes
 
 
 def n_columns(feature: NumericFeature | CategoricalFeature) -> int:

@@ -29,7 +29,7 @@ from auditkit.registry import AUDITS
 from auditkit.reporting.write import write_reports
 from auditkit.runner import Bench, ResultShelf, Runner
 from auditkit.store import RunFolder
-from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.subjects.subject import Subject
 
 Language = Literal["en", "zh"]
 Observer = Callable[[str, Mapping[str, Any]], None]
@@ -52,7 +52,7 @@ class Prepared:
     """
 
     project: Project
-    subject: TorchSubject
+    subject: Subject
     data: Dataset
     data_digest: str
     run_id: str
@@ -193,7 +193,7 @@ def _select(project: Project, only: Sequence[str]) -> Project:
     return replace(project, config=project.config.model_copy(update={"audits": chosen}))
 
 
-def _run_id(project: Project, subject: TorchSubject, data_digest: str) -> str:
+def _run_id(project: Project, subject: Subject, data_digest: str) -> str:
     """``STEM-`` and eight digits of a digest over all that decides figures and findings."""
     config = project.config.model_dump(mode="json", exclude={"execution", "report"})
     content = [__version__, config, subject.card.digest, data_digest]

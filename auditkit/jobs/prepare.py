@@ -14,8 +14,9 @@ from auditkit.errors import ConfigError, UsageError
 from auditkit.models.zoo import check_architecture
 from auditkit.randomness import derive_seed
 from auditkit.registry import check_extensions
-from auditkit.subjects.checkpoint import save_checkpoint
-from auditkit.subjects.intake import load_subject
+from auditkit.subjects.checkpoint import checkpoint_files, save_checkpoint
+from auditkit.subjects.sources import ADAPTERS, Request, load_source
+from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.training.fit import fit
 
@@ -109,24 +110,60 @@ def train_subject(project: Project, report_progress: Progress = no_progress) -> 
     return subject
 
 
-def obtain_subject(project: Project, report_progress: Progress = no_progress) -> TorchSubject:
-    """The subject of the config: loaded where its checkpoint exists, else trained first."""
-    subject_config = project.config.subject
-    makes_it = subject_config.architecture is not None and subject_config.training is not None
+def obtain_subject(project: Project, report_progress: Progress = no_progress) -> Subject:
+    """The subject of the config: loaded from its source, or trained first where it has none yet.
+
+    Raises:
+        UsageError: It cannot be read; see the adapters of :mod:`auditkit.subjects.sources`.
+    """
+    config = project.config.subject
+    makes_it = config.architecture is not None and config.training is not None
     if makes_it and not project.checkpoint.exists():
         return train_subject(project, report_progress)
-    located = subject_config.model_copy(update={"checkpoint": str(project.checkpoint), "name": project.title})
-    subject = load_subject(
-        located,
-        folder=project.folder,
-        device=project.device,
-        preprocessing=_preprocessing_for_bare_weights(project),
+    key = next(iter(config.sources), "checkpoint")
+    update = {
+        "name": project.title,
+        **({"checkpoint": str(project.checkpoint)} if key == "checkpoint" else {}),
+    }
+    preprocessing = _preprocessing_for(project, key)
+    subject = load_source(
+        key,
+        Request(
+            config=config.model_copy(update=update),
+            folder=project.folder,
+            device=project.device,
+            preprocessing=preprocessing,
+            classes=() if preprocessing is None else preprocessing.classes,
+        ),
     )
     _check_recipe(project, subject)
     return subject
 
 
-def _check_recipe(project: Project, subject: TorchSubject) -> None:
+def _preprocessing_for(project: Project, key: str) -> Preprocessing | None:
+    """What a model that brings no preprocessing reads: steps fitted on the training split again."""
+    reads = ADAPTERS[key].reads
+    if reads == "nothing" or (reads == "own" and not _is_bare(project, key)):
+        return None
+    _, preprocessing = load_training_data(
+        project.config.data, preprocessing=None, seed=project.config.seed, folder=project.folder
+    )
+    return preprocessing
+
+
+def _is_bare(project: Project, key: str) -> bool:
+    """Whether the checkpoint is weights without a card."""
+    path = project.checkpoint
+    return key == "checkpoint" and path.is_file() and not checkpoint_files(path)[1].exists()
+
+
+def preprocessing_of(subject: Subject) -> Preprocessing | None:
+    """How raw rows become the inputs of ``subject``, where it has an own way."""
+    found: Preprocessing | None = getattr(subject, "preprocessing", None)
+    return found
+
+
+def _check_recipe(project: Project, subject: Subject) -> None:
     """Refuse a checkpoint that was trained otherwise than the config now says.
 
     Raises:
@@ -148,32 +185,21 @@ def _check_recipe(project: Project, subject: TorchSubject) -> None:
         )
 
 
-def _preprocessing_for_bare_weights(project: Project) -> Preprocessing | None:
-    """Bare weights carry no preprocessing: it is fitted on the training split again."""
-    bare = project.checkpoint.is_file() and not (project.checkpoint.parent / "card.json").exists()
-    if not bare or project.config.subject.architecture is None:
-        return None
-    _, preprocessing = load_training_data(
-        project.config.data, preprocessing=None, seed=project.config.seed, folder=project.folder
-    )
-    return preprocessing
-
-
-def audit_data(project: Project, subject: TorchSubject) -> Dataset:
+def audit_data(project: Project, subject: Subject) -> Dataset:
     """The rows to audit, encoded as ``subject`` expects them."""
     return load_dataset(
         project.config.data,
-        preprocessing=subject.preprocessing,
+        preprocessing=preprocessing_of(subject),
         seed=project.config.seed,
         folder=project.folder,
     )
 
 
-def training_data(project: Project, subject: TorchSubject) -> Dataset:
+def training_data(project: Project, subject: Subject) -> Dataset:
     """The rows that ``subject`` was trained on, encoded as it expects them."""
     data, _ = load_training_data(
         project.config.data,
-        preprocessing=subject.preprocessing,
+        preprocessing=preprocessing_of(subject),
         seed=project.config.seed,
         folder=project.folder,
     )

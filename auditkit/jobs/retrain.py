@@ -1,8 +1,10 @@
 """Job: train the audited model again, with differential privacy."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
@@ -18,22 +20,24 @@ from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
 from auditkit.registry import VARIANTS
 from auditkit.subjects.checkpoint import save_checkpoint
+from auditkit.subjects.subject import Generative, Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.variant import VariantContext
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """A privately trained subject, where its checkpoint lies, and what it costs in accuracy.
+    """A privately trained subject, where its checkpoint lies, and what it costs on the ``n`` held-out rows.
 
-    Accuracies are on the held-out rows, unit 1.
+    ``quality`` is the accuracy of a classifier, unit 1, or the perplexity of a model of language.
     """
 
     subject: TorchSubject
     folder: Path
     certificate: Certificate
-    accuracy_before: float
-    accuracy_after: float
+    quality: Literal["accuracy", "perplexity"]
+    before: float
+    after: float
     n: int
 
 
@@ -74,12 +78,16 @@ def retrain(
         raise UsageError("dp-retrain gave no certificate")
     save_checkpoint(folder, subject)
     data = audit_data(project, baseline).held_out()
+    quality: Literal["accuracy", "perplexity"] = (
+        "perplexity" if data.task == "language-modelling" else "accuracy"
+    )
     return Retrained(
         subject,
         folder,
         subject.card.certificate,
-        _accuracy(baseline, data),
-        _accuracy(subject, data),
+        quality,
+        _quality(baseline, data),
+        _quality(subject, data),
         len(data),
     )
 
@@ -91,6 +99,8 @@ def _check_budget(epsilon: float, delta: float | None) -> None:
         raise UsageError(f"--delta {delta:g}: expected a number between 0 and 1, such as 1e-5")
 
 
-def _accuracy(subject: TorchSubject, data: Dataset) -> float:
-    predictions = subject.predict(data, batch_size=256)
-    return float((predictions.y_pred == data.y_true).mean())
+def _quality(subject: Subject, data: Dataset) -> float:
+    if isinstance(subject, Generative) and data.task == "language-modelling":
+        losses = subject.token_losses(data, batch_size=64)
+        return math.exp(losses.nats.sum() / losses.counted.sum())
+    return float((subject.predict(data, batch_size=256).y_pred == data.y_true).mean())

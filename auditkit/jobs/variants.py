@@ -23,7 +23,7 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 
 def derive_variants(
     project: Project,
-    baseline: TorchSubject,
+    baseline: Subject,
     folder: RunFolder,
     *,
     fresh: bool,
@@ -49,7 +49,7 @@ def derive_variants(
 
 def _derive(
     project: Project,
-    baseline: TorchSubject,
+    baseline: Subject,
     folder: RunFolder,
     *,
     name: str,
@@ -94,7 +94,7 @@ def _kept(folder: RunFolder, name: str, key: str, device: str) -> TorchSubject |
     return replace(subject, card=subject.card.model_copy(update={"source": f"variants/{name}"}))
 
 
-def _key(project: Project, baseline: TorchSubject, name: str, variant: Variant) -> str:
+def _key(project: Project, baseline: Subject, name: str, variant: Variant) -> str:
     content = [
         __version__,
         name,

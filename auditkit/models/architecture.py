@@ -2,21 +2,61 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import nn
+
+from auditkit.data.dataset import Task
 
 MOST_UNITS = 1_000_000
 """A width above this is a damaged file or a slip, not a model."""
 
 
+Takes = Literal["numbers", "pictures", "tokens", "anything"]
+"""What a row of inputs is: a flat row of numbers, a picture laid out flat, or token ids."""
+
+Size = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+
+
 class Parameters(BaseModel):
-    """Base of all parameters. The sizes of input and output come from the data where they are left open."""
+    """Base of all parameters. The sizes that the data decide may be left open."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    n_inputs: int | None = Field(None, ge=1, le=MOST_UNITS)
+
+
+class VectorParameters(Parameters):
+    """Of classifiers that take a row of numbers; rows of any shape are flattened."""
+
+    n_inputs: Size | None = None
     n_classes: int | None = Field(None, ge=2, le=MOST_UNITS)
+
+
+class PictureParameters(Parameters):
+    """Of classifiers of grey pictures."""
+
+    height: Size | None = None
+    width: Size | None = None
+    n_classes: int | None = Field(None, ge=2, le=MOST_UNITS)
+
+
+class TextParameters(Parameters):
+    """Of classifiers of token ids."""
+
+    vocabulary_size: Size | None = None
+    length: Size | None = None
+    n_classes: int | None = Field(None, ge=2, le=MOST_UNITS)
+
+
+class LanguageParameters(Parameters):
+    """Of models that foretell the next token."""
+
+    vocabulary_size: Size | None = None
+    length: Size | None = None
+
+
+SIZES = ("n_inputs", "n_classes", "height", "width", "vocabulary_size", "length")
+"""Parameters that the data decide when they are left open."""
 
 
 def _as_sequence(value: Any) -> Any:
@@ -35,8 +75,12 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 class ArchitectureKind:
     """One architecture: the class of its parameters and how a module is built from them.
 
-    ``build`` is called with sizes filled in and draws initial values from torch's global generator.
+    ``build`` is called with sizes filled in and draws initial values from torch's global generator. The
+    module takes a batch of rows and gives logits, shape ``(n, n_classes)``; with the task language modelling
+    it takes token ids ``(n, length)`` and gives logits ``(n, length, vocabulary_size)``.
     """
 
     parameters: type[Parameters]
     build: Callable[[Any], nn.Module]
+    takes: Takes = "numbers"
+    task: Task = "classification"

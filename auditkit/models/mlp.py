@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from auditkit.models.architecture import ArchitectureKind, Dropout, Parameters, Widths
+from auditkit.models.architecture import ArchitectureKind, Dropout, VectorParameters, Widths
 
 
-class MlpParameters(Parameters):
+class MlpParameters(VectorParameters):
     """Fully connected layers with ReLU and dropout between them."""
 
     hidden: Widths = (128,)

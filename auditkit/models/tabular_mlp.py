@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from auditkit.models.architecture import ArchitectureKind, Dropout, Parameters, Widths
+from auditkit.models.architecture import ArchitectureKind, Dropout, VectorParameters, Widths
 from auditkit.models.mlp import feed_forward
 
 
-class TabularMlpParameters(Parameters):
+class TabularMlpParameters(VectorParameters):
     """As :class:`MlpParameters`, with widths that suit a hundred columns."""
 
     hidden: Widths = (128, 64)

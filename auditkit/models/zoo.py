@@ -1,5 +1,6 @@
 """The architectures by name. A name and its parameters are enough to build the same module again."""
 
+from collections.abc import Mapping
 from importlib import import_module
 
 import torch
@@ -9,64 +10,65 @@ from torch import nn
 
 from auditkit.config.model import Architecture
 from auditkit.errors import ConfigError, Problem, closest
-from auditkit.models.architecture import ArchitectureKind, Parameters
+from auditkit.models.architecture import SIZES, ArchitectureKind, Parameters
 from auditkit.randomness import global_generators_seeded
 
 ARCHITECTURES = {
+    "bert": "auditkit.models.bert:BERT",
+    "cnn": "auditkit.models.cnn:CNN",
+    "gpt": "auditkit.models.gpt:GPT",
     "mlp": "auditkit.models.mlp:MLP",
+    "mlp-plain": "auditkit.models.mlp_plain:MLP_PLAIN",
+    "net": "auditkit.models.net:NET",
+    "resnet": "auditkit.models.resnet:RESNET",
+    "rnn": "auditkit.models.rnn:RNN",
     "tabular-mlp": "auditkit.models.tabular_mlp:TABULAR_MLP",
+    "transformer-lm": "auditkit.models.transformer_lm:TRANSFORMER_LM",
+    "vgg": "auditkit.models.vgg:VGG",
+    "wavenet": "auditkit.models.wavenet:WAVENET",
+    "xor": "auditkit.models.xor:XOR",
 }
 """Where each architecture is defined; imported when it is asked for."""
 
 _KEY = ("subject", "architecture")
 
 
-def build_module(
-    architecture: Architecture,
-    *,
-    rng: torch.Generator,
-    n_inputs: int | None = None,
-    n_classes: int | None = None,
-) -> nn.Module:
+def build_module(architecture: Architecture, *, rng: torch.Generator, **sizes: int | None) -> nn.Module:
     """A module with initial values drawn from ``rng``; the global generators stay as they were.
 
     Args:
         architecture: Name and parameters.
         rng: Advanced by one draw. The same state gives the same values.
-        n_inputs: Numbers per row, where ``architecture`` leaves it open.
-        n_classes: Outputs, where ``architecture`` leaves it open.
+        sizes: What the data say of the sizes that ``architecture`` leaves open; see ``architecture.SIZES``.
+            Those that it does not have are passed over.
 
     Raises:
         ConfigError: The name or a parameter is unknown or out of range, or a size contradicts the data.
     """
-    kind, parameters = _sized(architecture, n_inputs, n_classes)
+    kind, parameters = _sized(architecture, sizes)
     seed = int(torch.randint(2**62, (1,), generator=rng, device=rng.device).item())
     with global_generators_seeded(seed):
         return kind.build(parameters)
 
 
-def skeleton(
-    architecture: Architecture, *, n_inputs: int | None = None, n_classes: int | None = None
-) -> nn.Module:
+def skeleton(architecture: Architecture, **sizes: int | None) -> nn.Module:
     """The module on torch's meta device: names and shapes, no memory and no values.
 
     Raises:
         ConfigError: As :func:`build_module`.
     """
-    kind, parameters = _sized(architecture, n_inputs, n_classes)
+    kind, parameters = _sized(architecture, sizes)
     with torch.device("meta"):
         return kind.build(parameters)
 
 
-def complete(
-    architecture: Architecture, *, n_inputs: int | None = None, n_classes: int | None = None
-) -> Architecture:
+def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
     """``architecture`` with every parameter written out, defaults and sizes included.
 
     Raises:
         ConfigError: As :func:`build_module`.
     """
-    _, parameters = _sized(architecture, n_inputs, n_classes)
+    _, parameters = _sized(architecture, sizes)
     return Architecture.model_validate({"name": architecture.name, **parameters.model_dump(mode="json")})
 
 
@@ -75,7 +77,7 @@ def check_architecture(architecture: Architecture) -> list[Problem]:
     if architecture.name not in ARCHITECTURES:
         message = f"no architecture {architecture.name!r}. {closest(architecture.name, ARCHITECTURES)}"
         return [Problem(message, (*_KEY, "name"))]
-    kind = _kind(architecture.name)
+    kind = kind_of(architecture)
     try:
         kind.parameters.model_validate(architecture.parameters)
     except ValidationError as error:
@@ -83,8 +85,9 @@ def check_architecture(architecture: Architecture) -> list[Problem]:
     return []
 
 
-def _kind(name: str) -> ArchitectureKind:
-    module, attribute = ARCHITECTURES[name].split(":")
+def kind_of(architecture: Architecture) -> ArchitectureKind:
+    """The architecture behind a known name."""
+    module, attribute = ARCHITECTURES[architecture.name].split(":")
     kind: ArchitectureKind = getattr(import_module(module), attribute)
     return kind
 
@@ -99,22 +102,20 @@ def _problem(item: ErrorDetails, parameters: type[Parameters]) -> Problem:
 
 
 def _sized(
-    architecture: Architecture, n_inputs: int | None, n_classes: int | None
+    architecture: Architecture, sizes: Mapping[str, int | None]
 ) -> tuple[ArchitectureKind, Parameters]:
     problems = check_architecture(architecture)
     if problems:
         raise ConfigError(problems)
-    kind = _kind(architecture.name)
+    kind = kind_of(architecture)
     written = kind.parameters.model_validate(architecture.parameters)
-    sizes = {"n_inputs": n_inputs, "n_classes": n_classes}
+    own = [key for key in SIZES if key in kind.parameters.model_fields]
     problems = [
-        problem
-        for key, given in sizes.items()
-        for problem in _size_problems(key, getattr(written, key), given)
+        problem for key in own for problem in _size_problems(key, getattr(written, key), sizes.get(key))
     ]
     if problems:
         raise ConfigError(problems)
-    known = {key: given for key, given in sizes.items() if given is not None}
+    known = {key: sizes[key] for key in own if sizes.get(key) is not None}
     return kind, kind.parameters.model_validate({**written.model_dump(), **known})
 
 

@@ -16,20 +16,12 @@ from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import (
     GradSampleModuleFastGradientClipping,
 )
 from torch import nn
-from torch.nn import functional
+
+from auditkit.models.losses import per_row_loss
 
 # The norm comes from another formula than the gradient it bounds. Both are single precision; this keeps the
 # clipped gradient within the norm despite their rounding.
 ROUNDING_SLACK = 1e-5
-
-
-def per_example_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each row in nats, shape ``(n,)``; a single output is the logit of the second class."""
-    if outputs.ndim == 1:
-        outputs = outputs.unsqueeze(1)
-    if outputs.shape[1] == 1:
-        outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-    return functional.cross_entropy(outputs, targets, reduction="none")
 
 
 class ClippedGradients:
@@ -83,14 +75,14 @@ class ClippedGradients:
     def norms(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The gradient norm of each row, shape ``(n,)``, before clipping. Private: never to be released."""
         with _known_warnings_silenced():
-            torch.autograd.backward(per_example_loss(self._engine(inputs), targets).sum())
+            torch.autograd.backward(per_row_loss(self._engine(inputs), targets).sum())
         self._clear()
         return self._norms()
 
     def _chunk(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
         while len(inputs):
             with _known_warnings_silenced():
-                loss = per_example_loss(self._engine(inputs), targets)
+                loss = per_row_loss(self._engine(inputs), targets)
                 torch.autograd.backward(loss.sum(), retain_graph=True)
                 norms = self._norms()
                 finite = torch.isfinite(norms) & torch.isfinite(loss.detach())

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from auditkit.errors import UsageError
-from auditkit.privacy.clipping import ClippedGradients, per_example_loss
+from auditkit.models.losses import per_row_loss
+from auditkit.privacy.clipping import ClippedGradients
 from auditkit.randomness import global_generators_seeded, torch_rng
 
 N_ROWS = 4
@@ -133,7 +134,7 @@ def _refuse_wrong_gradients(module: nn.Module, inputs: torch.Tensor, targets: to
 def _plain_norms(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with global_generators_seeded(_SEED):
-        losses = per_example_loss(module(inputs), targets)
+        losses = per_row_loss(module(inputs), targets)
     squares = []
     for loss in losses:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True)

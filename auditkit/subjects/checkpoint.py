@@ -10,17 +10,17 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
 from auditkit import __version__
 from auditkit.config.model import Architecture
-from auditkit.data.steps import ImagePreprocessing, TablePreprocessing, n_inputs
+from auditkit.data.steps import AnyPreprocessing, sizes_of
 from auditkit.errors import CheckpointError, ConfigError
 from auditkit.models.zoo import skeleton
 from auditkit.records import Certificate, Message, Record, TrainingRecord
@@ -53,7 +53,7 @@ class CheckpointCard(Record):
     title: str
     kind: str
     architecture: dict[str, Any]
-    preprocessing: Annotated[TablePreprocessing | ImagePreprocessing, Field(discriminator="kind")] | None
+    preprocessing: AnyPreprocessing | None
     classes: tuple[str, ...]
     positive: str | None = None
     training: TrainingRecord | None = None
@@ -211,17 +211,16 @@ def _read_card(path: Path) -> CheckpointCard:
 
 def _check_agreement(card: CheckpointCard, path: Path) -> None:
     """Refuse a card whose parts are not about the same model."""
-    steps, sizes = card.preprocessing, card.architecture
-    problems = []
-    if sizes.get("n_classes") is not None and sizes["n_classes"] != len(card.classes):
-        problems.append(f"{sizes['n_classes']} outputs, but {len(card.classes)} classes")
+    steps, written = card.preprocessing, card.architecture
+    sizes = {"n_classes": len(card.classes)} if steps is None else sizes_of(steps)
+    problems = [
+        f"{key} is {written[key]!r} in the architecture, {size} in what the model reads"
+        for key, size in sizes.items()
+        if written.get(key) not in (None, size)
+    ]
     if steps is not None and steps.classes != card.classes:
         problems.append(
             f"the preprocessing has the classes {list(steps.classes)}, the model {list(card.classes)}"
-        )
-    if steps is not None and sizes.get("n_inputs") not in (None, n_inputs(steps)):
-        problems.append(
-            f"the preprocessing makes {n_inputs(steps)} inputs, the model takes {sizes['n_inputs']}"
         )
     if card.positive is not None and card.positive not in card.classes:
         problems.append(f"the favourable label {card.positive!r} is not one of the classes")

@@ -13,12 +13,13 @@ from typing import Any, NoReturn
 import torch
 
 from auditkit.config.model import Architecture, SubjectConfig, TrainingConfig
-from auditkit.data.steps import Preprocessing, n_inputs
+from auditkit.data.steps import Preprocessing, sizes_of
 from auditkit.errors import CheckpointError, UnsafeError
 from auditkit.models.zoo import complete
 from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.checkpoint import CARD, checkpoint_files, load_checkpoint, read_safetensors
 from auditkit.subjects.pickles import LEGACY_MAGIC, PickleListing, list_archive, list_pickle
+from auditkit.subjects.sources import Request
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.subjects.weights import Tensors, fill_module, renamed, without_wrapper
 
@@ -65,6 +66,17 @@ def load_subject(
     return _titled(subject, config.name)
 
 
+def load(request: Request) -> TorchSubject:
+    """The subject behind ``subject.checkpoint``; see :func:`load_subject`."""
+    return load_subject(
+        request.config,
+        folder=request.folder,
+        device=request.device,
+        preprocessing=request.preprocessing,
+        name=request.name,
+    )
+
+
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a ``.safetensors`` file or of a state dict, without executing anything in it.
 
@@ -95,8 +107,7 @@ def _bare_subject(
             f"{path}: these are bare weights; add subject.architecture, such as {{name: mlp, hidden: 128}}. "
             f"Tensors: {_listed(tensors)}"
         )
-    sizes = _sizes(preprocessing)
-    architecture = complete(config.architecture, **sizes)
+    architecture = complete(config.architecture, **(sizes_of(preprocessing) if preprocessing else {}))
     fitted, statements = _fitted(architecture, tensors)
     n_classes = int(architecture.parameters["n_classes"])
     classes = preprocessing.classes if preprocessing else tuple(str(index) for index in range(n_classes))
@@ -126,12 +137,6 @@ def _fitted(architecture: Architecture, tensors: Tensors) -> tuple[Tensors, tupl
         tensors = matched
         statements.append(Message(text="The weights have other names in the file and were matched by shape."))
     return tensors, tuple(statements)
-
-
-def _sizes(preprocessing: Preprocessing | None) -> dict[str, int | None]:
-    if preprocessing is None:
-        return {}
-    return {"n_inputs": n_inputs(preprocessing), "n_classes": len(preprocessing.classes)}
 
 
 def _as_configured(subject: TorchSubject, config: SubjectConfig, path: Path) -> TorchSubject:

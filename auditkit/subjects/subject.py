@@ -8,10 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from auditkit.data.dataset import Dataset, FloatArray, IntArray
+from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
+from auditkit.errors import UsageError
 from auditkit.records import SubjectCard
 
-Capability = Literal["predictions", "gradients", "layers", "recipe", "generative"]
+Capability = Literal["predictions", "probabilities", "losses", "gradients", "layers", "recipe", "generative"]
+"""What can be asked of a subject: labels, their probabilities, the loss of a row, gradients, layers, to be
+trained again, tokens of a language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,26 @@ class Predictions:
         return -self.log_probabilities[np.arange(len(y_true)), y_true]
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLosses:
+    """What a model of language says about each token of each row.
+
+    Attributes:
+        nats: Minus the log-probability of the token that came, shape ``(n, length)``; 0 where not counted.
+        counted: Whether the position has a token to be foretold; padding has none.
+        foretold: Whether the most probable token was the one that came.
+    """
+
+    nats: FloatArray
+    counted: BoolArray
+    foretold: BoolArray
+
+    @property
+    def of_rows(self) -> FloatArray:
+        """Mean over the tokens of each row, shape ``(n,)``."""
+        return np.asarray(self.nats.sum(axis=1) / self.counted.sum(axis=1))
+
+
 @runtime_checkable
 class Subject(Protocol):
     """The model under audit. Must be picklable, so that an executor can send it to a worker."""
@@ -55,6 +78,15 @@ class Subject(Protocol):
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         """Predictions for every row, in evaluation mode, without keeping gradients."""
+        ...
+
+
+@runtime_checkable
+class Generative(Subject, Protocol):
+    """A subject with the capability ``generative``: it foretells the tokens of a language."""
+
+    def token_losses(self, data: Dataset, *, batch_size: int) -> TokenLosses:
+        """The loss of every token, in evaluation mode, without keeping gradients."""
         ...
 
 
@@ -79,3 +111,16 @@ class WhiteBox(Subject, Protocol):
     def state(self) -> Mapping[str, torch.Tensor]:
         """Parameters and buffers by name."""
         ...
+
+
+def row_losses(subject: Subject, data: Dataset, *, batch_size: int) -> FloatArray:
+    """Loss of every row in nats, shape ``(n,)``: of its label, or the mean over its tokens.
+
+    Raises:
+        UsageError: The subject lacks the capability ``losses``.
+    """
+    if "losses" not in subject.capabilities:
+        raise UsageError(f"{subject.card.name}: gives labels without probabilities, so rows have no loss")
+    if "generative" in subject.capabilities and isinstance(subject, Generative):
+        return subject.token_losses(data, batch_size=batch_size).of_rows
+    return subject.predict(data, batch_size=batch_size).loss(data.y_true)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from auditkit.config.model import Architecture
-from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing
+from auditkit.data.dataset import Dataset, Task
+from auditkit.data.preprocessing import LanguagePreprocessing, Preprocessing
+from auditkit.data.sequences import NOT_COUNTED, targets_of
 from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
-from auditkit.subjects.subject import Capability, Predictions
+from auditkit.subjects.subject import Capability, Predictions, TokenLosses
 
 
 @dataclass(frozen=True, slots=True)
 class TorchSubject:
-    """A classifier in evaluation mode with the preprocessing its inputs went through.
+    """A classifier or model of language in evaluation mode with the preprocessing of its inputs.
 
     Attributes:
         card: Identity, with the digest of the weights.
@@ -68,8 +70,8 @@ class TorchSubject:
             architecture=architecture.name,
             n_parameters=sum(parameter.numel() for parameter in module.parameters()),
             size_b=in_memory_b if size_b is None else size_b,
-            classes=classes,
-            capabilities=("predictions", "gradients", "layers", *(("recipe",) if training else ())),
+            classes=() if isinstance(preprocessing, LanguagePreprocessing) else classes,
+            capabilities=tuple(sorted(_capabilities(preprocessing, training))),
             training=training,
             certificate=certificate,
             statements=statements,
@@ -78,17 +80,29 @@ class TorchSubject:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Predictions, gradients, layers; ``recipe`` when the training is on record."""
-        always: set[Capability] = {"predictions", "gradients", "layers"}
-        return frozenset(always | ({"recipe"} if self.card.training else set()))
+        """Everything that a module allows; ``recipe`` when the training is on record."""
+        return _capabilities(self.preprocessing, self.card.training)
+
+    @property
+    def task(self) -> Task:
+        """What the module does; decided by what its inputs are."""
+        return (
+            "language-modelling"
+            if isinstance(self.preprocessing, LanguagePreprocessing)
+            else "classification"
+        )
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Unnormalised log-probabilities, shape ``(n, k)`` with ``k >= 2``.
 
         A single output is taken as the logit of the second class. Log-probabilities pass unchanged in
-        meaning, because log-softmax leaves them as they are.
+        meaning, because log-softmax leaves them as they are. A model of language answers with the token that
+        follows the last one of each row.
         """
         outputs: torch.Tensor = self.module(inputs)
+        if self.task == "language-modelling":
+            last = (inputs != self._padding).sum(dim=1).clamp(min=1) - 1
+            return outputs[torch.arange(len(inputs), device=inputs.device), last]
         if outputs.ndim == 1:
             outputs = outputs.unsqueeze(1)
         if outputs.shape[1] == 1:
@@ -104,6 +118,21 @@ class TorchSubject:
                 parts.append(torch.log_softmax(self.logits(batch).double(), dim=1).cpu())
         return Predictions(torch.cat(parts).numpy())
 
+    def token_losses(self, data: Dataset, *, batch_size: int) -> TokenLosses:
+        """The loss of every token, in nats and float64."""
+        targets, parts = targets_of(data), []
+        with torch.inference_mode():
+            for start in range(0, len(data), batch_size):
+                rows = slice(start, start + batch_size)
+                outputs = self.module(data.inputs[rows].to(self.device))
+                parts.append(_of_tokens(outputs, targets[rows].to(self.device)))
+        nats, foretold = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+        return TokenLosses(nats, (targets != NOT_COUNTED).numpy(), foretold)
+
+    @property
+    def _padding(self) -> int:
+        return getattr(getattr(self.preprocessing, "tokenizer", None), "padding", 0)
+
     def state(self) -> Mapping[str, torch.Tensor]:
         """Parameters and buffers by name."""
         return self.module.state_dict()
@@ -116,6 +145,28 @@ class TorchSubject:
         """The same subject on another device. The module is moved, not copied."""
         place = torch.device(device)
         return TorchSubject(self.card, self.module.to(place), self.architecture, self.preprocessing, place)
+
+
+def _capabilities(
+    preprocessing: Preprocessing | None, training: TrainingRecord | None
+) -> frozenset[Capability]:
+    found: set[Capability] = {"losses", "gradients", "layers"}
+    if isinstance(preprocessing, LanguagePreprocessing):
+        found.add("generative")
+    else:
+        found |= {"predictions", "probabilities"}
+    return frozenset(found | ({"recipe"} if training else set()))
+
+
+def _of_tokens(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of each token, and whether it was the most probable one; rows one by one, to keep memory small."""
+    nats = torch.stack(
+        [
+            functional.cross_entropy(row.double(), target, ignore_index=NOT_COUNTED, reduction="none")
+            for row, target in zip(outputs, targets, strict=True)
+        ]
+    )
+    return nats, outputs.argmax(dim=2) == targets
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -23,9 +23,7 @@ def fill_module(
     architecture: Architecture,
     tensors: Tensors,
     where: Path,
-    *,
-    n_inputs: int | None = None,
-    n_classes: int | None = None,
+    **sizes: int | None,
 ) -> nn.Module:
     """The module of ``architecture`` with ``tensors`` as its parameters and buffers.
 
@@ -35,7 +33,7 @@ def fill_module(
         CheckpointError: A tensor is missing, left over, of another shape or type, or not finite.
         ConfigError: The architecture itself is wrong.
     """
-    module = skeleton(architecture, n_inputs=n_inputs, n_classes=n_classes)
+    module = skeleton(architecture, **sizes)
     expected = module.state_dict()
     problems = [*_misfits(expected, tensors), *_not_finite(tensors)]
     if problems:

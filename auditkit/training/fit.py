@@ -61,8 +61,7 @@ def fit(
         UsageError: The loss became NaN or infinite.
     """
     _check(data)
-    n_inputs = int(np.prod(data.inputs.shape[1:]))
-    full = complete(architecture, n_inputs=n_inputs, n_classes=len(data.classes))
+    full = complete(architecture, **data.sizes())
     module = build_module(full, rng=torch_rng(seed, "fit", "initial values")).to(device)
     started = time.perf_counter()
     n_parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -74,11 +74,7 @@ class DpRetrain(Variant):
                 "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
             )
         data = context.training_data()
-        architecture = complete(
-            baseline.architecture,
-            n_inputs=math.prod(data.inputs.shape[1:]),
-            n_classes=len(baseline.card.classes),
-        )
+        architecture = complete(baseline.architecture, **data.sizes())
         module = build_module(architecture, rng=torch_rng(context.seed, "initial weights"))
         fitted = dp_fit(
             module,

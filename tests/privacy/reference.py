@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from auditkit.privacy.clipping import per_example_loss
+from auditkit.models.losses import per_row_loss
 
 
 def gaussian_epsilon(noise_multiplier: float, delta: float, steps: int = 1) -> float:
@@ -65,7 +65,7 @@ def clipped_sum_one_by_one(
     parameters = [p for p in module.parameters() if p.requires_grad]
     total = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
     for row in range(len(inputs)):
-        loss = per_example_loss(module(inputs[row : row + 1]), targets[row : row + 1]).sum()
+        loss = per_row_loss(module(inputs[row : row + 1]), targets[row : row + 1]).sum()
         gradients = [g.double() for g in torch.autograd.grad(loss, parameters)]
         length = math.sqrt(sum(float((g**2).sum()) for g in gradients))
         factor = min(1.0, max_grad_norm / length) if length else 1.0

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients, per_example_loss
+from auditkit.models.losses import per_row_loss
+from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients
 from auditkit.randomness import torch_rng
 from tests.privacy.networks import Sequences, built, convolutional, mlp
 from tests.privacy.reference import clipped_sum_one_by_one, length
@@ -129,5 +130,5 @@ def test_a_single_output_is_the_logit_of_the_second_class():
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits[:, 0], targets.float(), reduction="none"
     )
-    torch.testing.assert_close(per_example_loss(logits, targets), expected)
-    torch.testing.assert_close(per_example_loss(logits[:, 0], targets), expected)
+    torch.testing.assert_close(per_row_loss(logits, targets), expected)
+    torch.testing.assert_close(per_row_loss(logits[:, 0], targets), expected)

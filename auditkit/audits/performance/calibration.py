@@ -60,6 +60,7 @@ class Calibration(PairedAudit):
         version=1,
         area="performance",
         question="When the subject states a probability, does it come true that often?",
+        requires=frozenset({"probabilities"}),
         limits=(
             "Calibration is an average over rows of similar score; errors of opposite sign may cancel.",
             "The error depends on the bins; it does not compare with figures made with other bins.",

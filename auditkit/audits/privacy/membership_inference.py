@@ -19,7 +19,7 @@ from auditkit.data.dataset import BoolArray, Dataset, FloatArray
 from auditkit.errors import DataError
 from auditkit.records import Better, Evidence, Interval, Measurement, Message, Unit
 from auditkit.statistics.auc import auc_delong, tpr_at_fpr
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, row_losses
 
 ENOUGH_FALSE_POSITIVES = 10
 """Below this many allowed false positives a bootstrap of the threshold is too coarse to be trusted."""
@@ -53,7 +53,7 @@ class MembershipInference(PairedAudit):
         version=1,
         area="privacy",
         question="Can it be told from a prediction whether a row was in the training data?",
-        requires=frozenset({"predictions", "members"}),
+        requires=frozenset({"losses", "members"}),
         limits=(
             "The loss attack is the weakest of its kind; attacks with shadow models find more, above all at "
             "small false-positive rates. The figures are about this attack, not about every one.",
@@ -87,7 +87,7 @@ class MembershipInference(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """AUC, rates of recognised members, advantage and loss gap, with the ROC curve."""
         is_member = _membership(data)
-        losses = subject.predict(data, batch_size=context.batch_size).loss(data.y_true)
+        losses = row_losses(subject, data, batch_size=context.batch_size)
         scores = AttackScores.of(-losses, is_member)
         if not (len(scores.members) and len(scores.others)):
             return AuditOutput(measurements=self._all_missing(scores))
@@ -110,9 +110,7 @@ class MembershipInference(PairedAudit):
         """How much more or less the variant leaks to the same attack on the same rows."""
         is_member = _membership(data)
         before, after = (
-            AttackScores.of(
-                -subject.predict(data, batch_size=context.batch_size).loss(data.y_true), is_member
-            )
+            AttackScores.of(-row_losses(subject, data, batch_size=context.batch_size), is_member)
             for subject in (baseline, variant)
         )
         n_in, n_out = len(before.members), len(before.others)
