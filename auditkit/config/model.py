@@ -38,15 +38,42 @@ class Architecture(BaseModel):
         return dict(self.model_extra or {})
 
 
+class AugmentationConfig(Section):
+    """Changes made to training rows anew in every epoch; rows to audit are never changed."""
+
+    shift: int = Field(0, ge=0, le=64, description="Pictures are moved by up to so many pixels each way")
+    rotate: float = Field(0.0, ge=0, le=180, description="Pictures are turned by up to so many degrees")
+    drop_tokens: float = Field(0.0, ge=0, lt=1, description="Share of tokens read as unknown")
+
+
+class EarlyStoppingConfig(Section):
+    """Keep the weights of the epoch with the smallest loss on training rows set aside for that."""
+
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of the training rows set aside")
+    patience: int = Field(3, ge=1, description="Stop after so many epochs without a smaller loss")
+
+
 class TrainingConfig(Section):
     """How to train: cross-entropy with a torch optimiser on shuffled batches."""
 
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0)
     batch_size: int = Field(32, ge=1)
     epochs: int = Field(10, ge=1)
+    schedule: Literal["constant", "cosine", "one-cycle"] = Field(
+        "constant", description="How the learning rate goes on after the warm-up: falls as a cosine or a line"
+    )
+    warmup: float = Field(0.0, ge=0, le=0.9, description="Share of the steps in which the rate rises from 0")
+    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of a step's gradient")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    accumulate: int = Field(1, ge=1, description="Batches per step; a step is as one of all their rows")
+    averaging: float = Field(0.0, ge=0, lt=1, description="Decay of a running average of the weights")
+    precision: Literal["float32", "mixed"] = Field("float32", description="mixed: bfloat16 on CUDA")
+    compile: bool = Field(False, description="Compile the module first; pays in long trainings on CUDA")
+    augmentation: AugmentationConfig | None = None
+    early_stopping: EarlyStoppingConfig | None = None
 
 
 class SubjectConfig(Section):

@@ -6,22 +6,52 @@ from torch.nn import functional
 from auditkit.data.sequences import NOT_COUNTED
 
 
-def per_row_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def class_logits(outputs: torch.Tensor) -> torch.Tensor:
+    """Outputs as logits of at least two classes, shape ``(n, k)``.
+
+    A single output is the logit of the second class. Log-probabilities are logits, too: log-softmax leaves
+    them unchanged.
+    """
+    if outputs.ndim == 1:
+        outputs = outputs.unsqueeze(1)
+    if outputs.ndim == 2 and outputs.shape[1] == 1:
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+    return outputs
+
+
+def per_row_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Cross-entropy of each row in nats, shape ``(n,)``.
 
     Args:
-        outputs: Logits, shape ``(n, k)``, or of every position ``(n, length, k)``. A single output is the
-            logit of the second class. Log-probabilities are logits, too: log-softmax leaves them unchanged.
+        outputs: Shape ``(n, k)``, see :func:`class_logits`, or of every position ``(n, length, k)``.
         targets: Classes, shape ``(n,)``, or tokens, shape ``(n, length)``; the loss of a row is then the
             mean over the positions that count.
+        label_smoothing: Share of the target that is spread evenly over all classes.
     """
-    if targets.ndim == 2:
-        losses = functional.cross_entropy(
-            outputs.transpose(1, 2), targets, ignore_index=NOT_COUNTED, reduction="none"
+    if targets.ndim == 1:
+        return functional.cross_entropy(
+            class_logits(outputs), targets, reduction="none", label_smoothing=label_smoothing
         )
-        return losses.sum(dim=1) / (targets != NOT_COUNTED).sum(dim=1).clamp(min=1)
-    if outputs.ndim == 1:
-        outputs = outputs.unsqueeze(1)
-    if outputs.shape[1] == 1:
-        outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-    return functional.cross_entropy(outputs, targets, reduction="none")
+    losses = functional.cross_entropy(
+        outputs.flatten(0, 1),
+        targets.flatten(),
+        ignore_index=NOT_COUNTED,
+        reduction="none",
+        label_smoothing=label_smoothing,
+    )
+    counted = (targets != NOT_COUNTED).sum(dim=1).clamp(min=1)
+    return losses.view(targets.shape).sum(dim=1) / counted
+
+
+def mean_loss(outputs: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Mean over rows, or over all tokens that count; what training lowers."""
+    if targets.ndim == 1:
+        return functional.cross_entropy(class_logits(outputs), targets, label_smoothing=label_smoothing)
+    return functional.cross_entropy(
+        outputs.flatten(0, 1),
+        targets.flatten(),
+        ignore_index=NOT_COUNTED,
+        label_smoothing=label_smoothing,
+    )

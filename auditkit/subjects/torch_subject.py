@@ -13,6 +13,7 @@ from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset, Task
 from auditkit.data.preprocessing import LanguagePreprocessing, Preprocessing
 from auditkit.data.sequences import NOT_COUNTED, targets_of
+from auditkit.models.losses import class_logits
 from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
 from auditkit.subjects.subject import Capability, Predictions, TokenLosses
 
@@ -103,11 +104,7 @@ class TorchSubject:
         if self.task == "language-modelling":
             last = (inputs != self._padding).sum(dim=1).clamp(min=1) - 1
             return outputs[torch.arange(len(inputs), device=inputs.device), last]
-        if outputs.ndim == 1:
-            outputs = outputs.unsqueeze(1)
-        if outputs.shape[1] == 1:
-            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-        return outputs
+        return class_logits(outputs)
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         """Log-probabilities of all rows, in float64."""

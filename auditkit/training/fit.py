@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,16 @@ from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import DataError, UsageError
+from auditkit.models.losses import mean_loss, per_row_loss
 from auditkit.models.zoo import build_module, complete
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
-from auditkit.records import TrainingRecord
+from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.torch_subject import TorchSubject
-from auditkit.training.threads import threads_for
+from auditkit.training.augmentation import Augment, augmentation_of
+from auditkit.training.optimizers import Stepper
+from auditkit.training.rows import TrainingRows
+from auditkit.training.threads import batch_flops, threads_for
+from auditkit.training.validation import Validation, set_aside
 
 Progress = Callable[[int, int, str], None]
 
@@ -39,7 +45,7 @@ def fit(
     preprocessing: Preprocessing | None = None,
     report_progress: Progress = no_progress,
 ) -> TorchSubject:
-    """Train a new module on all rows of ``data``.
+    """Train a new module on the rows of ``data``.
 
     Initial values, order of rows and dropout come from streams of their own under ``seed``; on a CPU the
     same seed gives the same weights bit for bit. Sample weights are scaled to a mean of 1 and multiply the
@@ -47,8 +53,8 @@ def fit(
 
     Args:
         architecture: Sizes that it leaves open are those of the data.
-        data: The training rows, encoded.
-        config: Optimiser, learning rate, batch size, epochs.
+        data: The training rows, encoded. Early stopping sets some of them aside.
+        config: Optimiser, learning rate, batch size, epochs, and what else a recipe may say.
         seed: Of all randomness.
         device: Where it is trained and stays.
         title: What the report calls the model.
@@ -57,31 +63,44 @@ def fit(
 
     Raises:
         DataError: All rows have the same label, or the weights are all 0.
-        ConfigError: The architecture is unknown or does not fit the data.
+        ConfigError: The architecture is unknown or does not fit the data, or the augmentation does not.
         UsageError: The loss became NaN or infinite.
     """
     _check(data)
     full = complete(architecture, **data.sizes())
     module = build_module(full, rng=torch_rng(seed, "fit", "initial values")).to(device)
+    trained, validated = data, None
+    if config.early_stopping is not None:
+        trained, validated = set_aside(data, config.early_stopping)
+    training = _Training(
+        module=module,
+        rows=TrainingRows.of(trained, device),
+        config=config,
+        seed=seed,
+        augment=augmentation_of(
+            config.augmentation, data, preprocessing, torch_rng(seed, "fit", "augmentation")
+        ),
+        validation=_validation(validated, config, device),
+        report=report_progress,
+    )
     started = time.perf_counter()
-    n_parameters = sum(parameter.numel() for parameter in module.parameters())
     with (
         global_generators_seeded(derive_seed(seed, "fit", "dropout")),
-        threads_for(config.batch_size, n_parameters),
+        threads_for(batch_flops(module, data.inputs[:1].to(device), config.batch_size)),
     ):
-        final_loss = _train(module, _Rows.of(data, device), config, seed, report_progress)
+        done = training.run()
     duration_s = time.perf_counter() - started
     record = TrainingRecord(
-        steps=config.epochs * math.ceil(len(data) / config.batch_size),
-        epochs=config.epochs,
+        steps=done.steps,
+        epochs=done.epochs,
         duration_s=duration_s,
-        samples_per_s=config.epochs * len(data) / duration_s,
+        samples_per_s=done.epochs * len(trained) / duration_s,
         seed=seed,
         data_source=data.source,
         data_digest=data.digest(),
-        n_rows=len(data),
+        n_rows=len(trained),
         recipe={**config.model_dump(mode="json"), "architecture": full.model_dump(mode="json")},
-        final_loss=final_loss,
+        final_loss=done.final_loss,
     )
     return TorchSubject.build(
         module,
@@ -91,85 +110,127 @@ def fit(
         classes=data.classes,
         preprocessing=preprocessing,
         training=record,
+        statements=_statements(config, device, training.validation, done),
         device=device,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """The training rows on the device; ``weight`` has mean 1."""
+class _Done:
+    """What a training took, and the mean loss over its last epoch in nats."""
 
-    inputs: torch.Tensor
-    labels: torch.Tensor
-    weight: torch.Tensor | None
-
-    @classmethod
-    def of(cls, data: Dataset, device: str) -> "_Rows":
-        weight = None
-        if data.sample_weight is not None:
-            scaled = data.sample_weight / data.sample_weight.mean()
-            weight = torch.from_numpy(scaled.astype(np.float32)).to(device)
-        return cls(data.inputs.to(device), torch.from_numpy(data.y_true).to(device), weight)
-
-    def batches(self, size: int, rng: torch.Generator) -> Iterator["_Rows"]:
-        """Every row once, in a new order."""
-        order = torch.randperm(len(self.labels), generator=rng).to(self.labels.device)
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            weight = None if self.weight is None else self.weight[rows]
-            yield _Rows(self.inputs[rows], self.labels[rows], weight)
+    steps: int
+    epochs: int
+    final_loss: float
 
 
-def _train(module: nn.Module, rows: _Rows, config: TrainingConfig, seed: int, report: Progress) -> float:
-    """Train in place; the mean loss per row over the last epoch, in nats."""
-    optimizer = _optimizer(module, config)
-    rng = torch_rng(seed, "fit", "order")
-    n_rows = len(rows.labels)
-    total = config.epochs * math.ceil(n_rows / config.batch_size)
-    every = max(1, total // _REPORTS)
-    done, mean_loss = 0, math.nan
-    module.train()
-    for epoch in range(1, config.epochs + 1):
-        summed = torch.zeros((), dtype=torch.float64, device=rows.labels.device)
-        for batch in rows.batches(config.batch_size, rng):
-            optimizer.zero_grad(set_to_none=True)
-            loss = _loss(module(batch.inputs), batch)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            summed += loss.detach() * len(batch.labels)
-            done += 1
-            if done % every == 0:
-                report(done, total, f"epoch {epoch} of {config.epochs}")
-        mean_loss = float(summed) / n_rows
-        if not math.isfinite(mean_loss):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """One training of one module, in place."""
+
+    module: nn.Module
+    rows: TrainingRows
+    config: TrainingConfig
+    seed: int
+    augment: Augment
+    validation: Validation | None
+    report: Progress
+
+    def run(self) -> _Done:
+        config = self.config
+        per_step = config.batch_size * config.accumulate
+        total = config.epochs * math.ceil(len(self.rows) / per_step)
+        stepper = Stepper.of(self.module, config, total)
+        forward = torch.compile(self.module) if config.compile else self.module
+        rng = torch_rng(self.seed, "fit", "order")
+        every = max(1, total // _REPORTS)
+        self.module.train()
+        loss, epoch = math.nan, 0
+        for epoch in range(1, config.epochs + 1):
+            loss = 0.0
+            summed = torch.zeros((), dtype=torch.float64, device=self.rows.targets.device)
+            for batch in self.rows.shuffled(per_step, rng):
+                summed += self._backward(forward, batch) * len(batch)
+                stepper.step()
+                if stepper.taken % every == 0:
+                    self.report(stepper.taken, total, f"epoch {epoch} of {config.epochs}")
+            loss = float(summed) / len(self.rows)
+            self._require_finite(loss, epoch)
+            self.report(stepper.taken, total, f"epoch {epoch} of {config.epochs}, loss {loss:.4f}")
+            if self._is_enough(stepper, epoch):
+                break
+        self._finish(stepper)
+        return _Done(stepper.taken, epoch, loss)
+
+    def _backward(self, forward: Callable[..., torch.Tensor], batch: TrainingRows) -> torch.Tensor:
+        """Gradients of the mean loss of one step's rows; returns that loss."""
+        loss = torch.zeros((), device=batch.targets.device)
+        for part in batch.parts(self.config.batch_size):
+            with self._precision():
+                outputs = forward(self.augment(part.inputs))
+            own = self._loss(outputs.float(), part) * (len(part) / len(batch))
+            own.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            loss += own.detach()
+        return loss
+
+    def _loss(self, outputs: torch.Tensor, part: TrainingRows) -> torch.Tensor:
+        smoothing = self.config.label_smoothing
+        if part.weight is None:
+            return mean_loss(outputs, part.targets, label_smoothing=smoothing)
+        return (per_row_loss(outputs, part.targets, label_smoothing=smoothing) * part.weight).mean()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "mixed" and self.rows.targets.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _is_enough(self, stepper: Stepper, epoch: int) -> bool:
+        if self.validation is None:
+            return False
+        stepper.exchange_average()
+        go_on = self.validation.observe(self.module, epoch)
+        stepper.exchange_average()
+        return not go_on
+
+    def _finish(self, stepper: Stepper) -> None:
+        if self.validation is None:
+            stepper.exchange_average()
+        else:
+            self.validation.restore(self.module)
+        self.module.eval()
+
+    def _require_finite(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
             raise UsageError(
-                f"training: the loss became {mean_loss} in epoch {epoch} at learning rate "
-                f"{config.learning_rate:g}; lower subject.training.learning_rate"
+                f"training: the loss became {loss} in epoch {epoch} at learning rate "
+                f"{self.config.learning_rate:g}; lower subject.training.learning_rate"
             )
-        report(done, total, f"epoch {epoch} of {config.epochs}, loss {mean_loss:.4f}")
-    module.eval()
-    return mean_loss
 
 
-def _loss(outputs: torch.Tensor, batch: _Rows) -> torch.Tensor:
-    if batch.weight is None:
-        return nn.functional.cross_entropy(outputs, batch.labels)
-    return (nn.functional.cross_entropy(outputs, batch.labels, reduction="none") * batch.weight).mean()
-
-
-def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    # At 784-128-10 and batches of 32 the fused step shortens an epoch on a CPU by a sixth.
-    if config.optimizer == "adam":
-        return torch.optim.Adam(
-            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        module.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        fused=True,
+def _validation(data: Dataset | None, config: TrainingConfig, device: str) -> Validation | None:
+    if data is None or config.early_stopping is None:
+        return None
+    return Validation(
+        TrainingRows.of(data, device), config.early_stopping.patience, max(256, config.batch_size)
     )
+
+
+def _statements(
+    config: TrainingConfig, device: str, validation: Validation | None, done: _Done
+) -> tuple[Message, ...]:
+    found = []
+    if config.precision == "mixed" and not device.startswith("cuda"):
+        found.append(
+            Message(text="Mixed precision was asked for; on a CPU the training ran in single precision.")
+        )
+    if validation is not None:
+        text = (
+            "Of {epochs} epochs the weights of epoch {kept} were kept: the smallest loss on {n} training rows "
+            "set aside for that."
+        )
+        values = {"epochs": done.epochs, "kept": validation.kept_epoch, "n": len(validation.rows)}
+        found.append(Message(text=text, values=values))
+    return tuple(found)
 
 
 def _check(data: Dataset) -> None:
