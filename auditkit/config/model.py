@@ -94,6 +94,11 @@ class SubjectConfig(Section):
     onnx: str | None = Field(None, description="An ONNX file (extra onnx)")
     function: str | None = Field(None, description="package.module:predict, called with a data frame")
     predictions: str | None = Field(None, description="A table of predictions; no model is needed")
+    inputs: Literal["encoded", "raw"] | None = Field(
+        None,
+        description="What an onnx or keras model reads: rows encoded as for a checkpoint (default), or the "
+        "numbers as they were read (pictures divided by their largest grey value)",
+    )
     trust: bool = Field(False, description="Load TorchScript, which runs code of the file")
     architecture: Architecture | None = Field(None, json_schema_extra=_or_text)
     training: TrainingConfig | None = None
@@ -116,6 +121,8 @@ class SubjectConfig(Section):
         if self.architecture is not None and set(self.sources) - {"checkpoint"}:
             (source,) = self.sources
             raise ValueError(f"{source}: brings its own architecture; remove architecture: and training:")
+        if self.inputs is not None and not set(self.sources) & {"onnx", "keras"}:
+            raise ValueError("inputs: is for onnx and keras alone; remove it")
         return self
 
 
@@ -135,15 +142,20 @@ class DataConfig(Section):
     )
     target: str | None = None
     prediction: str | None = Field(None, description="Column of predicted labels, for tables with them")
-    score: str | None = Field(None, description="Column of scores in [0, 1], for tables with them")
+    score: str | dict[str, str] | None = Field(
+        None, description="Column of the positive label's score, or one column per label {LABEL: COLUMN}"
+    )
+    score_scale: Literal["probability", "log-probability", "logit"] = "probability"
     positive: str | None = Field(
         None,
         description="The favourable label",
         json_schema_extra={"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "null")]},
     )
     text: str | None = Field(None, description="Column of texts to be read as token ids")
-    tokenizer: Literal["word", "character", "byte"] | None = Field(
-        None, description="What a token is; default word for labelled texts, character for plain text"
+    tokenizer: str | None = Field(
+        None,
+        description="What a token is: word, character, byte, or a folder with tokenizer.json; "
+        "default word for labelled texts, character for plain text",
     )
     length: int | None = Field(None, ge=1, le=100_000, description="Most tokens per row")
     features: tuple[str, ...] | None = Field(None, description="Input columns; default all others")
@@ -161,8 +173,12 @@ class DataConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _label_as_text(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("positive"), bool | int | float):
-            return {**value, "positive": str(value["positive"])}
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("positive"), bool | int | float):
+            value = {**value, "positive": str(value["positive"])}
+        if isinstance(value.get("score"), dict):
+            value = {**value, "score": {str(label): column for label, column in value["score"].items()}}
         return value
 
 

@@ -16,7 +16,7 @@ from auditkit.data.steps import (
     TablePreprocessing,
     TextPreprocessing,
 )
-from auditkit.data.tokenizers import ByteTokenizer, CharacterTokenizer, Tokenizer, WordTokenizer
+from auditkit.data.tokenizers import Tokenizer, fit_tokenizer
 from auditkit.errors import DataError
 
 RAREST_LEVEL = 0.0005
@@ -159,12 +159,6 @@ def _of_texts(texts: ObjectArray, rows: Rows) -> tuple[Tokenizer, int]:
     known = [text for text in texts.tolist() if text]
     if not known:
         raise DataError(f"{rows.name}: all {len(rows)} texts are empty")
-    tokenizer: WordTokenizer | CharacterTokenizer | ByteTokenizer
-    if rows.text_form.tokenizer == "word":
-        tokenizer = WordTokenizer.fit(known)
-    elif rows.text_form.tokenizer == "character":
-        tokenizer = CharacterTokenizer.fit(known)
-    else:
-        tokenizer = ByteTokenizer()
+    tokenizer = fit_tokenizer(rows.text_form.tokenizer, known)
     longest = max(len(tokenizer.ids(text)) for text in known)
     return tokenizer, rows.text_form.length or max(1, min(longest, MOST_TOKENS))

@@ -5,7 +5,7 @@ from pathlib import Path
 from auditkit.config.model import DataConfig
 from auditkit.data.files import find_file
 from auditkit.data.roles import SPLITS
-from auditkit.data.rows import Rows, TextForm, TokenizerKind, texts
+from auditkit.data.rows import Rows, TextForm, texts
 from auditkit.errors import DataError
 from auditkit.records import Message
 
@@ -14,7 +14,8 @@ TARGET = "next token"
 LENGTH = 64
 """Tokens per row where the config leaves it open."""
 
-_CHARACTERS_PER_TOKEN = {"character": 1, "byte": 1, "word": 4}
+_CHARACTERS_PER_TOKEN = {"character": 1, "byte": 1}
+_CHARACTERS_PER_WORD = 4
 _OF_TABLES = (
     *("target", "features", "drop", "sensitive_features", "control_features", "positive"),
     *("weight", "person", "prediction", "score", "train", "text"),
@@ -83,8 +84,7 @@ def rows_of_text(text: str, config: DataConfig, *, name: str, split: str, test_f
 
 
 def _width(form: TextForm) -> int:
-    tokenizer: TokenizerKind = form.tokenizer
-    return (form.length or LENGTH) * _CHARACTERS_PER_TOKEN[tokenizer]
+    return (form.length or LENGTH) * _CHARACTERS_PER_TOKEN.get(form.tokenizer, _CHARACTERS_PER_WORD)
 
 
 def _windows(text: str, width: int) -> list[str]:

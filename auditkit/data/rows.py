@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,15 @@ ByteArray = npt.NDArray[np.uint8]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
-TokenizerKind = Literal["word", "character", "byte"]
-
-
 @dataclass(frozen=True, slots=True)
 class TextForm:
     """How texts are to become token ids: into which tokens, and the most of them per row.
 
-    ``length`` left open is that of the longest training row, at most 256.
+    ``tokenizer`` is word, character, byte, or the folder of one that is ready. ``length`` left open is that of
+    the longest training row, at most 256.
     """
 
-    tokenizer: TokenizerKind = "word"
+    tokenizer: str = "word"
     length: int | None = None
 
 
@@ -54,7 +52,8 @@ class Rows:
         person: Texts that are equal for rows of one person, or ``None``.
         member: Whether the row was trained on, or ``None`` when unknown.
         prediction: Labels that another system predicted, or ``None``.
-        score: Its probability of the positive label, or ``None``.
+        score: What it says of each label, shape ``(n, k)`` natural logarithms of probabilities, or ``None``.
+        score_labels: The label of each column of ``score``.
     """
 
     name: str
@@ -76,6 +75,7 @@ class Rows:
     member: BoolArray | None = None
     prediction: ObjectArray | None = None
     score: FloatArray | None = None
+    score_labels: tuple[str, ...] = ()
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
     statements: tuple[Message, ...] = ()

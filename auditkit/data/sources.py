@@ -12,6 +12,7 @@ from auditkit.data.roles import SPLITS
 from auditkit.data.rows import Rows
 from auditkit.data.splits import subsample
 from auditkit.data.table import SUFFIXES
+from auditkit.data.tokenizers import TOKENIZERS
 from auditkit.errors import DataError, closest
 from auditkit.records import Message
 
@@ -42,6 +43,7 @@ def read_rows(config: DataConfig, *, split: str, seed: int, folder: Path) -> Row
     """
     if split not in SPLITS:
         raise DataError(f"data.split: no split {split!r}. {closest(split, SPLITS)}")
+    config = _with_tokenizer_found(config, folder)
     if config.source in BUILT_IN:
         rows = _built_in(config.source)(config, split)
     elif "." not in Path(config.source).name:
@@ -70,6 +72,21 @@ def _built_in(source: str) -> Callable[[DataConfig, str], Rows]:
     module, function = BUILT_IN[source].split(":")
     reader: Callable[[DataConfig, str], Rows] = getattr(import_module(module), function)
     return reader
+
+
+def _with_tokenizer_found(config: DataConfig, folder: Path) -> DataConfig:
+    """``config`` with the place of a tokenizer folder, which may stand beside the config file."""
+    name = config.tokenizer
+    if name is None or name in TOKENIZERS:
+        return config
+    places = [folder / Path(name).expanduser(), Path(name).expanduser()]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise DataError(
+            f"data.tokenizer: {name!r} is neither {', '.join(TOKENIZERS)} nor a folder with tokenizer.json. "
+            f"{closest(name, TOKENIZERS)}"
+        )
+    return config.model_copy(update={"tokenizer": str(found.resolve())})
 
 
 def _limited(rows: Rows, limit: int, seed: int) -> Rows:

@@ -134,6 +134,7 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
             device=project.device,
             preprocessing=preprocessing,
             classes=() if preprocessing is None else preprocessing.classes,
+            length=project.config.data.length,
         ),
     )
     _check_recipe(project, subject)

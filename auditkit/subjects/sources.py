@@ -25,6 +25,7 @@ class Request:
         name: Of the subject.
         preprocessing: As the adapter's ``reads`` says; ``None`` for ``own``.
         classes: Names of the labels in the data, in the order of the outputs; empty for ``own``.
+        length: Most tokens per row, where the config says it.
     """
 
     config: SubjectConfig
@@ -33,6 +34,7 @@ class Request:
     name: str = "baseline"
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
+    length: int | None = None
 
     def path(self, key: str) -> Path:
         """The file or folder that ``subject.KEY`` names."""
@@ -65,7 +67,7 @@ class Adapter:
 
 ADAPTERS = {
     "checkpoint": Adapter("auditkit.subjects.intake:load", "own"),
-    "hf": Adapter("auditkit.subjects.huggingface:load", "own"),
+    "hf": Adapter("auditkit.subjects.huggingface:load", "fitted"),
     "keras": Adapter("auditkit.subjects.keras_model:load", "fitted"),
     "sklearn": Adapter("auditkit.subjects.sklearn_model:load", "raw"),
     "onnx": Adapter("auditkit.subjects.onnx_model:load", "fitted"),
