@@ -73,12 +73,15 @@ class FeatureSpace:
         owner: For each input column the index into ``names``, shape ``(n_columns,)``; empty for images.
         image_shape: ``(height, width)`` when a row of inputs is a picture, else ``None``.
         tokens: What the ids mean when a row of inputs is a sequence of token ids, else ``None``.
+        levels: For the columns of a table as it was read: the texts behind the codes of each, empty for
+            numbers. NaN is a missing value there. Empty for rows that are encoded.
     """
 
     names: tuple[str, ...]
     owner: tuple[int, ...] = ()
     image_shape: tuple[int, int] | None = None
     tokens: TokenSpace | None = None
+    levels: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,8 @@ class Dataset:
     """Rows to audit. Every array has one entry per row; this is checked at construction.
 
     Attributes:
-        inputs: What the subject is called with, shape ``(n, *d)``, finite.
+        inputs: What the subject is called with, shape ``(n, *d)``, finite; in a table as it was read, NaN
+            where a value is missing.
         y_true: Index into ``classes``, shape ``(n,)``.
         classes: Label names in the order of the subject's outputs.
         positive: The favourable label, or ``None`` when the task has none.
@@ -95,7 +99,9 @@ class Dataset:
         sample_weight: Non-negative weights, or ``None``.
         is_member: Whether the row was in the subject's training data, or ``None`` when unknown.
         person: Which rows belong to one person, or ``None``.
-        scores: Predictions that came with the table, shape ``(n, k)`` probabilities, or ``None``.
+        scores: Natural logarithms of the probabilities that came with the table, shape ``(n, k)``, or
+            ``None``.
+        predicted: Labels that came with the table, as index into ``classes``, shape ``(n,)``, or ``None``.
         task: In language modelling ``inputs`` are token ids, ``classes`` the tokens, and ``y_true`` the token
             that follows the last of a row; every token is to be foretold from those before it.
 
@@ -118,6 +124,7 @@ class Dataset:
     is_member: BoolArray | None = None
     person: IntArray | None = None
     scores: FloatArray | None = None
+    predicted: IntArray | None = None
     task: Task = "classification"
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
@@ -139,6 +146,7 @@ class Dataset:
             "is_member": self.is_member,
             "person": self.person,
             "scores": self.scores,
+            "predicted": self.predicted,
             **{f"sensitive feature {key!r}": col.codes for key, col in self.sensitive_features.items()},
             **{f"control feature {key!r}": col.codes for key, col in self.control_features.items()},
         }
@@ -151,9 +159,12 @@ class Dataset:
 
     def _value_problems(self) -> list[str]:
         problems = []
-        if self.inputs.is_floating_point() and not bool(torch.isfinite(self.inputs).all()):
-            bad = int((~torch.isfinite(self.inputs)).sum())
-            problems.append(f"inputs hold {bad} values that are NaN or infinite; impute or drop them")
+        if self.inputs.is_floating_point():
+            finite = torch.isfinite(self.inputs)
+            bad = ~(finite | self.inputs.isnan()) if self.features.levels else ~finite
+            if bool(bad.any()):
+                what = "infinite" if self.features.levels else "NaN or infinite"
+                problems.append(f"inputs hold {int(bad.sum())} values that are {what}; impute or drop them")
         if len(self.y_true) and not (
             int(self.y_true.min()) >= 0 and int(self.y_true.max()) < len(self.classes)
         ):
@@ -189,6 +200,7 @@ class Dataset:
             is_member=None if self.is_member is None else self.is_member[index],
             person=None if self.person is None else self.person[index],
             scores=None if self.scores is None else self.scores[index],
+            predicted=None if self.predicted is None else self.predicted[index],
         )
 
     def sizes(self) -> dict[str, int]:
@@ -222,10 +234,13 @@ class Dataset:
             self.is_member,
             self.person,
             self.scores,
+            self.predicted,
         ):
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).tobytes())
+        for levels in self.features.levels:
+            sha.update(f"{len(levels)}".encode() + "\0".join(levels).encode() + b"\0")
         for columns in (self.sensitive_features, self.control_features):
             for key, column in columns.items():
                 sha.update("\0".join((key, *column.levels)).encode())

@@ -16,6 +16,7 @@ from auditkit.data.dataset import (
     TokenSpace,
 )
 from auditkit.data.fitting import check_labels
+from auditkit.data.raw import encode_raw
 from auditkit.data.rows import ObjectArray, Rows, as_texts
 from auditkit.data.steps import (
     CategoricalFeature,
@@ -23,6 +24,7 @@ from auditkit.data.steps import (
     LanguagePreprocessing,
     NumericFeature,
     Preprocessing,
+    RawTablePreprocessing,
     TablePreprocessing,
     TextPreprocessing,
     n_columns,
@@ -35,7 +37,7 @@ Block = npt.NDArray[np.float32]
 
 
 def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
-    """Rows as a dataset whose inputs are float32, or int64 token ids for texts.
+    """Rows as a dataset whose inputs are float32, int64 token ids for texts, or float64 as they were read.
 
     Raises:
         DataError: There are no rows, a column or label is absent or unknown, pictures have another size, or
@@ -43,7 +45,7 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
     """
     check_labels(rows)
     statements = list(rows.statements)
-    inputs: npt.NDArray[np.float32] | IntArray
+    inputs: npt.NDArray[np.float32] | FloatArray | IntArray
     if isinstance(preprocessing, LanguagePreprocessing):
         inputs, space, y_true = _encode_language(rows, preprocessing, statements)
     else:
@@ -52,8 +54,15 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
             inputs, space = _encode_texts(rows, preprocessing, statements)
         elif isinstance(preprocessing, ImagePreprocessing):
             inputs, space = _encode_pictures(rows, preprocessing)
+        elif isinstance(preprocessing, RawTablePreprocessing):
+            inputs, space = encode_raw(rows, preprocessing)
         else:
             inputs, space = _encode_table(rows, preprocessing, statements)
+    predicted = (
+        None
+        if rows.prediction is None
+        else _codes(rows, rows.prediction, preprocessing.classes, "prediction")
+    )
     return Dataset(
         name=rows.name,
         source=rows.source,
@@ -69,7 +78,8 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         sample_weight=rows.weight,
         is_member=rows.member,
         person=_person_codes(rows.person),
-        scores=_scores(rows, preprocessing.classes),
+        scores=_scores(rows, preprocessing.classes, predicted),
+        predicted=predicted,
         task=rows.task,
         synthetic=rows.synthetic,
         planted=rows.planted,
@@ -231,22 +241,21 @@ def _person_codes(person: ObjectArray | None) -> IntArray | None:
     return np.array([index[key] for key in keys], dtype=np.int64)
 
 
-def _scores(rows: Rows, classes: tuple[str, ...]) -> FloatArray | None:
-    """Probabilities that came with the table: its scores, or certainty about its predictions."""
-    predicted = None if rows.prediction is None else _codes(rows, rows.prediction, classes, "prediction")
+def _scores(rows: Rows, classes: tuple[str, ...], predicted: IntArray | None) -> FloatArray | None:
+    """Log-probabilities that came with the table, in the order of ``classes``."""
     if rows.score is None:
-        return None if predicted is None else np.eye(len(classes))[predicted]
-    if rows.positive is None or len(classes) != 2:
+        return None
+    absent = [label for label in classes if label not in rows.score_labels]
+    if absent or len(classes) != len(rows.score_labels):
         raise DataError(
-            f"{rows.name}: data.score needs two classes and data.positive, the label it is the probability of"
+            f"{rows.name}: data.score is about the labels {', '.join(map(repr, rows.score_labels[:20]))}, "
+            f"expected {', '.join(map(repr, classes[:20]))}"
         )
-    column = classes.index(rows.positive)
-    scores = np.empty((len(rows), 2))
-    scores[:, column], scores[:, 1 - column] = rows.score, 1.0 - rows.score
+    scores = rows.score[:, [rows.score_labels.index(label) for label in classes]]
     differing = 0 if predicted is None else int((scores.argmax(axis=1) != predicted).sum())
     if differing:
         raise DataError(
             f"{rows.name}: data.prediction and data.score disagree in {differing} of {len(rows)} rows "
-            "(score of 0.5 or more means positive); give only one of them"
+            "(the label with the highest score is predicted); give only one of them"
         )
     return scores

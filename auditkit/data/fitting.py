@@ -1,12 +1,12 @@
 """Fitting the preprocessing: what training rows, and only they, say about scales and levels."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from auditkit.data.dataset import UNKNOWN, FloatArray
 from auditkit.data.rows import ByteArray, ObjectArray, Rows
+from auditkit.data.scores import sorted_labels
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
@@ -66,15 +66,27 @@ def fit_preprocessing(rows: Rows) -> Preprocessing:
 
 
 def class_names(rows: Rows) -> tuple[str, ...]:
-    """The labels that occur, numbers in numeric order, texts in alphabetical order."""
+    """The labels that occur, numbers in numeric order, texts in alphabetical order.
+
+    Rows with scores have the labels that these are about, in their order.
+    """
     check_labels(rows)
-    names = sorted(set(rows.labels.tolist()))
+    found = set(rows.labels.tolist())
+    if rows.score_labels:
+        strange = sorted(found - set(rows.score_labels))
+        if strange:
+            raise DataError(
+                f"{rows.name}: data.score names no column for the label {strange[0]!r}, which "
+                f"{int((rows.labels == strange[0]).sum())} of {len(rows)} rows have"
+            )
+        return rows.score_labels
+    names = sorted_labels(found)
     if len(names) > MOST_CLASSES:
         raise DataError(
             f"{rows.name}: the target {rows.target!r} has {len(names)} different values, at most "
             f"{MOST_CLASSES} classes are supported; name a column of labels"
         )
-    return tuple(sorted(names, key=_numeric_order) if _all_numbers(names) else names)
+    return names
 
 
 def check_labels(rows: Rows) -> None:
@@ -89,17 +101,6 @@ def check_labels(rows: Rows) -> None:
             f"{rows.name}: the target {rows.target!r} is missing in {absent} of {len(rows)} rows; "
             "remove these rows or complete them"
         )
-
-
-def _all_numbers(names: Sequence[str]) -> bool:
-    try:
-        return all(np.isfinite(float(name)) for name in names)
-    except ValueError:
-        return False
-
-
-def _numeric_order(name: str) -> tuple[float, str]:
-    return float(name), name
 
 
 def _number_feature(name: str, column: FloatArray | ObjectArray) -> NumericFeature | None:

@@ -9,6 +9,7 @@ from auditkit.config.model import DataConfig
 from auditkit.data.dataset import Dataset
 from auditkit.data.encoding import encode
 from auditkit.data.fitting import fit_preprocessing
+from auditkit.data.raw import fit_raw
 from auditkit.data.roles import SPLITS
 from auditkit.data.rows import Rows
 from auditkit.data.sources import default_split, read_rows
@@ -70,6 +71,20 @@ def load_training_data(
     rows = replace(read_rows(_whole(config), split="train", seed=seed, folder=folder), member=None)
     fitted = preprocessing or fit_preprocessing(rows)
     return encode(rows, fitted), fitted
+
+
+def load_raw_data(config: DataConfig, *, seed: int, folder: Path) -> tuple[Dataset, Preprocessing]:
+    """Every row of the data as it was read, and how; ``config.limit`` does not apply.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
+    rows = read_rows(_whole(config), split="all", seed=seed, folder=folder)
+    if config.train is not None:
+        trained = read_rows(_whole(config), split="train", seed=seed, folder=folder)
+        rows = rows.followed_by(trained, split="all")
+    preprocessing = fit_raw(rows)
+    return encode(rows, preprocessing), preprocessing
 
 
 def _whole(config: DataConfig) -> DataConfig:

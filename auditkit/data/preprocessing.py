@@ -2,12 +2,14 @@
 
 from auditkit.data.encoding import encode
 from auditkit.data.fitting import fit_preprocessing
+from auditkit.data.raw import fit_raw
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
     LanguagePreprocessing,
     NumericFeature,
     Preprocessing,
+    RawTablePreprocessing,
     TablePreprocessing,
     TextPreprocessing,
     n_inputs,
@@ -20,10 +22,12 @@ __all__ = [
     "LanguagePreprocessing",
     "NumericFeature",
     "Preprocessing",
+    "RawTablePreprocessing",
     "TablePreprocessing",
     "TextPreprocessing",
     "encode",
     "fit_preprocessing",
+    "fit_raw",
     "n_inputs",
     "sizes_of",
 ]

@@ -8,12 +8,13 @@ import numpy as np
 from auditkit.config.model import DataConfig
 from auditkit.data.dataset import BoolArray, FloatArray
 from auditkit.data.rows import ObjectArray, Rows, TextForm, as_texts
+from auditkit.data.scores import scores_of_table
 from auditkit.data.table import Columns
 from auditkit.errors import DataError, closest
 
 SPLITS = ("train", "test", "all")
 _TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f")
-_SINGLE = ("target", "prediction", "score", "weight", "person", "text")
+_SINGLE = ("target", "prediction", "weight", "person", "text")
 _SEVERAL = ("sensitive_features", "control_features")
 
 
@@ -41,13 +42,19 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
     target = str(config.target)
     labels = as_texts(table.column(target))
     inputs = _input_columns(table, config) if config.text is None else []
+    positive = matching_label(config.positive, labels, f"{table.file}: data.positive")
+    prediction = _predictions(table, config, labels)
+    known = {label for label in labels if label is not None}
+    if prediction is not None:
+        known |= set(prediction.tolist())
+    scores = scores_of_table(table, _with_own_labels(config, known), known, positive)
     return Rows(
         name=name,
         source=config.source,
         split=split,
         target=target,
         labels=labels,
-        positive=matching_label(config.positive, labels, f"{table.file}: data.positive"),
+        positive=positive,
         columns={key: table.column(key) for key in inputs},
         texts=None if config.text is None else table.texts(config.text),
         text_form=TextForm(config.tokenizer or "word", config.length),
@@ -56,8 +63,9 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
         weight=_weights(table, config.weight),
         person=None if config.person is None else table.texts(config.person),
         member=_members(table, config.members),
-        prediction=_predictions(table, config.prediction, labels),
-        score=_scores(table, config.score),
+        prediction=prediction,
+        score=None if scores is None else scores[0],
+        score_labels=() if scores is None else scores[1],
     )
 
 
@@ -94,7 +102,7 @@ def _check_columns(table: Columns, config: DataConfig) -> None:
         key: (getattr(config, key),) for key in _SINGLE if getattr(config, key) is not None
     }
     named |= {key: getattr(config, key) for key in (*_SEVERAL, "drop")}
-    named |= {"features": config.features or ()}
+    named |= {"features": config.features or (), "score": score_columns(config)}
     if config.members not in (None, *SPLITS):
         named |= {"members": (config.members,)}
     problems = [
@@ -110,7 +118,7 @@ def _check_columns(table: Columns, config: DataConfig) -> None:
 
 
 def _input_columns(table: Columns, config: DataConfig) -> list[str]:
-    taken = {getattr(config, key) for key in (*_SINGLE, "members")} | set(config.drop)
+    taken = {getattr(config, key) for key in (*_SINGLE, "members")} | {*config.drop, *score_columns(config)}
     names = table.names if config.features is None else config.features
     if config.features is not None:
         taken = set(config.drop)
@@ -126,16 +134,22 @@ def _weights(table: Columns, name: str | None) -> FloatArray | None:
     return values
 
 
-def _scores(table: Columns, name: str | None) -> FloatArray | None:
-    if name is None:
-        return None
-    values = _all_numbers(table, name, "score")
-    if (values < 0).any() or (values > 1).any():
-        raise DataError(
-            f"{table.file}: data.score: {name!r} runs from {values.min():g} to {values.max():g}, "
-            "expected probabilities in [0, 1]"
-        )
-    return values
+def score_columns(config: DataConfig) -> tuple[str, ...]:
+    """The columns that ``data.score`` names."""
+    if config.score is None:
+        return ()
+    return (config.score,) if isinstance(config.score, str) else tuple(config.score.values())
+
+
+def _with_own_labels(config: DataConfig, known: Iterable[str]) -> DataConfig:
+    """The labels of ``data.score`` as the data write them; those that no row has as they stand."""
+    if not isinstance(config.score, dict):
+        return config
+    meant = {}
+    for label, column in config.score.items():
+        near = [name for name in known if _folded(name) == _folded(label)]
+        meant[label if label in known or len(near) != 1 else near[0]] = column
+    return config.model_copy(update={"score": meant})
 
 
 def _all_numbers(table: Columns, name: str, role: str) -> FloatArray:
@@ -150,7 +164,8 @@ def _all_numbers(table: Columns, name: str, role: str) -> FloatArray:
     return values
 
 
-def _predictions(table: Columns, name: str | None, labels: ObjectArray) -> ObjectArray | None:
+def _predictions(table: Columns, config: DataConfig, labels: ObjectArray) -> ObjectArray | None:
+    name = config.prediction
     if name is None:
         return None
     values = as_texts(table.column(name))
@@ -160,7 +175,8 @@ def _predictions(table: Columns, name: str | None, labels: ObjectArray) -> Objec
             f"{table.file}: data.prediction: {name!r} lacks a value in {absent} of {len(values)} rows"
         )
     where = f"{table.file}: data.prediction {name!r}"
-    meant = {value: matching_label(value, labels, where) for value in set(values.tolist())}
+    known = [*labels, *(config.score if isinstance(config.score, dict) else ())]
+    meant = {value: matching_label(value, known, where) for value in set(values.tolist())}
     return np.array([meant[value] for value in values], dtype=object)
 
 

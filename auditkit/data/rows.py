@@ -20,7 +20,7 @@ Array = TypeVar("Array", bound=npt.NDArray[Any])
 class TextForm:
     """How texts are to become token ids: into which tokens, and the most of them per row.
 
-    ``tokenizer`` is word, character, byte, or the folder of one that is ready. ``length`` left open is that of
+    ``tokenizer`` is word, character, byte, or the folder of a ready one. ``length`` left open is that of
     the longest training row, at most 256.
     """
 

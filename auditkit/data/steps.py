@@ -42,6 +42,39 @@ class TablePreprocessing(_Step):
     features: tuple[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")], ...]
 
 
+class RawNumber(_Step):
+    """A column of numbers as it was read; ``whole`` where all are whole and none is missing."""
+
+    kind: Literal["number"] = "number"
+    name: str
+    whole: bool = False
+
+
+class RawText(_Step):
+    """A column of texts as it was read; ``levels`` are those that occur, in alphabetical order."""
+
+    kind: Literal["text"] = "text"
+    name: str
+    levels: tuple[str, ...]
+
+
+class RawTablePreprocessing(_Step):
+    """Rows as they were read, for models that bring their own steps: one column per feature.
+
+    Numbers stay as they are, texts become the index of their level; NaN is a missing value.
+    """
+
+    kind: Literal["raw"] = "raw"
+    target: str
+    classes: tuple[str, ...]
+    features: tuple[Annotated[RawNumber | RawText, Field(discriminator="kind")], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns in their order."""
+        return tuple(feature.name for feature in self.features)
+
+
 class ImagePreprocessing(_Step):
     """Pixels divided by ``divisor``, then standardised; ``flatten`` lays a row out as one vector."""
 
@@ -83,7 +116,13 @@ class LanguagePreprocessing(_Step):
         return self.tokenizer.vocabulary
 
 
-Preprocessing = TablePreprocessing | ImagePreprocessing | TextPreprocessing | LanguagePreprocessing
+Preprocessing = (
+    TablePreprocessing
+    | RawTablePreprocessing
+    | ImagePreprocessing
+    | TextPreprocessing
+    | LanguagePreprocessing
+)
 AnyPreprocessing = Annotated[Preprocessing, Field(discriminator="kind")]
 
 
@@ -93,6 +132,8 @@ def n_inputs(preprocessing: Preprocessing) -> int:
         return preprocessing.height * preprocessing.width
     if isinstance(preprocessing, TablePreprocessing):
         return sum(n_columns(feature) for feature in preprocessing.features)
+    if isinstance(preprocessing, RawTablePreprocessing):
+        return len(preprocessing.features)
     return preprocessing.length
 
 

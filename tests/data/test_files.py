@@ -158,16 +158,18 @@ def test_a_limit_draws_that_many_rows_and_says_so(folder):
     assert str(rows.statements[-1]) == "7 of 40 rows, drawn at random (data.limit)."
 
 
-def test_predictions_of_a_table_become_certain_scores(folder):
+def test_predictions_of_a_table_are_labels_without_scores(folder):
     data = load_dataset(config(prediction="said", positive="1"), preprocessing=None, seed=0, folder=folder)
     assert len(data) == 40
-    assert data.scores.tolist()[:2] == [[1.0, 0.0], [0.0, 1.0]]
+    assert data.scores is None
+    assert data.predicted.tolist()[:2] == [0, 1]
 
 
 def test_scores_are_the_probability_of_the_positive_label(folder):
     data = load_dataset(config(score="score", positive="0"), preprocessing=None, seed=0, folder=folder)
-    assert data.scores[0].tolist() == [0.1, 0.9]
-    assert data.scores.sum(axis=1) == pytest.approx(np.ones(40))
+    probabilities = np.exp(data.scores)
+    assert probabilities[0].tolist() == pytest.approx([0.9 - 0.8, 0.9])
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(40))
 
 
 def test_predictions_that_contradict_the_scores_are_refused(folder):
