@@ -1,4 +1,4 @@
-"""A linear layer whose weights are given: for subjects whose answers are known in advance."""
+"""Layers whose weights are given: for subjects whose answers are known in advance."""
 
 import torch
 from torch import nn
@@ -18,3 +18,9 @@ def linear_layer(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.L
         if bias is not None:
             layer.bias.copy_(bias)
     return layer
+
+
+def lookup_layer(vectors: torch.Tensor) -> nn.Embedding:
+    """A layer that gives row ``i`` of ``vectors`` for the id ``i``; nothing is drawn."""
+    n, width = vectors.shape
+    return nn.Embedding(n, width, _weight=vectors.clone())

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from auditkit.records.message import Message, Record
 
-Unit = Literal["1", "count", "s", "1/s", "J", "kWh", "gCO2e", "B", "FLOP", "nat"]
+Unit = Literal["1", "count", "s", "1/s", "J", "kWh", "gCO2e", "B", "FLOP", "nat", "bit"]
 Better = Literal["higher", "lower", "zero", "one", "neither"]
 Kind = Literal["estimate", "lower_bound", "upper_bound"]
 Provenance = Literal["measured", "derived", "estimated", "declared"]

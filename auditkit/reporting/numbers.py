@@ -69,6 +69,7 @@ _LADDERS: dict[str, tuple[tuple[float, str], ...]] = {
     "FLOP": ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
     "1/s": ((1.0, "/s"),),
     "nat": ((1.0, "nat"),),
+    "bit": ((1.0, "bit"),),
     "count": ((1.0, ""),),
 }
 

@@ -9,6 +9,7 @@ import torch
 from auditkit.data.dataset import FloatArray
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message
+from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 
@@ -20,6 +21,7 @@ def plants() -> tuple[Plant, ...]:
     """All plants, in the order of the report's chapters."""
     return (
         _flipped_labels(),
+        forgotten_order(),
         _overconfidence(),
         _rule_by_group(),
         _planted_weight(),

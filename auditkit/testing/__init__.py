@@ -15,6 +15,7 @@ correctness: add a test with a planted truth, for example on :func:`linear_subje
 """
 
 from auditkit.testing.checks import CheckError, audit_checks
+from auditkit.testing.language import tiny_language_dataset, tiny_language_subject
 from auditkit.testing.parametrize import parametrize_audit_checks
 from auditkit.testing.planted import PredictionsOnly, linear_subject, tiny_dataset, tiny_subject
 
@@ -25,5 +26,7 @@ __all__ = [
     "linear_subject",
     "parametrize_audit_checks",
     "tiny_dataset",
+    "tiny_language_dataset",
+    "tiny_language_subject",
     "tiny_subject",
 ]

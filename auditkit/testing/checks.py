@@ -7,6 +7,7 @@ from auditkit.audits.audit import Audit, PairedAudit, ShardedAudit
 from auditkit.data.dataset import Dataset
 from auditkit.subjects.subject import Subject
 from auditkit.testing import behaviour, figures, hard_data
+from auditkit.testing.language import tiny_language_dataset, tiny_language_subject
 from auditkit.testing.planted import tiny_dataset, tiny_subject
 from auditkit.testing.scene import CheckError, Scene
 
@@ -40,22 +41,28 @@ def audit_checks(
 
     Args:
         audit: An instance; choose parameters that make it quick.
-        subject: What to examine; default :func:`~auditkit.testing.tiny_subject`. Give one (with ``data``)
-            when the audit is about pictures, text, or a capability that the default lacks.
+        subject: What to examine; default :func:`~auditkit.testing.tiny_subject`, or
+            :func:`~auditkit.testing.tiny_language_subject` when the audit requires ``generative``. Give one
+            (with ``data``) when the audit is about pictures or a capability that the default lacks.
         other: For paired audits, what to compare with it; default another tiny subject.
-        data: The rows; default :func:`~auditkit.testing.tiny_dataset` with a sensitive feature, members
-            and a favourable label.
+        data: The rows; default :func:`~auditkit.testing.tiny_dataset` (or ``tiny_language_dataset``) with a
+            sensitive feature, members and a favourable label.
 
     Returns:
         Each check raises :class:`CheckError` when the audit breaks a promise.
     """
-    scene = Scene(
-        audit,
-        subject or tiny_subject(),
-        other or tiny_subject(seed=1, name="other"),
-        tiny_dataset() if data is None else data,
-    )
+    usual = _language_scene(audit) if "generative" in audit.info.requires else _table_scene(audit)
+    scene = Scene(audit, subject or usual.subject, other or usual.other, usual.data if data is None else data)
     return [(name, partial(check, scene)) for name, check in _applicable(scene)]
+
+
+def _table_scene(audit: Audit) -> Scene:
+    return Scene(audit, tiny_subject(), tiny_subject(seed=1, name="other"), tiny_dataset())
+
+
+def _language_scene(audit: Audit) -> Scene:
+    other = tiny_language_subject(seed=1, name="other")
+    return Scene(audit, tiny_language_subject(), other, tiny_language_dataset())
 
 
 def _applicable(scene: Scene) -> Iterator[tuple[str, Callable[[Scene], None]]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from auditkit.data.dataset import Dataset, FeatureSpace, GroupColumn
+from auditkit.data.dataset import Dataset, FeatureSpace, GroupColumn, TokenSpace
 from auditkit.records import AuditResult
 from auditkit.store import as_json
 from auditkit.testing.planted import linear_subject, tiny_dataset, tiny_subject
@@ -109,9 +109,17 @@ def _renamed(data: Dataset, names: tuple[str, ...]) -> Dataset:
         data,
         classes=classes,
         positive=None if data.positive_index is None else classes[data.positive_index],
-        features=FeatureSpace(features, data.features.owner, data.features.image_shape),
+        features=FeatureSpace(features, data.features.owner, data.features.image_shape, _tokens(data, names)),
         sensitive_features=columns,
     )
+
+
+def _tokens(data: Dataset, names: tuple[str, ...]) -> TokenSpace | None:
+    space = data.features.tokens
+    if space is None:
+        return None
+    texts = tuple(f"{names[index % len(names)]}{index}" for index in range(len(space.vocabulary)))
+    return TokenSpace(texts, space.padding)
 
 
 def _require_reasons(name: str, result: AuditResult) -> None:
