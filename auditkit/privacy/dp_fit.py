@@ -7,7 +7,7 @@ and Boneh (2021), arXiv:2011.11660.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.sequences import targets_of
+from auditkit.energy.flops import count_flops
 from auditkit.errors import AuditkitError, DataError, UsageError
 from auditkit.privacy.accounting import default_delta, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, certify
@@ -26,6 +28,7 @@ from auditkit.records import Certificate, TrainingRecord
 
 Progress = Callable[[int, int, str], None]
 REPORT_EVERY = 10
+MOST_ROWS, FEWEST_ROWS, FLOPS_AT_ONCE = 768, 32, 4_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class DpSettings:
         steps: Number of steps, fixed in advance.
         averaging: Largest decay of the running average of the weights that is kept; 0 keeps the last.
         momentum: Of sgd.
+        physical_batch_size: Rows worked on at once; ``None`` is as many as take 4 GFLOP. Changes no figure
+            beyond rounding.
         certified: Draw sampling and noise from the operating system rather than from the seed.
     """
 
@@ -54,7 +59,7 @@ class DpSettings:
     momentum: float = 0.9
     averaging: float = 0.99
     certified: bool = False
-    physical_batch_size: int = 768
+    physical_batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,11 @@ def dp_fit(
     delta = default_delta(n_rows) if settings.delta is None else settings.delta
     _check(settings, delta, n_rows)
     module = module.to(device).train()
-    refuse_unsuitable(module, data.inputs[0].to(device), len(data.classes))
+    row = data.inputs[0].to(device)
+    refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
+    settings = replace(
+        settings, physical_batch_size=settings.physical_batch_size or rows_at_once(module, row.unsqueeze(0))
+    )
     report_progress(0, settings.steps, "noise for the privacy budget")
     mechanism = plan(settings, delta, n_rows)
     draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
@@ -127,6 +136,20 @@ def plan(settings: DpSettings, delta: float, n_rows: int) -> Mechanism:
 def default_batch_size(n_rows: int) -> int:
     """A power of two near a twelfth of the rows, within 256 and 8192, and never more than the rows."""
     return int(min(n_rows, max(256, min(8192, 2 ** round(math.log2(max(1, n_rows / 12)))))))
+
+
+def rows_at_once(module: nn.Module, row: torch.Tensor) -> int:
+    """How many rows to work on at once, so that what layers keep stays small.
+
+    Args:
+        module: Called once, in evaluation mode.
+        row: Inputs of one row, shape ``(1, *d)``.
+    """
+    training = module.training
+    with torch.no_grad():
+        flops = count_flops(lambda: module.eval()(row)).flops
+    module.train(training)
+    return int(min(MOST_ROWS, max(FEWEST_ROWS, FLOPS_AT_ONCE // max(1, flops))))
 
 
 def noisy_gradients(
@@ -161,9 +184,9 @@ def _train(
     report_progress: Progress,
 ) -> None:
     device = next(module.parameters()).device
-    inputs, targets = data.inputs.to(device), torch.tensor(data.y_true, device=device)
+    inputs, targets = data.inputs.to(device), targets_of(data).to(device)
     with ClippedGradients(
-        module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size
+        module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size or MOST_ROWS
     ) as clipped:
         optimizer = _optimizer(clipped.parameters, settings)
         average = [parameter.detach().clone() for parameter in clipped.parameters]

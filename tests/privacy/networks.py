@@ -81,6 +81,79 @@ class Recurrent(nn.Module):
         return self.output(self.lstm(rows)[0][:, -1])
 
 
+class StepsFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(6, 4)
+        self.output = nn.Linear(4, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.lstm(rows.transpose(0, 1))[0][-1])
+
+
+class FusedAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.output = nn.Linear(6, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.attention(rows, rows, rows)[0].mean(dim=1))
+
+
+class OfCell(nn.Module):
+    """Two levels, both directions, of a given recurrent layer."""
+
+    def __init__(self, cell: type[nn.RNNBase], **options: object) -> None:
+        super().__init__()
+        self.cell = cell(6, 4, num_layers=2, bidirectional=True, batch_first=True, **options)
+        self.output = nn.Linear(8, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.cell(rows)[0].amax(dim=1))
+
+
+class Shared(nn.Module):
+    """One layer called twice, a table tied to the last layer, an own parameter, a scale per channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4, padding_idx=0)
+        self.inner = nn.Linear(4, 4)
+        self.start = nn.Parameter(torch.randn(4))
+        self.curve = nn.PReLU(4)
+        self.output = nn.Linear(4, 5, bias=False)
+        self.output.weight = self.embedding.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        hidden = self.embedding(tokens) + self.start
+        hidden = self.inner(torch.tanh(self.inner(hidden)))
+        hidden = self.curve(hidden.transpose(1, 2)).transpose(1, 2)
+        return self.output(hidden.mean(dim=1))[:, :3]
+
+
+def dilated() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(2, 4, 3, dilation=2, padding=2, stride=2),
+        nn.ReLU(inplace=True),
+        nn.Conv1d(4, 4, 2, groups=2),
+        nn.ConvTranspose1d(4, 2, 3),
+        nn.Conv1d(2, 2, 3, padding="same"),
+        nn.Flatten(),
+        nn.LazyLinear(3),
+    )
+
+
+def strided() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),
+        nn.LayerNorm([4, 3, 5]),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(60, 3),
+    )
+
+
 class Standardised(nn.Module):
     """Standardises by the batch without a layer that says so."""
 

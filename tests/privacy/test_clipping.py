@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from auditkit.models.losses import per_row_loss
 from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients
 from auditkit.randomness import torch_rng
-from tests.privacy.networks import Sequences, built, convolutional, mlp
+from tests.privacy.networks import OfCell, Sequences, Shared, built, convolutional, dilated, mlp, strided
 from tests.privacy.reference import clipped_sum_one_by_one, length
 from tests.tolerances import FLOAT32
 
@@ -24,10 +25,24 @@ def rows(n: int, shape: tuple[int, ...] = (6,), *, scale: float = 1.0, tokens: b
     return inputs * scale if not tokens else inputs, torch.randint(0, 3, (n,), generator=rng)
 
 
+def dilated_on_rows() -> nn.Module:
+    module = dilated()
+    module(torch.zeros(1, 2, 12))  # the lazy layer takes its width
+    return module
+
+
 CASES = {
     "mlp": (mlp, {"shape": (6,)}),
     "mlp, large gradients": (mlp, {"shape": (6,), "scale": 30.0}),
     "convolution and group norm": (convolutional, {"shape": (1, 6, 6)}),
+    "rnn": (lambda: OfCell(nn.RNN), {"shape": (5, 6)}),
+    "rnn, relu, no bias": (lambda: OfCell(nn.RNN, nonlinearity="relu", bias=False), {"shape": (5, 6)}),
+    "gru": (lambda: OfCell(nn.GRU), {"shape": (5, 6)}),
+    "lstm": (lambda: OfCell(nn.LSTM), {"shape": (5, 6)}),
+    "lstm, many steps": (lambda: OfCell(nn.LSTM), {"shape": (40, 6)}),
+    "shared and tied layers, own parameter": (Shared, {"shape": (4,), "tokens": True}),
+    "convolutions over a line": (dilated_on_rows, {"shape": (2, 12)}),
+    "convolution with strides": (strided, {"shape": (1, 6, 6)}),
     "embedding, layer norm, linear over positions": (Sequences, {"shape": (4,), "tokens": True}),
 }
 
