@@ -1,14 +1,14 @@
 """Taking in a model from a file. The format decides what is trusted; nothing in a file is executed.
 
 Read are: a checkpoint of auditkit; a ``.safetensors`` file; a state dict in a ``.pth`` or ``.pt`` file, by
-torch's ``weights_only`` loader after its imports were listed. Everything else is refused by name.
+torch's ``weights_only`` loader after its imports were listed; an exported program after its archive was
+checked; and TorchScript where the config trusts it. Everything else is refused by name.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 
@@ -17,17 +17,31 @@ from auditkit.data.steps import Preprocessing, sizes_of
 from auditkit.errors import CheckpointError, UnsafeError
 from auditkit.models.zoo import complete
 from auditkit.records import Message, TrainingRecord
+from auditkit.subjects.archive_check import checked_archive
 from auditkit.subjects.checkpoint import CARD, checkpoint_files, load_checkpoint, read_safetensors
-from auditkit.subjects.pickles import LEGACY_MAGIC, PickleListing, list_archive, list_pickle
+from auditkit.subjects.exported_program import load_exported_program
+from auditkit.subjects.foreign_module import Facts
+from auditkit.subjects.pickles import (
+    LEGACY_MAGIC,
+    PickleListing,
+    is_script,
+    list_archive,
+    list_pickle,
+    read_data_only,
+)
+from auditkit.subjects.program_archive import is_program
 from auditkit.subjects.sources import Request
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.subjects.torchscript import load_torchscript
 from auditkit.subjects.weights import Tensors, fill_module, renamed, without_wrapper
 
 STATE_DICTS = (".pth", ".pt", ".bin", ".ckpt")
+PROGRAM, SCRIPT = ".pt2", ".ts"
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "weights", "net")
 SUPPORTED = (
     f"Supported: a checkpoint folder of auditkit ({CARD} and model.safetensors), a .safetensors file, "
-    f"and a state dict ({', '.join(STATE_DICTS)}) written by torch.save(model.state_dict(), PATH)"
+    f"a state dict ({', '.join(STATE_DICTS)}) written by torch.save(model.state_dict(), PATH), and a "
+    f"program ({PROGRAM}) written by torch.export.save"
 )
 _ZIP, _HDF5, _SHOWN = b"PK\x03\x04", b"\x89HDF", 12
 
@@ -89,7 +103,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         return read_safetensors(path.read_bytes(), path)
     _refuse_other_formats(path)
-    return _tensors_of(_load_weights_only(path), path)
+    return _tensors_of(read_data_only(path), path)
 
 
 def _find(text: str, folder: Path) -> Path:
@@ -101,6 +115,14 @@ def _find(text: str, folder: Path) -> Path:
 def _bare_subject(
     path: Path, config: SubjectConfig, preprocessing: Preprocessing | None, name: str, device: str
 ) -> TorchSubject:
+    facts = Facts(preprocessing=preprocessing, name=name, device=device, trust=config.trust)
+    kind = _kind_of(path)
+    if kind == "program":
+        _refuse_architecture(path, config)
+        return load_exported_program(path, facts)
+    if kind == "script":
+        _refuse_architecture(path, config)
+        return load_torchscript(path, facts)
     tensors = without_wrapper(read_state_dict(path))
     if config.architecture is None:
         raise CheckpointError(
@@ -122,6 +144,31 @@ def _bare_subject(
         statements=statements,
         device=device,
     )
+
+
+def _kind_of(path: Path) -> Literal["program", "script", "weights"]:
+    """What a file is, by its suffix and by the names in its table of contents."""
+    suffix = path.suffix.lower()
+    if suffix not in (PROGRAM, SCRIPT, *STATE_DICTS) or not path.is_file():
+        return "weights"
+    if suffix == PROGRAM:
+        return "program"
+    if suffix == SCRIPT:
+        return "script"
+    with path.open("rb") as stream:
+        if not stream.read(len(_ZIP)).startswith(_ZIP):
+            return "weights"
+    with checked_archive(path) as archive:
+        if is_program(archive.members):
+            return "program"
+        return "script" if is_script(archive.members) else "weights"
+
+
+def _refuse_architecture(path: Path, config: SubjectConfig) -> None:
+    if config.architecture is not None:
+        raise CheckpointError(
+            f"{path}: brings its own architecture; remove subject.architecture and subject.training"
+        )
 
 
 def _fitted(architecture: Architecture, tensors: Tensors) -> tuple[Tensors, tuple[Message, ...]]:
@@ -186,11 +233,8 @@ def _refuse_other_formats(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in (".pkl", ".pickle", ".joblib", ".dill"):
         _refuse_pickle(path, list_archive(path) if start.startswith(_ZIP) else list_pickle(path))
-    if suffix == ".pt2":
-        raise UnsafeError(
-            f"{path}: a torch.export archive, which holds pickles that loading executes. "
-            f"Nothing was executed. {SUPPORTED}"
-        )
+    if suffix in (PROGRAM, SCRIPT):
+        raise CheckpointError(f"{path}: a whole model, not a state dict. {SUPPORTED}")
     if suffix in (".keras", ".h5", ".hdf5", ".onnx") or start.startswith(_HDF5):
         raise CheckpointError(f"{path}: {suffix or 'HDF5'} files are not read. {SUPPORTED}")
     if suffix not in STATE_DICTS:
@@ -202,11 +246,11 @@ def _refuse_other_formats(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    listing = list_archive(path)
+    with checked_archive(path):
+        listing = list_archive(path)
     if listing.scripted:
         raise UnsafeError(
-            f"{path}: a TorchScript archive, which carries code that loading compiles and runs. "
-            f"Nothing was executed. {SUPPORTED}"
+            f"{path}: a TorchScript archive, which carries code. Nothing was executed. {SUPPORTED}"
         )
     if listing.unsafe:
         _refuse_pickle(path, listing)
@@ -231,17 +275,6 @@ def _refuse_pickle(path: Path, listing: PickleListing) -> NoReturn:
     raise UnsafeError(
         f"{path}: a pickle that could execute code when loaded: {wanted}. Nothing was executed. {SUPPORTED}"
     )
-
-
-def _load_weights_only(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # Files of older versions make torch warn about its own storage classes.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place, data only
-    except Exception as error:  # a damaged file raises whatever its bytes happen to mean
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: truncated or damaged: {reason}; save or copy it again") from None
 
 
 def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:

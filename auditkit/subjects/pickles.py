@@ -1,11 +1,18 @@
 """What a pickle would import when loaded, read from its instructions without executing any of them."""
 
 import pickletools
+import struct
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import torch
+
+from auditkit.errors import CheckpointError
 
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _DTYPES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -46,7 +53,17 @@ _TEXTS = (
 )
 _NUMBERS = ("LONG1", "LONG4", "LONG", "BININT", "BININT1", "BININT2", "INT")
 _PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
-_MEMBER_LIMIT_B = 512 * 2**20
+_MEMBER_LIMIT_B = 64 * 2**20
+_MOST_INSTRUCTIONS = 3_000_000
+"""A state dict of ten thousand tensors has a fifth of them."""
+
+_DEEPEST = 16
+"""Tuples within tuples, each fetched from the memo again: hashing one takes two to the power of its depth."""
+
+_UNREADABLE = (
+    *(ValueError, IndexError, KeyError, OverflowError, EOFError, MemoryError, RecursionError, OSError),
+    *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile, struct.error),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +88,54 @@ class PickleListing:
         return tuple(name for name in self.imports if name not in HARMLESS)
 
 
-def list_pickle(path: Path) -> PickleListing:
+def read_data_only(source: Path | IO[bytes]) -> Any:
+    """What a file of ``torch.save`` holds, as far as it is tensors in plain containers.
+
+    Raises:
+        CheckpointError: Damaged, or it holds more than that.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Files of older versions make torch warn about its own storage classes.
+            warnings.simplefilter("ignore")
+            return torch.load(source, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place, data only
+    except Exception as error:  # a damaged file raises whatever its bytes happen to mean
+        where = f"{source}: " if isinstance(source, Path) else ""
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{where}truncated or damaged: {reason}; save or copy it again") from None
+
+
+def list_pickle(source: Path | IO[bytes]) -> PickleListing:
     """List the imports of a file of pickles, one after the other, as torch's legacy format has them."""
-    with path.open("rb") as stream:
+    if not isinstance(source, Path):
+        return _list_stream(source, _LEGACY_PICKLES)
+    with source.open("rb") as stream:
         return _list_stream(stream, _LEGACY_PICKLES)
 
 
-def list_archive(path: Path) -> PickleListing:
+def list_archive(source: Path | IO[bytes]) -> PickleListing:
     """List the imports of every pickle in a zip archive."""
     names: set[str] = set()
     damage, scripted = None, False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             for member in archive.infolist():
-                scripted = (
-                    scripted or "/code/" in member.filename or member.filename.endswith("constants.pkl")
-                )
-                if member.filename.endswith(".pkl") and member.file_size <= _MEMBER_LIMIT_B:
+                scripted = scripted or is_script([member.filename])
+                if member.filename.endswith(".pkl"):
+                    if member.file_size > _MEMBER_LIMIT_B:
+                        raise ValueError(f"{member.filename} has {member.file_size} bytes")
                     with archive.open(member) as stream:
                         found = _list_stream(stream, 1)
                     names |= set(found.imports)
                     damage = damage or found.damage
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         damage = str(error) or type(error).__name__
     return PickleListing(tuple(sorted(names)), None, damage, scripted)
+
+
+def is_script(names: Iterable[str]) -> bool:
+    """Whether members of these names make a TorchScript archive."""
+    return any("/code/" in name or name.endswith("constants.pkl") for name in names)
 
 
 def _list_stream(stream: IO[bytes], n_pickles: int) -> PickleListing:
@@ -105,7 +146,7 @@ def _list_stream(stream: IO[bytes], n_pickles: int) -> PickleListing:
             found.read(stream)
             if found.first_value != LEGACY_MAGIC:
                 break
-    except (ValueError, IndexError, KeyError, OverflowError, zlib.error, OSError) as error:
+    except _UNREADABLE as error:
         damage = str(error) or type(error).__name__
     return PickleListing(tuple(sorted(found.names)), found.first_value, damage)
 
@@ -123,8 +164,11 @@ class _Found:
         ``STACK_GLOBAL`` takes module and name from the stack: the last two texts pushed, directly or from
         the memo. A file that computes them in another way gets a wrong name here, and is refused by torch.
         """
-        texts = _Texts()
-        for opcode, argument, _ in pickletools.genops(stream):
+        texts, nesting = _Texts(), _Nesting()
+        for index, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            if index > _MOST_INSTRUCTIONS:
+                raise ValueError(f"more than {_MOST_INSTRUCTIONS} instructions")
+            nesting.follow(opcode.name, argument)
             if opcode.name in ("GLOBAL", "INST"):
                 # Protocol 2 writes the names of Python 2.
                 name = str(argument).replace(" ", ".", 1)
@@ -158,3 +202,33 @@ class _Texts:
             self.memo[argument] = last
         elif opcode in _GETS and isinstance(argument, int):
             self.pushed.append(self.memo.get(argument, "?"))
+
+
+@dataclass(slots=True)
+class _Nesting:
+    """How deep tuples lie in tuples that were fetched from the memo again."""
+
+    fetched: int = 0
+    last: int = 0
+    memo: dict[int, int] = field(default_factory=dict)
+
+    def follow(self, opcode: str, argument: object) -> None:
+        """Keep track of one instruction.
+
+        Raises:
+            ValueError: Deeper than any state dict.
+        """
+        if opcode in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"):
+            self.last, self.fetched = self.fetched + 1, 0
+            if self.last > _DEEPEST:
+                raise ValueError("tuples nested deeper than in any state dict")
+        elif opcode == "MEMOIZE":
+            self.memo[len(self.memo)] = self.last
+        elif opcode in _PUTS and isinstance(argument, int):
+            self.memo[argument] = self.last
+        elif opcode in _GETS and isinstance(argument, int):
+            self.fetched = max(self.fetched, self.memo.get(argument, 0))
+        elif opcode == "DUP":
+            self.fetched = max(self.fetched, self.last)
+        else:
+            self.last = 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from auditkit.config.model import Architecture
@@ -72,7 +72,7 @@ class TorchSubject:
             n_parameters=sum(parameter.numel() for parameter in module.parameters()),
             size_b=in_memory_b if size_b is None else size_b,
             classes=() if isinstance(preprocessing, LanguagePreprocessing) else classes,
-            capabilities=tuple(sorted(_capabilities(preprocessing, training))),
+            capabilities=tuple(sorted(_capabilities(module, preprocessing, training))),
             training=training,
             certificate=certificate,
             statements=statements,
@@ -81,8 +81,8 @@ class TorchSubject:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Everything that a module allows; ``recipe`` when the training is on record."""
-        return _capabilities(self.preprocessing, self.card.training)
+        """Everything that the module allows; ``recipe`` when the training is on record."""
+        return _capabilities(self.module, self.preprocessing, self.card.training)
 
     @property
     def task(self) -> Task:
@@ -145,9 +145,12 @@ class TorchSubject:
 
 
 def _capabilities(
-    preprocessing: Preprocessing | None, training: TrainingRecord | None
+    module: nn.Module, preprocessing: Preprocessing | None, training: TrainingRecord | None
 ) -> frozenset[Capability]:
-    found: set[Capability] = {"losses", "gradients", "layers"}
+    found: set[Capability] = {"losses", "gradients"}
+    # A compiled graph computes without calling its parts: hooks on them never fire.
+    if not any(isinstance(part, torch.jit.ScriptModule | fx.GraphModule) for part in module.modules()):
+        found.add("layers")
     if isinstance(preprocessing, LanguagePreprocessing):
         found.add("generative")
     else:
@@ -172,7 +175,7 @@ def weights_digest(module: nn.Module) -> str:
     for name, tensor in sorted(module.state_dict().items()):
         sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        sha.update(flat.numpy().tobytes())
+        sha.update(flat.numpy())
     return sha.hexdigest()
 
 

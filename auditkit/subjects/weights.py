@@ -35,7 +35,7 @@ def fill_module(
     """
     module = skeleton(architecture, **sizes)
     expected = module.state_dict()
-    problems = [*_misfits(expected, tensors), *_not_finite(tensors)]
+    problems = [*_misfits(expected, tensors), *not_finite(tensors)]
     if problems:
         raise CheckpointError(
             f"{where}: the weights do not fit the architecture {architecture.name!r}: "
@@ -92,7 +92,8 @@ def _described(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _not_finite(tensors: Tensors) -> list[str]:
+def not_finite(tensors: Tensors) -> list[str]:
+    """Which tensors hold values that no network computes with, one phrase each."""
     return [
         f"{name} holds {int((~torch.isfinite(tensor)).sum())} values that are NaN or infinite"
         for name, tensor in tensors.items()
