@@ -158,6 +158,11 @@ class FolderTokenizer(_Tokenizer):
                 return int(found)
         return None
 
+    @property
+    def n_own(self) -> int:
+        """How many ids the model itself must know."""
+        return len(self._own_vocabulary)
+
     @cached_property
     def special_ids(self) -> frozenset[int]:
         """The ids that stand for no text."""

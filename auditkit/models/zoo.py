@@ -17,6 +17,7 @@ ARCHITECTURES = {
     "bert": "auditkit.models.bert:BERT",
     "cnn": "auditkit.models.cnn:CNN",
     "gpt": "auditkit.models.gpt:GPT",
+    "hf-encoder": "auditkit.models.hf_encoder:HF_ENCODER",
     "mlp": "auditkit.models.mlp:MLP",
     "mlp-plain": "auditkit.models.mlp_plain:MLP_PLAIN",
     "net": "auditkit.models.net:NET",

@@ -1,0 +1,184 @@
+"""A pretrained encoder from a local transformers folder, mean pooling, and a linear classifier on top.
+
+Frozen, the encoder gives every row the same features however long the classifier is trained: a linear probe
+of what was learned before (Alain and Bengio 2017, arXiv:1610.01644). Mean pooling over the tokens as in
+Reimers and Gurevych (2019), arXiv:1908.10084, section 3.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from auditkit.data.tokenizers import FolderTokenizer
+from auditkit.data.transformers_folder import CONFIG
+from auditkit.errors import CheckpointError, ConfigError, Problem
+from auditkit.models.architecture import ArchitectureKind, Dropout, TextParameters
+from auditkit.models.pretrained import encoder_like, load_encoder
+from auditkit.models.token_model import most_positions, vocabulary_size, without_padding
+
+MOST_REMEMBERED = 200_000
+"""Rows whose features are kept while a classifier is trained on a frozen encoder."""
+
+_ROWS_AT_ONCE = 64
+_KEY = ("subject", "architecture")
+
+
+class HfEncoderParameters(TextParameters):
+    """The encoder in ``folder``, read with ``data.tokenizer: FOLDER``.
+
+    ``frozen`` leaves the encoder as it is. ``config_sha256`` is filled in: a stored classifier is not put on
+    an encoder of another form.
+    """
+
+    folder: str
+    frozen: bool = True
+    dropout: Dropout = 0.1
+    config_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_its_encoder(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("folder"), str):
+            return values
+        path = Path(values["folder"]).expanduser() / CONFIG
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; folder names a local transformers folder")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if values.get("config_sha256") not in (None, found):
+            raise ValueError(f"{path}: not the encoder that the classifier was trained on (sha256 differs)")
+        return {**values, "config_sha256": found}
+
+
+class EncoderProbe(nn.Module):
+    """Token ids ``(n, length)`` to logits ``(n, n_classes)``; padding is neither looked at nor pooled.
+
+    While a classifier on a frozen encoder is trained, the features of each row are computed once and
+    remembered. They are not part of the state, nor of a copy or a pickle.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, *, padding: int, frozen: bool, dropout: float, n_classes: int
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.padding = padding
+        self.frozen = frozen
+        self.dropout = nn.Dropout(dropout)
+        settings: Any = encoder.config
+        self.output = nn.Linear(int(settings.hidden_size), n_classes)
+        self._features: dict[bytes, torch.Tensor] = {}
+        if frozen:
+            for parameter in encoder.parameters():
+                parameter.requires_grad_(False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits of each row."""
+        pooled = self._remembered(tokens) if self.frozen and self.training else self._pooled(tokens)
+        logits: torch.Tensor = self.output(self.dropout(pooled))
+        return logits
+
+    def train(self, mode: bool = True) -> "EncoderProbe":
+        """Training mode; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """As of every module; features of other weights are forgotten."""
+        self._features.clear()
+        return super().load_state_dict(*arguments, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_features": {}}
+
+    def _pooled(self, tokens: torch.Tensor) -> torch.Tensor:
+        ids, visible = without_padding(tokens, self.padding, min(self.padding, self._n_tokens - 1))
+        states = self.encoder(input_ids=ids, attention_mask=visible).last_hidden_state
+        share = visible / visible.sum(dim=1, keepdim=True)
+        pooled: torch.Tensor = (states * share.unsqueeze(2).to(states)).sum(dim=1)
+        return pooled
+
+    def _remembered(self, tokens: torch.Tensor) -> torch.Tensor:
+        """As :meth:`_pooled`, computed once per row and without gradients."""
+        keys = [row.tobytes() for row in tokens.cpu().numpy()]
+        new = {key: index for index, key in enumerate(keys) if key not in self._features}
+        # Rows of a length together: what is cut off is padding alone.
+        lengths = (tokens != self.padding).sum(dim=1).tolist()
+        order = sorted(new.values(), key=lambda index: lengths[index])
+        fresh: dict[bytes, torch.Tensor] = {}
+        with torch.no_grad():
+            for start in range(0, len(order), _ROWS_AT_ONCE):
+                chunk = order[start : start + _ROWS_AT_ONCE]
+                longest = max(1, lengths[chunk[-1]])
+                found = self._pooled(tokens[chunk, :longest])
+                fresh |= {keys[index]: row for index, row in zip(chunk, found, strict=True)}
+        if len(self._features) + len(fresh) <= MOST_REMEMBERED:
+            self._features |= fresh
+        rows = [fresh[key] if key in fresh else self._features[key] for key in keys]
+        width = self.output.in_features
+        return torch.stack(rows).to(tokens.device) if rows else tokens.new_zeros((0, width)).float()
+
+    @property
+    def _n_tokens(self) -> int:
+        return vocabulary_size(self.encoder)
+
+
+def _build(parameters: HfEncoderParameters) -> nn.Module:
+    folder = Path(parameters.folder).expanduser()
+    sketch = torch.get_default_device().type == "meta"
+    encoder = encoder_like(folder) if sketch else load_encoder(folder)
+    settings: Any = encoder.config
+    if settings.is_encoder_decoder:
+        raise CheckpointError(f"{folder / CONFIG}: an encoder with a decoder; name one without, such as BERT")
+    tokenizer = FolderTokenizer.read(folder.resolve())
+    _check_fit(parameters, tokenizer, most_positions(encoder))
+    if getattr(encoder, "pooler", None) is not None:
+        setattr(encoder, "pooler", None)  # noqa: B010 - its output is not used; typed as a module
+    with torch.device("cpu"):
+        probe = EncoderProbe(
+            encoder,
+            padding=tokenizer.padding,
+            frozen=parameters.frozen,
+            dropout=parameters.dropout,
+            n_classes=int(parameters.n_classes or 0),
+        )
+    return _without_values(probe) if sketch else probe
+
+
+def _check_fit(parameters: HfEncoderParameters, tokenizer: FolderTokenizer, most: int | None) -> None:
+    n_tokens, n_own, length = parameters.vocabulary_size, len(tokenizer.vocabulary), parameters.length or 0
+    problems = []
+    if n_tokens != n_own:
+        text = (
+            f"the data have {n_tokens} tokens, the encoder {n_own}; write data.tokenizer: {parameters.folder}"
+        )
+        problems.append(Problem(text, (*_KEY, "vocabulary_size")))
+    if most is not None and length > most:
+        text = f"{length} tokens per row, the encoder reads {most}; write data.length: {most}"
+        problems.append(Problem(text, (*_KEY, "length")))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _without_values(module: nn.Module) -> nn.Module:
+    """``module`` with parameters and stored buffers on torch's meta device; other buffers keep values."""
+    for layer in module.modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            setattr(
+                layer,
+                name,
+                nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad),
+            )
+        for name, buffer in layer.named_buffers(recurse=False):
+            if name not in layer._non_persistent_buffers_set:
+                setattr(layer, name, buffer.to("meta"))
+    return module
+
+
+HF_ENCODER = ArchitectureKind(HfEncoderParameters, _build, takes="tokens")
