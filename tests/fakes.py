@@ -24,7 +24,7 @@ class TableSubject:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({"predictions"})
+        return frozenset({"predictions", "probabilities", "losses"})
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         rows = data.inputs[:, 0].numpy().astype(np.int64)
@@ -39,10 +39,10 @@ def table_card(classes: Sequence[str] = ("no", "yes"), name: str = "baseline") -
         source="memory",
         digest="0" * 64,
         architecture="table",
-        n_parameters=0,
-        size_b=0,
+        n_parameters=None,
+        size_b=None,
         classes=tuple(classes),
-        capabilities=("predictions",),
+        capabilities=("losses", "predictions", "probabilities"),
     )
 
 

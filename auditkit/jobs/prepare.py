@@ -8,9 +8,10 @@ import torch
 
 from auditkit.config import RunConfig, load_config
 from auditkit.data.dataset import Dataset
-from auditkit.data.loading import load_dataset, load_training_data
+from auditkit.data.loading import load_dataset, load_raw_data, load_training_data
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import ConfigError, UsageError
+from auditkit.jobs.model_folder import with_model_folder
 from auditkit.models.zoo import check_architecture
 from auditkit.randomness import derive_seed
 from auditkit.registry import check_extensions
@@ -63,6 +64,7 @@ def open_project(path: Path | str, overrides: Sequence[str] = ()) -> Project:
     """
     path = Path(path)
     config, _ = load_config(path, overrides=overrides, checks=[check_extensions])
+    config = with_model_folder(config, path.resolve().parent)
     if config.subject.architecture is not None:
         problems = list(check_architecture(config.subject.architecture))
         if problems:
@@ -125,7 +127,7 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
         "name": project.title,
         **({"checkpoint": str(project.checkpoint)} if key == "checkpoint" else {}),
     }
-    preprocessing = _preprocessing_for(project, key)
+    probe, preprocessing = _data_for(project, key)
     subject = load_source(
         key,
         Request(
@@ -135,21 +137,21 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
             preprocessing=preprocessing,
             classes=() if preprocessing is None else preprocessing.classes,
             length=project.config.data.length,
+            probe=probe,
         ),
     )
     _check_recipe(project, subject)
     return subject
 
 
-def _preprocessing_for(project: Project, key: str) -> Preprocessing | None:
-    """What a model that brings no preprocessing reads: steps fitted on the training split again."""
-    reads = ADAPTERS[key].reads
-    if reads == "nothing" or (reads == "own" and not _is_bare(project, key)):
-        return None
-    _, preprocessing = load_training_data(
-        project.config.data, preprocessing=None, seed=project.config.seed, folder=project.folder
-    )
-    return preprocessing
+def _data_for(project: Project, key: str) -> tuple[Dataset | None, Preprocessing | None]:
+    """Rows for a model that brings no preprocessing, and how: by fitted steps, or as read."""
+    config, reads = project.config, ADAPTERS[key].reads
+    if reads == "own" and not _is_bare(project, key):
+        return None, None
+    if reads in ("raw", "nothing") or config.subject.inputs == "raw":
+        return load_raw_data(config.data, seed=config.seed, folder=project.folder)
+    return load_training_data(config.data, preprocessing=None, seed=config.seed, folder=project.folder)
 
 
 def _is_bare(project: Project, key: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from auditkit import __version__
 from auditkit.data.dataset import Dataset
-from auditkit.errors import AuditkitError
+from auditkit.errors import AuditkitError, UsageError
 from auditkit.jobs.prepare import Progress, Project, training_data
 from auditkit.randomness import derive_seed
 from auditkit.registry import VARIANTS
@@ -33,8 +33,10 @@ def derive_variants(
     """The baseline and every variant of the config by name, the baseline first.
 
     Raises:
+        UsageError: A variant needs more of the baseline than it shows.
         AuditkitError: A variant cannot be derived; the message names it.
     """
+    check_variants(project, baseline)
     subjects: dict[str, Subject] = {"baseline": baseline}
     for name, entry in project.config.variants.items():
         variant = VARIANTS.make(entry.kind, entry.parameters)
@@ -45,6 +47,35 @@ def derive_variants(
             project, baseline, folder, name=name, variant=variant, key=key, report_progress=report_progress
         )
     return subjects
+
+
+def check_variants(project: Project, baseline: Subject) -> None:
+    """Refuse variants that cannot be made of such a model, before anything is.
+
+    Raises:
+        UsageError: With every such variant and what it needs.
+    """
+    problems = []
+    for name, entry in project.config.variants.items():
+        unmet = VARIANTS.load(entry.kind).info.requires - baseline.capabilities
+        if unmet:
+            needs = " and ".join(_NEEDS.get(need, need) for need in sorted(unmet))
+            problems.append(f"variant {name!r}: {entry.kind} needs {needs}")
+    if problems:
+        raise UsageError(
+            f"{'; '.join(problems)}; {baseline.card.title} ({baseline.card.architecture}) does not show "
+            "that. Remove the variant, or audit a torch checkpoint"
+        )
+
+
+_NEEDS: Mapping[str, str] = {
+    "layers": "a torch module whose layers can be changed",
+    "gradients": "gradients (a torch module)",
+    "recipe": "a checkpoint with its training record",
+    "probabilities": "probabilities",
+    "losses": "probabilities",
+    "generative": "a model of language",
+}
 
 
 def _derive(

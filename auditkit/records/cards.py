@@ -54,7 +54,8 @@ class SubjectCard(Record):
         title: What the user calls the model.
         kind: ``"baseline"`` or the kind of variant (``"dp-retrain"``).
         digest: sha256 over the weights and everything else that decides its outputs.
-        size_b: Bytes of the weights as stored for this subject.
+        n_parameters: Trained numbers; ``None`` where the subject does not show them.
+        size_b: Bytes of the weights as stored for this subject; ``None`` where they are not known.
         classes: Names of the output classes, in order of the outputs.
     """
 
@@ -64,8 +65,8 @@ class SubjectCard(Record):
     source: str
     digest: str
     architecture: str
-    n_parameters: int
-    size_b: int
+    n_parameters: int | None
+    size_b: int | None
     classes: tuple[str, ...]
     capabilities: tuple[str, ...] = ()
     training: TrainingRecord | None = None

@@ -3,7 +3,7 @@
 import json
 from decimal import Decimal
 
-from auditkit.records import Measurement, Run, figure_address
+from auditkit.records import Measurement, Run, SubjectCard, figure_address
 from auditkit.reporting.html import clean
 from auditkit.reporting.labels import figure_label
 from auditkit.reporting.language import Texts, texts_for
@@ -22,7 +22,7 @@ def render_model_card(run: Run) -> str:
     card = run.subjects[0]
     body = [
         f"# {escaped(card.title)}",
-        f"Architecture: {escaped(card.architecture)}, {card.n_parameters:,} parameters, "
+        f"Architecture: {escaped(card.architecture)}, {_parameters(card)}"
         f"classes: {escaped(', '.join(card.classes[:20]))}.",
         _training(run),
         "## Intended use\n\nNot stated. Only those who answer for the model can state it.",
@@ -30,6 +30,17 @@ def render_model_card(run: Run) -> str:
         "\n".join(render_markdown(run, "en").splitlines()[1:]).strip(),
     ]
     return clean(_front_matter(run, texts) + "\n\n".join(part for part in body if part) + "\n")
+
+
+def _parameters(card: SubjectCard) -> str:
+    return "" if card.n_parameters is None else f"{card.n_parameters:,} parameters, "
+
+
+def _library(card: SubjectCard) -> list[str]:
+    """The library of the model, where it is known from what can be asked of it."""
+    if "layers" in card.capabilities:
+        return ["library_name: pytorch"]
+    return ["library_name: sklearn"] if card.architecture.startswith("scikit-learn ") else []
 
 
 def _training(run: Run) -> str:
@@ -46,7 +57,7 @@ def _front_matter(run: Run, texts: Texts) -> str:
     # JSON strings are YAML strings, so quoting through JSON keeps every name inert.
     lines = [
         "---",
-        "library_name: pytorch",
+        *_library(run.subjects[0]),
         "tags: [auditkit]",
         "model-index:",
         f"- name: {json.dumps(run.subjects[0].title)}",

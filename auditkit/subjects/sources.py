@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from auditkit.config.model import SubjectConfig
+from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.subjects.subject import Subject
 
@@ -26,6 +27,7 @@ class Request:
         preprocessing: As the adapter's ``reads`` says; ``None`` for ``own``.
         classes: Names of the labels in the data, in the order of the outputs; empty for ``own``.
         length: Most tokens per row, where the config says it.
+        probe: Rows encoded by ``preprocessing``, to find out what a model answers; ``None`` for ``own``.
     """
 
     config: SubjectConfig
@@ -35,6 +37,7 @@ class Request:
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
     length: int | None = None
+    probe: Dataset | None = None
 
     def path(self, key: str) -> Path:
         """The file or folder that ``subject.KEY`` names."""

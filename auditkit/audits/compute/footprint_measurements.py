@@ -38,12 +38,10 @@ _VARIES = Message(text="a clock reading of this machine under its load at the ti
 
 
 def static_figures(subject: Subject) -> list[Measurement]:
-    """Parameters and bytes, from the card; missing for a subject without weights."""
-    card = subject.card
-    known = "layers" in subject.capabilities or card.n_parameters > 0
+    """Parameters and bytes, from the card; missing where the subject does not show them."""
     return [
-        _exact(PARAMETERS, card.n_parameters if known else None, "count"),
-        _exact(SIZE, card.size_b if known else None, "B"),
+        _exact(PARAMETERS, subject.card.n_parameters, "count"),
+        _exact(SIZE, subject.card.size_b, "B"),
     ]
 
 

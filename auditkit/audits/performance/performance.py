@@ -25,7 +25,7 @@ from auditkit.audits.performance.scores import (
     require_weight,
 )
 from auditkit.data.dataset import Dataset
-from auditkit.records import Evidence, Measurement, Message
+from auditkit.records import Better, Evidence, Measurement, Message, Unit
 from auditkit.statistics.counts import METRICS, CountTable, positive_class, rates
 from auditkit.statistics.intervals import rate
 from auditkit.subjects.subject import Predictions, Subject
@@ -67,17 +67,24 @@ class Performance(PairedAudit):
         """All figures of one subject."""
         require_weight(self.info.name, data)
         predictions = subject.predict(data, batch_size=context.batch_size)
+        stated = "probabilities" in subject.capabilities
         table = _table(data, predictions)
         positive = positive_class(len(data.classes), data.positive_index)
         measurements = [
             self._accuracy(table, data),
             balanced_accuracy(table, data.classes, self.confidence),
-            self._log_loss(predictions, data),
+            self._log_loss(predictions, data) if stated else _absent("log_loss", data, "lower", "nat"),
             *class_rates(table, data.classes, self.confidence),
         ]
         if len(data.classes) == 2 and positive is not None:
-            measurements.append(auc_measurement(predictions, data, positive, self.confidence))
-            measurements.append(self._brier(predictions, data, positive))
+            measurements += (
+                [
+                    auc_measurement(predictions, data, positive, self.confidence),
+                    self._brier(predictions, data, positive),
+                ]
+                if stated
+                else [_absent("auc", data, "higher"), _absent("brier", data, "lower")]
+            )
         evidence: list[Evidence] = []
         if len(data.classes) <= MOST_CLASSES_SHOWN:
             evidence.append(confusion_heatmap(table, data.classes))
@@ -91,23 +98,24 @@ class Performance(PairedAudit):
         require_weight(self.info.name, data)
         before = baseline.predict(data, batch_size=context.batch_size)
         after = variant.predict(data, batch_size=context.batch_size)
+        stated = all("probabilities" in subject.capabilities for subject in (baseline, variant))
         positive = positive_class(len(data.classes), data.positive_index)
         measurements = [
             accuracy_change(before, after, data, self.confidence),
-            mean_change(
-                "log_loss",
-                before.loss(data.y_true),
-                after.loss(data.y_true),
-                data,
-                self.confidence,
-                unit="nat",
-            ),
+            self._log_loss_change(before, after, data)
+            if stated
+            else _absent("log_loss.change", data, "lower", "nat"),
             *recall_changes(before, after, data, self.confidence),
         ]
         if len(data.classes) == 2 and positive is not None:
-            measurements.append(auc_change(before, after, data, positive, self.confidence))
-            old, new = (brier_scores(predictions, data.y_true, positive) for predictions in (before, after))
-            measurements.append(mean_change("brier", old, new, data, self.confidence))
+            measurements += (
+                [
+                    auc_change(before, after, data, positive, self.confidence),
+                    self._brier_change(before, after, data, positive),
+                ]
+                if stated
+                else [_absent("auc.change", data, "higher"), _absent("brier.change", data, "lower")]
+            )
         return AuditOutput(measurements, notes=_notes(data))
 
     def _accuracy(self, table: CountTable, data: Dataset) -> Measurement:
@@ -138,6 +146,22 @@ class Performance(PairedAudit):
         return mean_measurement(
             "brier", brier_scores(predictions, data.y_true, positive), data, self.confidence, better="lower"
         )
+
+    def _log_loss_change(self, before: Predictions, after: Predictions, data: Dataset) -> Measurement:
+        losses = before.loss(data.y_true), after.loss(data.y_true)
+        return mean_change("log_loss", *losses, data, self.confidence, unit="nat")
+
+    def _brier_change(
+        self, before: Predictions, after: Predictions, data: Dataset, positive: int
+    ) -> Measurement:
+        old, new = (brier_scores(predictions, data.y_true, positive) for predictions in (before, after))
+        return mean_change("brier", old, new, data, self.confidence)
+
+
+def _absent(metric: str, data: Dataset, better: Better, unit: Unit = "1") -> Measurement:
+    """A figure that a subject without probabilities does not have."""
+    reason = Message(text="The subject answers with labels alone; this figure needs probabilities.")
+    return Measurement(metric=metric, value=None, unit=unit, n=len(data), better=better, missing=reason)
 
 
 def _table(data: Dataset, predictions: Predictions) -> CountTable:

@@ -59,17 +59,18 @@ def short_digest(digest: str) -> str:
     return bare if len(bare) <= 14 else f"{bare[:8]}…{bare[-4:]}"
 
 
+def _bytes(size_b: int) -> str:
+    size = scale_for("B", Style.PLAIN, [float(size_b)])
+    return join_unit(decimal_shortest(size_b * size.factor, 4), size.symbol)
+
+
 def _subject(card: SubjectCard, texts: Texts) -> Card:
-    size = scale_for("B", Style.PLAIN, [float(card.size_b)])
     facts = [
         (texts.text("digest"), card.digest),
         (texts.text("from"), card.source),
         (texts.text("architecture"), card.architecture),
-        (texts.text("parameters"), grouped(card.n_parameters)),
-        (
-            texts.text("size of the weights"),
-            join_unit(decimal_shortest(card.size_b * size.factor, 4), size.symbol),
-        ),
+        (texts.text("parameters"), "" if card.n_parameters is None else grouped(card.n_parameters)),
+        (texts.text("size of the weights"), "" if card.size_b is None else _bytes(card.size_b)),
         (texts.text("classes"), _few(card.classes, texts)),
         *_training(card, texts),
     ]

@@ -1,0 +1,288 @@
+"""A scikit-learn classifier saved by skops as a subject: ``sklearn: model.skops``.
+
+It is asked with rows as they were read. A model trained on a data frame gets one with its own columns, found
+by name; one trained on an array gets the columns as numbers in their order. Nothing in the file is executed;
+a file with types that were not reviewed is refused before it is loaded.
+"""
+
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from auditkit.data.dataset import FloatArray
+from auditkit.data.preprocessing import ImagePreprocessing, Preprocessing, RawTablePreprocessing
+from auditkit.errors import CheckpointError, MissingExtraError, UnsafeError, UsageError, closest
+from auditkit.records import Message, SubjectCard
+from auditkit.subjects.answers import AnswerReader, digest_of, labels_in_data
+from auditkit.subjects.archive_check import checked_archive
+from auditkit.subjects.black_box import BlackBox, as_read, capabilities_of, first_rows, steadiness
+from auditkit.subjects.sklearn_types import REVIEWED, check_trees
+from auditkit.subjects.sources import Request
+
+_AGAIN = "save it again with skops.io.dump(model, PATH)"
+_PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".sav")
+_LIMIT_B = 4 * 2**30
+_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class SklearnSubject(BlackBox):
+    """A fitted classifier; ``columns`` are those that it reads, in its order."""
+
+    model: Any
+    columns: tuple[str, ...]
+    reader: AnswerReader
+
+    def log_probabilities(self, inputs: torch.Tensor) -> FloatArray:
+        """Its probabilities, or its labels where it states none.
+
+        Raises:
+            UsageError: The model raised, or its answer is not what its labels promise.
+        """
+        answers = _ask(self.model, inputs, self.preprocessing, self.columns, self.reader.where)
+        return self.reader.log_probabilities(answers, len(inputs))
+
+
+def load(request: Request) -> SklearnSubject:
+    """The classifier behind ``subject.sklearn``, tried on the first rows of the data.
+
+    Raises:
+        UnsafeError: A pickle, or a file with types that were not reviewed; they are listed.
+        CheckpointError: Absent, damaged, not a classifier, or made for other columns or labels.
+        MissingExtraError: skops is not installed.
+    """
+    path = request.path("sklearn")
+    where = str(path)
+    model, content, notes = read_skops(path)
+    _check_classifier(model, where)
+    if request.preprocessing is None:
+        raise UsageError(f"{where}: needs data to be tried on; name them under data:")
+    classes = labels_in_data(list(model.classes_), request.classes, where)
+    preprocessing = request.preprocessing.model_copy(update={"classes": classes})
+    columns, statements = _columns(model, preprocessing, where)
+    rows = first_rows(request.probe, where)
+    answers = _ask(model, rows.inputs, preprocessing, columns, where)
+    reader = AnswerReader(where, "rows" if hasattr(model, "predict_proba") else "labels", classes)
+
+    def ask(inputs: torch.Tensor) -> FloatArray:
+        said = _ask(model, inputs, preprocessing, columns, where)
+        return reader.log_probabilities(said, len(inputs))
+
+    card = SubjectCard(
+        name=request.name,
+        title=request.config.name or path.stem,
+        source=where,
+        digest=digest_of(content, preprocessing.model_dump_json(), ask(rows.inputs)),
+        architecture=f"scikit-learn {_kind(model)}",
+        n_parameters=None,
+        size_b=len(content),
+        classes=classes,
+        capabilities=tuple(sorted(capabilities_of(gives_probabilities=reader.gives_probabilities))),
+        statements=(*notes, *statements, *reader.statements(answers), *steadiness(ask, rows.inputs)),
+    )
+    return SklearnSubject(
+        card=card,
+        preprocessing=preprocessing,
+        gives_probabilities=reader.gives_probabilities,
+        model=model,
+        columns=columns,
+        reader=reader,
+    )
+
+
+def read_skops(path: Path) -> tuple[Any, bytes, tuple[Message, ...]]:
+    """The model in a skops file, the bytes of the file, and what was said while it was read.
+
+    Raises:
+        UnsafeError: A pickle, a hostile archive, or types that were not reviewed.
+        CheckpointError: Absent, damaged, or no skops file.
+        MissingExtraError: skops is not installed.
+    """
+    _check_suffix(path)
+    content = _content(path)
+    _check_archive(path)
+    skops = _skops()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            asked = set(skops.get_untrusted_types(data=content))
+            refused = sorted(asked - set(REVIEWED))
+            if refused:
+                _refuse_types(path, refused)
+            model = skops.loads(content, trusted=sorted(asked))
+    except UnsafeError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its content happens to mean
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise CheckpointError(f"{path}: truncated, damaged or no skops file: {reason}; {_AGAIN}") from None
+    check_trees(model, str(path))
+    return model, content, _statements(caught)
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() in _PICKLES:
+        raise UnsafeError(
+            f"{path}: a pickle, which could execute code when loaded. Nothing was executed. In the "
+            f"environment where it was trained, {_AGAIN.replace('PATH', repr(path.stem + '.skops'))}"
+        )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LIMIT_B:
+            raise CheckpointError(f"{path}: larger than {_LIMIT_B >> 30} GiB; not read")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; expected a model saved by skops.io.dump") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    if content[:1] == b"\x80" and not content.startswith(b"PK"):
+        raise UnsafeError(
+            f"{path}: a pickle, which could execute code when loaded. Nothing was executed; {_AGAIN}"
+        )
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse archives that would fill memory or that name places outside of them."""
+    with checked_archive(path) as archive:
+        if "schema.json" not in archive.members:
+            raise CheckpointError(f"{path}: no skops file: schema.json is not in it; {_AGAIN}")
+
+
+def _skops() -> Any:
+    try:
+        return import_module("skops.io")
+    except ImportError:
+        raise MissingExtraError("subject.sklearn", "sklearn") from None
+
+
+def _refuse_types(path: Path, names: list[str]) -> None:
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    raise UnsafeError(
+        f"{path}: holds types that were not reviewed and could execute code: {shown}. Nothing was loaded. "
+        "Save a model of scikit-learn's own parts, or audit it through subject.function"
+    )
+
+
+def _statements(caught: list[warnings.WarningMessage]) -> tuple[Message, ...]:
+    """What scikit-learn warned of while the model was read; above all another version of itself."""
+    found = []
+    for warning in caught:
+        stored = getattr(warning.message, "original_sklearn_version", None)
+        here = getattr(warning.message, "current_sklearn_version", None)
+        if stored is not None:
+            text = (
+                "Saved by scikit-learn {stored}, asked with {here}; its answers may differ from those then."
+            )
+            found.append(Message(text=text, values={"stored": str(stored), "here": str(here)}))
+        else:
+            text = "While it was loaded there was a warning: {warning}"
+            found.append(Message(text=text, values={"warning": str(warning.message).splitlines()[0][:200]}))
+    return tuple(message for index, message in enumerate(found) if message not in found[:index])
+
+
+def _check_classifier(model: Any, where: str) -> None:
+    """Refuse what does not choose among labels.
+
+    Raises:
+        CheckpointError: Not a fitted classifier of one target.
+    """
+    labels = getattr(model, "classes_", None)
+    if not hasattr(model, "predict") or labels is None:
+        raise CheckpointError(
+            f"{where}: holds {_kind(model)}, expected a fitted classifier (with predict and classes_)"
+        )
+    if isinstance(labels, list):
+        raise CheckpointError(f"{where}: has {len(labels)} targets, expected a classifier of one")
+
+
+def _columns(
+    model: Any, preprocessing: Preprocessing, where: str
+) -> tuple[tuple[str, ...], tuple[Message, ...]]:
+    """The columns that the model reads, and what a reader should know about their choice.
+
+    Raises:
+        CheckpointError: The data lack columns of the model, or have another number of them.
+    """
+    if not isinstance(preprocessing, RawTablePreprocessing):
+        return (), ()
+    known = preprocessing.names
+    own = getattr(model, "feature_names_in_", None)
+    if own is not None:
+        return _by_name([str(name) for name in own], known, where)
+    width = getattr(model, "n_features_in_", None)
+    if width is not None and int(width) != len(known):
+        raise CheckpointError(
+            f"{where}: reads {width} columns without names, the data have {len(known)}: {', '.join(known)}. "
+            "List them in data.features in the order of the training"
+        )
+    text = "It was trained without column names; it is given these columns in this order: {columns}."
+    return known, (Message(text=text, values={"columns": ", ".join(known)}),)
+
+
+def _by_name(
+    own: list[str], known: tuple[str, ...], where: str
+) -> tuple[tuple[str, ...], tuple[Message, ...]]:
+    absent = [name for name in own if name not in known]
+    if absent:
+        hints = "; ".join(f"no column {name!r}. {closest(name, known)}" for name in absent[:_SHOWN])
+        raise CheckpointError(
+            f"{where}: the model reads columns that the data do not have: {hints} Name them in data.features"
+        )
+    unread = [name for name in known if name not in own]
+    if not unread:
+        return tuple(own), ()
+    text = "Columns of the data that it does not read: {columns}."
+    return tuple(own), (Message(text=text, values={"columns": ", ".join(unread)}),)
+
+
+def _ask(
+    model: Any, inputs: torch.Tensor, preprocessing: Preprocessing, columns: tuple[str, ...], where: str
+) -> Any:
+    """What the model answers: probabilities where it states them, else labels."""
+    rows = _rows(model, inputs, preprocessing, columns, where)
+    answer = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+    try:
+        with warnings.catch_warnings():
+            # what a model warns of at each call (unknown categories, names) is not for the reader of figures
+            warnings.simplefilter("ignore")
+            return answer(rows)
+    except Exception as error:
+        raise UsageError(
+            f"{where}: the model raised {type(error).__name__} when asked about {len(inputs)} rows: "
+            f"{str(error).splitlines()[0][:300] if str(error) else ''}"
+        ) from error
+
+
+def _rows(
+    model: Any, inputs: torch.Tensor, preprocessing: Preprocessing, columns: tuple[str, ...], where: str
+) -> Any:
+    """A data frame for a model that knows column names, else an array; texts as a list."""
+    read = as_read(inputs, preprocessing)
+    if isinstance(preprocessing, ImagePreprocessing):
+        return np.asarray(read, dtype=np.float64).reshape(len(inputs), -1)
+    if not isinstance(read, pd.DataFrame):
+        return read
+    frame = read[list(columns)]
+    if getattr(model, "feature_names_in_", None) is not None:
+        return frame
+    texts = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if texts:
+        raise UsageError(
+            f"{where}: was trained on numbers without column names, but these columns are texts: "
+            f"{', '.join(texts)}. Save the whole pipeline, trained on a data frame"
+        )
+    return frame.to_numpy(dtype=np.float64)
+
+
+def _kind(model: Any) -> str:
+    """The class of a model; of a pipeline that of its last step."""
+    last = model.steps[-1][1] if hasattr(model, "steps") and model.steps else None
+    return type(model).__name__ + (f" ({type(last).__name__})" if last is not None else "")
