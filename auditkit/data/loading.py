@@ -19,7 +19,7 @@ from auditkit.errors import DataError
 from auditkit.records import Message
 
 MOST_MEMBERS = 10_000
-"""Training rows appended for membership audits, unless the held-out rows are more."""
+"""Training rows appended for membership audits, unless the held-out rows are more or a limit is set."""
 
 
 def load_dataset(
@@ -40,7 +40,8 @@ def load_dataset(
         folder: That of the config file.
         split: Instead of ``config.split``.
         with_members: Whether to append training rows where ``config.members`` names a split. They have
-            ``is_member`` True, and are at most as many as the held-out rows or 10,000.
+            ``is_member`` True, and are at most as many as ``config.limit`` (10,000 without one) or the
+            held-out rows.
 
     Raises:
         DataError: The data cannot be read, or do not fit the preprocessing.
@@ -99,7 +100,7 @@ def _with_members(rows: Rows, config: DataConfig, split: str, seed: int, folder:
             "write members: train with split: test"
         )
     trained = read_rows(_whole(config), split=str(config.members), seed=seed, folder=folder)
-    limit = max(len(rows), MOST_MEMBERS)
+    limit = max(len(rows), MOST_MEMBERS if config.limit is None else config.limit)
     if limit < len(trained):
         trained = trained.take(subsample(len(trained), limit, seed=seed, name="members"))
     statement = Message(
