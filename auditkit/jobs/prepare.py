@@ -66,7 +66,7 @@ def open_project(path: Path | str, overrides: Sequence[str] = ()) -> Project:
     config, _ = load_config(path, overrides=overrides, checks=[check_extensions])
     config = with_model_folder(config, path.resolve().parent)
     if config.subject.architecture is not None:
-        problems = list(check_architecture(config.subject.architecture))
+        problems = list(check_architecture(config.subject.architecture, [path.resolve().parent]))
         if problems:
             raise ConfigError(problems)
     return Project(config, path.resolve().parent, path.stem)

@@ -45,6 +45,23 @@ def vocabulary_size(model: nn.Module) -> int:
     return int(library_model.get_input_embeddings().weight.shape[0])
 
 
+def add_padding_vector(model: nn.Module, padding: int) -> bool:
+    """Give a classifier a vector of zeros for an id just behind its vocabulary; whether that was needed.
+
+    Padding is never looked at, so no answer changes. Models of language are left alone: to them one more
+    token would be one more answer.
+    """
+    library_model: Any = model
+    old: nn.Embedding = library_model.get_input_embeddings()
+    if padding < old.num_embeddings:
+        return False
+    rows = torch.cat([old.weight.detach(), old.weight.new_zeros((1, old.embedding_dim))])
+    new = nn.Embedding(*rows.shape, _weight=rows)
+    library_model.set_input_embeddings(new)
+    library_model.config.vocab_size = len(rows)
+    return True
+
+
 def most_positions(model: nn.Module) -> int | None:
     """How many tokens a model can read; ``None`` where nothing limits it."""
     settings = model.config

@@ -5,7 +5,7 @@ the folder is run; see :mod:`auditkit.data.transformers_folder` for what is refu
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.data.transformers_folder import CONFIG
 from auditkit.errors import CheckpointError, DataError
 from auditkit.models.pretrained import head_of, load_with_head
-from auditkit.models.token_model import TokenModel, most_positions, vocabulary_size
+from auditkit.models.token_model import TokenModel, add_padding_vector, most_positions, vocabulary_size
 from auditkit.records import Message
 from auditkit.subjects.masked_language_model import MaskedLanguageModel
 from auditkit.subjects.sources import Request
@@ -44,8 +44,11 @@ def load(request: Request) -> Subject:
     tokenizer = FolderTokenizer.read(folder.resolve())
     model = load_with_head(folder, class_name)
     form = _Form.of(request, tokenizer, model)
-    module = TokenModel(model, padding=tokenizer.padding, stand_in=form.stand_in)
     statements = _precision(folder)
+    if head == "classification" and add_padding_vector(model, tokenizer.padding):
+        text = "The model has no padding token; a vector of zeros was added for it, which it never looks at."
+        form, statements = replace(form, stand_in=tokenizer.padding), (*statements, Message(text=text))
+    module = TokenModel(model, padding=tokenizer.padding, stand_in=form.stand_in)
     if head == "classification":
         if not isinstance(steps, TextPreprocessing):
             raise DataError(f"{folder}: classifies texts; the data are texts without labels")

@@ -17,6 +17,9 @@ from auditkit.models.losses import class_logits
 from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
 from auditkit.subjects.subject import Capability, Predictions, TokenLosses
 
+MOST_LOGITS = 2**26
+"""Numbers that a model of language may give at once: 256 MiB in single precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class TorchSubject:
@@ -118,9 +121,10 @@ class TorchSubject:
     def token_losses(self, data: Dataset, *, batch_size: int) -> TokenLosses:
         """The loss of every token, in nats and float64."""
         targets, parts = targets_of(data), []
+        step = max(1, min(batch_size, MOST_LOGITS // (targets.shape[1] * len(data.classes))))
         with torch.inference_mode():
-            for start in range(0, len(data), batch_size):
-                rows = slice(start, start + batch_size)
+            for start in range(0, len(data), step):
+                rows = slice(start, start + step)
                 outputs = self.module(data.inputs[rows].to(self.device))
                 parts.append(_of_tokens(outputs, targets[rows].to(self.device)))
         nats, foretold = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
