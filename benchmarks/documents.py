@@ -54,7 +54,7 @@ def run() -> dict[str, object]:
 
 
 def _one(name: str, folder: Path) -> dict[str, Any]:
-    """Train, audit, retrain with DP, audit again and report: one command, one folder that is not there before."""
+    """Train, audit, retrain with DP, audit again and report: one command, one new folder."""
     out = folder / name
     start = time.perf_counter()
     command = [
@@ -73,7 +73,8 @@ def _figures(name: str, run: dict[str, Any], out: Path, seconds: float) -> dict[
     before = _measured(run, quality, "baseline")
     private = next(card for card in run["subjects"] if card["certificate"])
     after = _measured(run, quality, private["name"])
-    assert before is not None and after is not None, f"{name}: {quality} was not measured"
+    assert before is not None, f"{name}: no {quality} of the baseline"
+    assert after is not None, f"{name}: no {quality} of {private['name']}"
     verdicts = [finding["verdict"] for finding in run["findings"]]
     skipped = sorted({result["audit"] for result in run["results"] if result["status"] == "skipped"})
     failed = sorted({result["audit"] for result in run["results"] if result["status"] == "failed"})
@@ -135,9 +136,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     for name, row in rows.items():
         quality = "perplexity" if "perplexity" in row else "accuracy"
         before, after = row[quality][0], row[f"{quality}_private"][0]
-        shown = [
-            f"{100 * v:.1f} %" if quality == "accuracy" else f"perplexity {v:.2f}" for v in (before, after)
-        ]
+        form = "{:.1%}" if quality == "accuracy" else "perplexity {:.2f}"
+        shown = [form.format(value).replace("%", " %") for value in (before, after)]
         findings = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in row["findings"].items())
         lines.append(
             f"| [`{name}`](examples/documents/{name}.yaml) | {row['data']} | {row['parameters']:,} | {shown[0]} "
