@@ -56,7 +56,7 @@ def add_padding_vector(model: nn.Module, padding: int) -> bool:
     if padding < old.num_embeddings:
         return False
     rows = torch.cat([old.weight.detach(), old.weight.new_zeros((1, old.embedding_dim))])
-    new = nn.Embedding(*rows.shape, _weight=rows)
+    new = nn.Embedding(len(rows), rows.shape[1], _weight=rows)
     library_model.set_input_embeddings(new)
     library_model.config.vocab_size = len(rows)
     return True
