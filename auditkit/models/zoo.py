@@ -1,7 +1,8 @@
 """The architectures by name. A name and its parameters are enough to build the same module again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import torch
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from torch import nn
 from auditkit.config.model import Architecture
 from auditkit.errors import ConfigError, Problem, closest
 from auditkit.models.architecture import SIZES, ArchitectureKind, Parameters
+from auditkit.models.own_class import call_problems, is_own, own_class, own_kind
 from auditkit.randomness import global_generators_seeded
 
 ARCHITECTURES = {
@@ -55,12 +57,20 @@ def build_module(architecture: Architecture, *, rng: torch.Generator, **sizes: i
 def skeleton(architecture: Architecture, **sizes: int | None) -> nn.Module:
     """The module on torch's meta device: names and shapes, no memory and no values.
 
+    A class of the user whose constructor needs values is made on the CPU.
+
     Raises:
         ConfigError: As :func:`build_module`.
     """
     kind, parameters = _sized(architecture, sizes)
-    with torch.device("meta"):
-        return kind.build(parameters)
+    try:
+        with torch.device("meta"):
+            return kind.build(parameters)
+    except ConfigError:
+        if not is_own(architecture.name):
+            raise
+        with global_generators_seeded(0):
+            return kind.build(parameters)
 
 
 def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
@@ -73,10 +83,24 @@ def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
     return Architecture.model_validate({"name": architecture.name, **parameters.model_dump(mode="json")})
 
 
-def check_architecture(architecture: Architecture) -> list[Problem]:
-    """What is wrong with a name or its parameters, with the closest known ones; empty when nothing is."""
-    if architecture.name not in ARCHITECTURES:
-        message = f"no architecture {architecture.name!r}. {closest(architecture.name, ARCHITECTURES)}"
+def check_architecture(architecture: Architecture, folders: Sequence[Path] = ()) -> list[Problem]:
+    """What is wrong with a name or its parameters, with the closest known ones; empty when nothing is.
+
+    A class of the user is looked for in ``folders`` first.
+    """
+    if is_own(architecture.name):
+        try:
+            cls = own_class(architecture.name, folders)
+        except ConfigError as error:
+            return list(error.problems)
+        wrong = call_problems(cls, architecture.name, architecture.parameters)
+        if wrong:
+            return [Problem(text, _KEY) for text in wrong]
+    elif architecture.name not in ARCHITECTURES:
+        message = (
+            f"no architecture {architecture.name!r}. {closest(architecture.name, ARCHITECTURES)} "
+            "A class of your own is written package.module:Class"
+        )
         return [Problem(message, (*_KEY, "name"))]
     kind = kind_of(architecture)
     try:
@@ -87,7 +111,9 @@ def check_architecture(architecture: Architecture) -> list[Problem]:
 
 
 def kind_of(architecture: Architecture) -> ArchitectureKind:
-    """The architecture behind a known name."""
+    """The architecture behind a known name, or the class that a name with a colon tells."""
+    if is_own(architecture.name):
+        return own_kind(architecture.name, tuple(architecture.parameters))
     module, attribute = ARCHITECTURES[architecture.name].split(":")
     kind: ArchitectureKind = getattr(import_module(module), attribute)
     return kind
@@ -117,7 +143,11 @@ def _sized(
     if problems:
         raise ConfigError(problems)
     known = {key: sizes[key] for key in own if sizes.get(key) is not None}
-    return kind, kind.parameters.model_validate({**written.model_dump(), **known})
+    try:
+        return kind, kind.parameters.model_validate({**written.model_dump(), **known})
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ConfigError([_problem(item, kind.parameters) for item in details]) from None
 
 
 def _size_problems(key: str, written: int | None, given: int | None) -> list[Problem]:

@@ -9,23 +9,23 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
 
 from auditkit import __version__
 from auditkit.config.model import Architecture
 from auditkit.data.steps import AnyPreprocessing, sizes_of
-from auditkit.errors import CheckpointError, ConfigError
+from auditkit.errors import CheckpointError, ConfigError, UnsafeError
+from auditkit.models.own_class import is_own
 from auditkit.models.zoo import skeleton
 from auditkit.records import Certificate, Message, Record, TrainingRecord
+from auditkit.subjects.tensor_file import TensorFile, open_regular, sha256_of, write_tensors
 from auditkit.subjects.torch_subject import TorchSubject
-from auditkit.subjects.weights import fill_module
+from auditkit.subjects.weights import check_fit, fill_module
 
 FORMAT_VERSION = 1
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -83,41 +83,58 @@ def save_checkpoint(folder: Path, subject: TorchSubject, *, positive: str | None
     Raises:
         CheckpointError: The module is not what its architecture builds, or the place cannot be written.
     """
-    weights = dump_tensors(_tensors(subject))
-    card = _card(subject, positive, hashlib.sha256(weights).hexdigest())
-    text = card.model_dump_json(indent=2).encode()
+    tensors = _tensors(subject)
+
+    def write_weights(stream: IO[bytes]) -> str:
+        return write_tensors(stream, tensors)
+
+    def card(weights_sha256: str) -> bytes:
+        return _card(subject, positive, weights_sha256).model_dump_json(indent=2).encode()
+
     try:
         if folder.suffix == ".safetensors":
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _replace_file(folder, weights)
-            _replace_file(_card_beside(folder), text)
+            digest = _replace_file(folder, write_weights)
+            _replace_file(_card_beside(folder), lambda stream: stream.write(card(digest)))
         else:
-            _replace_folder(folder, {WEIGHTS: weights, CARD: text})
+            _replace_folder(folder, write_weights, card)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}") from None
     return folder
 
 
-def load_checkpoint(path: Path, *, name: str = "baseline", device: str = "cpu") -> TorchSubject:
+def load_checkpoint(
+    path: Path, *, name: str = "baseline", device: str = "cpu", own_class: str | None = None
+) -> TorchSubject:
     """Read a checkpoint: its folder, or the weights file with its card beside it.
+
+    The file of weights is read once, tensor by tensor, so that memory holds them once.
+
+    Args:
+        path: The folder or the weights file.
+        name: Of the subject.
+        device: Where the module is put.
+        own_class: The ``package.module:Class`` that the config names, when the model is of a class of the
+            user. A card alone never has a module imported.
 
     Raises:
         CheckpointError: A file is absent, damaged, written by a newer version, or does not fit the other.
+        UnsafeError: The card names a class of the user, and the config does not.
     """
     weights_path, card_path = checkpoint_files(path)
     card = _read_card(card_path)
-    content = _read(weights_path)
-    if hashlib.sha256(content).hexdigest() != card.weights_sha256:
-        raise CheckpointError(
-            f"{weights_path}: not the weights that {card_path.name} describes (sha256 differs); {_AGAIN}"
-        )
-    tensors = read_safetensors(content, weights_path)
+    _refuse_import(card, card_path, own_class)
     _check_agreement(card, card_path)
-    try:
-        architecture = Architecture.model_validate(card.architecture)
-        module = fill_module(architecture, tensors, weights_path)
-    except (ConfigError, ValidationError) as error:
-        raise CheckpointError(f"{card_path}: the architecture cannot be built: {error}; {_AGAIN}") from None
+    _check_weights_are_there(weights_path)
+    with open_regular(weights_path) as stream:
+        try:
+            architecture = Architecture.model_validate(card.architecture)
+            tensors = _read_weights(stream, weights_path, card, architecture)
+            module = fill_module(architecture, tensors, weights_path)
+        except (ConfigError, ValidationError) as error:
+            raise CheckpointError(
+                f"{card_path}: the architecture cannot be built: {error}; {_AGAIN}"
+            ) from None
     return TorchSubject.build(
         module,
         name=name,
@@ -142,22 +159,44 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
     return path, own if own.exists() else path.with_name(CARD)
 
 
-def read_safetensors(content: bytes, where: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file.
+def _refuse_import(card: CheckpointCard, card_path: Path, own_class: str | None) -> None:
+    """Refuse a card that would have a module imported which the config does not name."""
+    named = str(card.architecture.get("name", ""))
+    if is_own(named) and named != own_class:
+        raise UnsafeError(
+            f"{card_path}: the model is of the class {named!r}. A file alone does not have code imported. "
+            f"If you know this class, write subject.architecture: {{name: {named}}} in the config. "
+            "Nothing was executed"
+        )
 
-    Raises:
-        CheckpointError: Truncated or damaged.
-    """
+
+def _check_weights_are_there(path: Path) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; a checkpoint is a folder with {WEIGHTS} and {CARD}")
+
+
+def _read_weights(
+    stream: IO[bytes], path: Path, card: CheckpointCard, architecture: Architecture
+) -> dict[str, torch.Tensor]:
+    """The tensors, when the file is the one that the card describes and the shapes are the architecture's."""
+    other = CheckpointError(f"{path}: not the weights that the card describes (sha256 differs); {_AGAIN}")
     try:
-        tensors: dict[str, torch.Tensor] = load_tensors(content)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(f"{where}: truncated or damaged safetensors file: {error}; {_AGAIN}") from None
+        file = TensorFile(stream, path)
+        # Before memory is taken for the values.
+        check_fit(architecture, file.outline, path)
+    except (CheckpointError, ConfigError):
+        if sha256_of(stream) != card.weights_sha256:
+            raise other from None
+        raise
+    tensors, digest = file.read()
+    if digest != card.weights_sha256:
+        raise other
     return tensors
 
 
 def _tensors(subject: TorchSubject) -> dict[str, torch.Tensor]:
     """The state, checked to be what the architecture builds."""
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in subject.state().items()}
+    state = dict(subject.state())
     expected = skeleton(subject.architecture).state_dict()
     if {name: tensor.shape for name, tensor in state.items()} != {k: v.shape for k, v in expected.items()}:
         raise CheckpointError(
@@ -228,33 +267,36 @@ def _check_agreement(card: CheckpointCard, path: Path) -> None:
         raise CheckpointError(f"{path}: contradicts itself: {'; '.join(problems)}; {_AGAIN}")
 
 
-def _read(path: Path, *, limit_b: int | None = None) -> bytes:
-    try:
-        if limit_b is not None and path.stat().st_size > limit_b:
-            raise CheckpointError(f"{path}: larger than {limit_b} bytes; not the card of a checkpoint")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file; a checkpoint is a folder with {WEIGHTS} and {CARD}"
-        ) from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+def _read(path: Path, *, limit_b: int) -> bytes:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; a checkpoint is a folder with {WEIGHTS} and {CARD}")
+    with open_regular(path) as stream:
+        content = stream.read(limit_b + 1)
+    if len(content) > limit_b:
+        raise CheckpointError(f"{path}: larger than {limit_b} bytes; not the card of a checkpoint. {_AGAIN}")
+    return content
 
 
 def _card_beside(weights: Path) -> Path:
     return weights.with_name(f"{weights.stem}.card.json")
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def _replace_file(path: Path, write: Callable[[IO[bytes]], Any]) -> Any:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content)
+    with temporary.open("wb") as stream:
+        written = write(stream)
     temporary.replace(path)
+    return written
 
 
-def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+def _replace_folder(
+    folder: Path, write_weights: Callable[[IO[bytes]], str], card: Callable[[str], bytes]
+) -> None:
     """Write a whole folder beside its place and rename it there."""
     strange = (
-        sorted(path.name for path in folder.iterdir() if path.name not in files) if folder.is_dir() else []
+        sorted(path.name for path in folder.iterdir() if path.name not in (WEIGHTS, CARD))
+        if folder.is_dir()
+        else []
     )
     if strange or folder.is_file():
         raise CheckpointError(
@@ -266,8 +308,9 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
     try:
         made = temporary / "new"
         made.mkdir()
-        for name, content in files.items():
-            (made / name).write_bytes(content)
+        with (made / WEIGHTS).open("wb") as stream:
+            digest = write_weights(stream)
+        (made / CARD).write_bytes(card(digest))
         if folder.is_dir():
             folder.rename(temporary / "old")
         made.rename(folder)

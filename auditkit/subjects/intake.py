@@ -5,6 +5,7 @@ torch's ``weights_only`` loader after its imports were listed; an exported progr
 checked; and TorchScript where the config trusts it. Everything else is refused by name.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from auditkit.errors import CheckpointError, UnsafeError
 from auditkit.models.zoo import complete
 from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.archive_check import checked_archive
-from auditkit.subjects.checkpoint import CARD, checkpoint_files, load_checkpoint, read_safetensors
+from auditkit.subjects.checkpoint import CARD, checkpoint_files, load_checkpoint
 from auditkit.subjects.exported_program import load_exported_program
 from auditkit.subjects.foreign_module import Facts
 from auditkit.subjects.pickles import (
@@ -31,6 +32,7 @@ from auditkit.subjects.pickles import (
 )
 from auditkit.subjects.program_archive import is_program
 from auditkit.subjects.sources import Request
+from auditkit.subjects.tensor_file import read_tensors
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.subjects.torchscript import load_torchscript
 from auditkit.subjects.weights import Tensors, fill_module, renamed, without_wrapper
@@ -73,7 +75,8 @@ def load_subject(
         raise CheckpointError("subject.checkpoint is not set; name a file, or train the model first")
     path = _find(config.checkpoint, folder)
     if path.is_dir() or checkpoint_files(path)[1].is_file():
-        subject = load_checkpoint(path, name=name, device=device)
+        own = config.architecture.name if config.architecture else None
+        subject = load_checkpoint(path, name=name, device=device, own_class=own)
         subject = _as_configured(subject, config, path)
     else:
         subject = _bare_subject(path, config, preprocessing, name, device)
@@ -101,7 +104,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file. {SUPPORTED}")
     if path.suffix == ".safetensors":
-        return read_safetensors(path.read_bytes(), path)
+        return read_tensors(path)
     _refuse_other_formats(path)
     return _tensors_of(read_data_only(path), path)
 
@@ -117,12 +120,10 @@ def _bare_subject(
 ) -> TorchSubject:
     facts = Facts(preprocessing=preprocessing, name=name, device=device, trust=config.trust)
     kind = _kind_of(path)
-    if kind == "program":
+    if kind != "weights":
+        subject = (load_exported_program if kind == "program" else load_torchscript)(path, facts)
         _refuse_architecture(path, config)
-        return load_exported_program(path, facts)
-    if kind == "script":
-        _refuse_architecture(path, config)
-        return load_torchscript(path, facts)
+        return subject
     tensors = without_wrapper(read_state_dict(path))
     if config.architecture is None:
         raise CheckpointError(
@@ -291,7 +292,20 @@ def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
             f"{path}: {', '.join(odd[:_SHOWN])}: not plain tensors. Save model.state_dict() alone, "
             f"or under one of the keys {', '.join(WRAPPER_KEYS)}"
         )
-    return {str(key): value.detach() for key, value in content.items()}
+    return _own({str(key): value.detach() for key, value in content.items()})
+
+
+def _own(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Every tensor in memory of its own; copied only where two share it or it is a part of another."""
+    uses = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    return {
+        name: tensor
+        if tensor.is_contiguous()
+        and uses[tensor.untyped_storage().data_ptr()] == 1
+        and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        else tensor.contiguous().clone()
+        for name, tensor in tensors.items()
+    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -9,6 +9,9 @@ import sys
 
 import torch
 
+if sys.platform != "win32":
+    import resource
+
 MEMORY_B = 24 * 2**30
 """Address space, most of which torch only reserves."""
 
@@ -18,9 +21,7 @@ WRITTEN_B = 2**20
 
 def limit(time_s: int, file_b: int) -> None:
     """Take from this process what loading a model does not need; does nothing where there are no limits."""
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return
     wanted = {
         resource.RLIMIT_CPU: time_s,

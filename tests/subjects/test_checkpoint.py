@@ -158,11 +158,11 @@ def test_weights_that_do_not_fit_are_refused_though_the_seals_are_right(saved, c
         ),
         ({"architecture": {"name": "mlp"}}, "is not known"),
         ({"architecture": {}}, "cannot be built"),
-        ({"classes": ["no", "yes", "maybe"]}, "2 outputs, but 3 classes"),
+        ({"classes": ["no", "yes", "maybe"]}, "contradicts itself"),
         ({"positive": "maybe"}, "favourable label 'maybe'"),
         (
             {"architecture": {"name": "mlp", "n_inputs": 9, "n_classes": 2}},
-            "makes 4 inputs, the model takes 9",
+            "n_inputs is 9 in the architecture, 4 in what the model reads",
         ),
     ],
 )

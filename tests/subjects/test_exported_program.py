@@ -198,8 +198,8 @@ def graph(text):
         ),
         (
             lambda t: t["graph_module"]["module_call_graph"][0]["signature"].update(
-                in_spec='[1, {"type": "builtins.tuple", "context": "{\\"__enum__\\": 1, \\"fqn\\": \\"os:x\\"}", '
-                '"children_spec": []}]'
+                in_spec='[1, {"type": "builtins.tuple", "context": '
+                '"{\\"__enum__\\": 1, \\"fqn\\": \\"os:x\\"}", "children_spec": []}]'
             ),
             UnsafeError,
             "imported",

@@ -231,19 +231,18 @@ def test_extension_codes_are_listed(tmp_path):
     assert list_pickle(tmp_path / "extension.pkl").imports == ("copyreg extension 7",)
 
 
-def test_torchscript_is_refused(tmp_path):
+def test_torchscript_is_refused_with_the_key_that_trusts_it(tmp_path):
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         archive.writestr("script/code/__torch__.py", "def forward(self): ...")
         archive.writestr("script/constants.pkl", pickle.dumps((), protocol=2))
         archive.writestr("script/data.pkl", pickle.dumps({}, protocol=2))
-    with pytest.raises(UnsafeError, match="TorchScript"):
+    with pytest.raises(UnsafeError, match=r"TorchScript.*subject\.trust: true"):
         subject_of(tmp_path, "script.pt", architecture=MLP)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("model.pt2", b"PK\x03\x04", UnsafeError),
         ("model.h5", b"\x89HDF\r\n\x1a\n", CheckpointError),
         ("model.keras", b"PK\x03\x04", CheckpointError),
         ("model.onnx", b"\x08\x07", CheckpointError),
