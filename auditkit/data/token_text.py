@@ -29,6 +29,17 @@ def _inked(character: str) -> str:
     return f"U+{ord(character):04X}" if hidden else character
 
 
+def in_text(token: str) -> str:
+    r"""A token within a text that is read: spaces stay, a line break is marked and breaks the line.
+
+    >>> in_text("\n"), in_text("Ġcat"), in_text("\t")
+    ('↵\n', ' cat', '⇥')
+    """
+    if not token:
+        return visible(token)
+    return visible(token).replace(_MARKS[" "], " ").replace(_MARKS["\n"], _MARKS["\n"] + "\n")
+
+
 def between(vocabulary: Sequence[str]) -> str:
     """What stands between two tokens of a text: nothing for characters and pieces of words, else a space.
 

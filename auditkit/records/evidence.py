@@ -139,11 +139,12 @@ class Token(Record):
 
 
 class Tokens(EvidenceBase):
-    """Highlighted text."""
+    """Highlighted text; ``separator`` stands between two tokens, ``scale`` says what +-1 stands for."""
 
     kind: Literal["tokens"] = "tokens"
     tokens: tuple[Token, ...]
     scale: Message
+    separator: str = " "
 
 
 class Note(EvidenceBase):

@@ -20,10 +20,19 @@ from auditkit.audits.explainability.attribution_evidence import (
 )
 from auditkit.audits.explainability.example_rows import ExampleRow, example_rows
 from auditkit.audits.explainability.explained_features import by_feature, by_pixel, feature_names, importances
-from auditkit.audits.explainability.explained_score import Explained, obstacle
-from auditkit.audits.explainability.explanation import Explanation, explain
+from auditkit.audits.explainability.explained_score import Explained
+from auditkit.audits.explainability.explainer import Method, explainer_of, with_tokens
+from auditkit.audits.explainability.explanation import Explanation
 from auditkit.audits.explainability.integrated_gradients import Quadrature, Rule
-from auditkit.data.dataset import Dataset, FloatArray, IntArray
+from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
+from auditkit.audits.explainability.token_evidence import (
+    example_text,
+    token_bars,
+    token_importances,
+    token_table,
+)
+from auditkit.data.dataset import Dataset, FloatArray, TokenSpace
+from auditkit.data.token_text import visible
 from auditkit.errors import AuditkitError
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.subjects.subject import Predictions, Subject, WhiteBox
@@ -39,10 +48,10 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=1,
+        version=2,
         area="explainability",
         question="Which inputs move the decision?",
-        requires=frozenset({"predictions", "gradients"}),
+        requires=frozenset({"gradients"}),
         limits=(
             "Attributions describe the model, not the world: a feature that weighs much need not be a cause.",
             "Attributions depend on the baseline; another baseline gives other attributions.",
@@ -68,6 +77,7 @@ class Attribution(PairedAudit):
     n_steps: int = Field(64, ge=2, description="Gradients per row at first")
     max_steps: int = Field(1024, ge=2, description="Rows that do not add up get twice as many, up to so many")
     max_rows: int = Field(512, ge=1, description="Rows explained, drawn with the seed")
+    max_texts: int = Field(64, ge=1, description="The same of rows of tokens, whose models cost more")
     top_features: int = Field(20, ge=1, description="Features measured; the table holds all")
     confidence: float = Field(0.95, gt=0, lt=1)
 
@@ -80,18 +90,20 @@ class Attribution(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Completeness and importance of the inputs for ``subject``."""
         model, rows = _white_box(subject), self._rows(data, context)
-        reason = obstacle(model, rows.inputs[:1].to(model.device))
-        if reason is not None:
-            return AuditOutput(figures.unmeasured(reason, (figures.WITHIN, figures.MEDIAN)))
+        explainer = explainer_of(model, rows, self._method(context))
+        if isinstance(explainer, Message):
+            return AuditOutput(figures.unmeasured(explainer, (figures.WITHIN, figures.MEDIAN)))
         predictions = subject.predict(rows, batch_size=context.batch_size)
-        explanation = self._explain(model, rows, predictions.y_pred, context)
+        explanation = explainer(predictions.y_pred)
         measurements: list[Measurement] = [*figures.completeness(explanation.attributions, self.confidence)]
         evidence: tuple[Evidence, ...]
-        if rows.features.image_shape is None:
+        if rows.features.tokens is not None:
+            evidence = self._of_tokens(rows, predictions, explanation, rows.features.tokens)
+        elif rows.features.image_shape is not None:
+            evidence = _of_pictures(model, rows, predictions, explanation, rows.features.image_shape)
+        else:
             of_features, evidence = self._of_table(rows, predictions, explanation)
             measurements += of_features
-        else:
-            evidence = _of_pictures(model, rows, predictions, explanation, rows.features.image_shape)
         return AuditOutput(measurements, evidence, _notes(explanation, data, rows))
 
     def compare(
@@ -99,37 +111,45 @@ class Attribution(PairedAudit):
     ) -> AuditOutput:
         """Rank agreement of the attributions of both, for the class that the baseline predicts."""
         rows = self._rows(data, context)
-        models = (_white_box(baseline), _white_box(variant))
-        for model in models:
-            reason = obstacle(model, rows.inputs[:1].to(model.device))
-            if reason is not None:
-                return AuditOutput(figures.unmeasured(reason, (figures.AGREEMENT,)))
+        explanations = []
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
-        first, second = (self._explain(model, rows, target, context) for model in models)
-        before, after = (_per_unit(rows, explanation.attributions.values) for explanation in (first, second))
-        measurement = figures.agreement(before, after, self.confidence)
-        names = () if rows.features.image_shape else feature_names(rows.features, before.shape[1])
+        for subject in (baseline, variant):
+            explainer = explainer_of(_white_box(subject), rows, self._method(context))
+            if isinstance(explainer, Message):
+                return AuditOutput(figures.unmeasured(explainer, (figures.AGREEMENT,)))
+            explanations.append(explainer(target))
+        first, second = explanations
+        before, after = (_per_unit(rows, explanation.attributions.values) for explanation in explanations)
+        measurement = figures.agreement(_correlations(rows, before, after), self.confidence)
+        has_names = rows.features.image_shape is None and rows.features.tokens is None
+        names = feature_names(rows.features, before.shape[1]) if has_names else ()
         evidence = (importance_comparison(before, after, names, self.confidence),) if names else ()
-        return AuditOutput([measurement], evidence, _pair_notes(first, second))
+        return AuditOutput([measurement], evidence, _pair_notes(first, second, rows))
 
     def _rows(self, data: Dataset, context: AuditContext) -> Dataset:
-        """At most ``max_rows`` rows, drawn without replacement, in their order."""
-        if len(data) <= self.max_rows:
-            return data
-        drawn = context.numpy_rng("rows").choice(len(data), self.max_rows, replace=False)
-        return data.take(np.sort(drawn).astype(np.int64))
+        """At most ``max_rows`` rows (``max_texts`` of tokens), drawn without replacement, in their order."""
+        most = self.max_rows if data.features.tokens is None else self.max_texts
+        whole = with_tokens(data)
+        if len(whole) <= most:
+            return whole
+        drawn = context.numpy_rng("rows").choice(len(whole), most, replace=False)
+        return whole.take(np.sort(drawn).astype(np.int64))
 
-    def _explain(
-        self, subject: WhiteBox, rows: Dataset, target: IntArray, context: AuditContext
-    ) -> Explanation:
-        return explain(
-            subject,
-            rows.inputs,
-            target,
-            explained=self.explained,
-            quadrature=Quadrature(self.quadrature, self.n_steps, self.max_steps),
-            batch_size=context.batch_size,
-        )
+    def _method(self, context: AuditContext) -> Method:
+        quadrature = Quadrature(self.quadrature, self.n_steps, self.max_steps)
+        return Method(self.explained, quadrature, context.batch_size)
+
+    def _of_tokens(
+        self, rows: Dataset, predictions: Predictions, explanation: Explanation, tokens: TokenSpace
+    ) -> tuple[Evidence, ...]:
+        ids = rows.inputs.numpy()
+        attributions, real = explanation.attributions.values, ids != tokens.padding
+        ranked = token_importances(attributions, ids, real, self.confidence)
+        examples = [
+            example_text(example, attributions, rows, tokens, outcome)
+            for example, outcome in _examples(rows, predictions)
+        ]
+        return (token_bars(ranked, self.top_features, tokens), *examples, token_table(ranked, tokens))
 
     def _of_table(
         self, rows: Dataset, predictions: Predictions, explanation: Explanation
@@ -169,17 +189,28 @@ def _of_pictures(
 
 
 def _examples(rows: Dataset, predictions: Predictions) -> list[tuple[ExampleRow, dict[str, str | float]]]:
+    is_language = rows.task == "language-modelling"
+    classes = tuple(visible(name) for name in rows.classes) if is_language else rows.classes
     return [
-        (example, outcome_of(example, predictions, rows.y_true, rows.classes))
+        (example, outcome_of(example, predictions, rows.y_true, classes))
         for example in example_rows(predictions, rows.y_true)
     ]
 
 
 def _per_unit(rows: Dataset, attributions: FloatArray) -> FloatArray:
-    """Attributions of features or pixels, shape ``(n, m)``."""
+    """Attributions of features, pixels or tokens, shape ``(n, m)``."""
+    if rows.features.tokens is not None:
+        return attributions
     if rows.features.image_shape is None:
         return by_feature(attributions, rows.features)
     return by_pixel(attributions, rows.features.image_shape).reshape(len(rows), -1)
+
+
+def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> FloatArray:
+    """Rank correlation of each row over its features, its pixels or those places that hold a token."""
+    if rows.features.tokens is None:
+        return spearman_by_row(before, after)
+    return spearman_by_text(before, after, rows.inputs.numpy() != rows.features.tokens.padding)
 
 
 def _white_box(subject: Subject) -> WhiteBox:
@@ -192,11 +223,21 @@ def _white_box(subject: Subject) -> WhiteBox:
 
 def _notes(explanation: Explanation, data: Dataset, rows: Dataset) -> list[Message]:
     notes = [explanation.score, explanation.baseline]
-    if len(rows) < len(data):
+    if data.features.tokens is not None:
+        notes.append(
+            Message(
+                text="An attribution of a token is about the vector with which it enters the model, in its "
+                "place among the others; elsewhere it may weigh otherwise."
+            )
+        )
+    empty = len(data) - len(with_tokens(data))
+    if empty:
+        notes.append(Message(text="{n} rows without any token are left out.", values={"n": empty}))
+    if len(rows) < len(data) - empty:
         notes.append(
             Message(
                 text="{n} of {total} rows were drawn at random and explained.",
-                values={"n": len(rows), "total": len(data)},
+                values={"n": len(rows), "total": len(data) - empty},
             )
         )
     if data.sample_weight is not None:
@@ -204,8 +245,12 @@ def _notes(explanation: Explanation, data: Dataset, rows: Dataset) -> list[Messa
     return notes
 
 
-def _pair_notes(first: Explanation, second: Explanation) -> list[Message]:
-    notes = [Message(text="Explained in both models is the class that the baseline predicts.")]
+def _pair_notes(first: Explanation, second: Explanation, rows: Dataset) -> list[Message]:
+    notes = [
+        Message(text="Explained in both models is the token that the baseline foretells.")
+        if rows.task == "language-modelling"
+        else Message(text="Explained in both models is the class that the baseline predicts.")
+    ]
     incomplete: Sequence[int] = [
         int((~explanation.attributions.complete).sum()) for explanation in (first, second)
     ]

@@ -6,7 +6,6 @@ import numpy as np
 
 from auditkit.audits.explainability.explained_features import Importance
 from auditkit.audits.explainability.integrated_gradients import TOLERANCE, Attributions
-from auditkit.audits.explainability.rank_agreement import spearman_by_row
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Better, Interval, Measurement, Message
 from auditkit.statistics.intervals import mean_interval, rate
@@ -102,15 +101,13 @@ def _of_feature(entry: Importance, n_rows: int) -> tuple[Measurement, Measuremen
     return mean, share
 
 
-def agreement(first: FloatArray, second: FloatArray, confidence: float) -> Measurement:
+def agreement(correlations: FloatArray, confidence: float) -> Measurement:
     """Mean rank correlation of two explanations of the same rows.
 
     Args:
-        first: Of the baseline, shape ``(n, m)``.
-        second: Of the variant, same shape.
+        correlations: Of each row, shape ``(n,)``; NaN where one orders nothing.
         confidence: Of the interval.
     """
-    correlations = spearman_by_row(first, second)
     defined = correlations[np.isfinite(correlations)]
     left_out = len(correlations) - len(defined)
     if not len(defined):

@@ -84,7 +84,7 @@ def obstacle(subject: WhiteBox, row: Tensor) -> Message | None:
     """Why gradients cannot reach the inputs, or ``None`` when they can. ``row`` has shape ``(1, *d)``."""
     if not row.is_floating_point():
         return Message(
-            text="inputs are integers ({dtype}) without a gradient; only their embeddings could be explained",
+            text="inputs are integers ({dtype}) without a gradient, and nothing says that they are tokens",
             values={"dtype": str(row.dtype).removeprefix("torch.")},
         )
     with torch.enable_grad():

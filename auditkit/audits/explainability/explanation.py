@@ -52,13 +52,9 @@ def explain(
         batch_size: Most rows in one evaluation.
     """
     rows = inputs.to(subject.device)
-    with torch.no_grad():
-        logits = torch.cat(
-            [subject.logits(rows[at : at + batch_size]) for at in range(0, len(rows), batch_size)]
-        )
-    score = score_of(subject, explained, logits)
+    score = score_of(subject, explained, logits_of(subject, rows, batch_size))
     baseline = baseline_of(subject, rows)
-    with _differentiable_kernels(subject):
+    with differentiable_kernels(subject):
         attributions = integrated_gradients(
             score,
             rows,
@@ -70,7 +66,15 @@ def explain(
     return Explanation(attributions, _meaning(score), baseline.meaning)
 
 
-def _differentiable_kernels(subject: WhiteBox) -> AbstractContextManager[None]:
+def logits_of(subject: WhiteBox, rows: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Of all rows, shape ``(n, k)``."""
+    with torch.no_grad():
+        return torch.cat(
+            [subject.logits(rows[at : at + batch_size]) for at in range(0, len(rows), batch_size)]
+        )
+
+
+def differentiable_kernels(subject: WhiteBox) -> AbstractContextManager[None]:
     """Without cuDNN, which refuses the backward pass of recurrent layers in evaluation mode.
 
     Source:

@@ -16,7 +16,8 @@ from auditkit.data.dataset import FloatArray, IntArray
 
 Rule = Literal["gausslegendre", "riemann_middle", "riemann_trapezoid"]
 Score = Callable[[Tensor, Tensor], Tensor]
-"""``(inputs, target) -> score`` of shape ``(n,)``; row ``i`` depends on input row ``i`` alone."""
+"""``(inputs, target) -> score`` of shape ``(n,)``; row ``i`` depends on row ``i`` of both alone. What a row
+of ``target`` holds is between the score and its caller."""
 
 TOLERANCE: Final = 1e-3
 """Completeness gap that a row may have, relative to its change and to the spread of changes over rows."""
@@ -42,7 +43,7 @@ class Attributions:
     """What integrated gradients give, row by row.
 
     Attributes:
-        values: Shape ``(n, *d)``.
+        values: Shape ``(n, *d)``, or pooled.
         change: Score of the input minus score of the baseline, shape ``(n,)``.
         tolerance: Gap allowed for each row, shape ``(n,)``.
         n_steps: Gradients that were summed for each row, shape ``(n,)``.
@@ -73,6 +74,7 @@ def integrated_gradients(
     *,
     quadrature: Quadrature,
     batch_size: int,
+    pooled: Callable[[Tensor], Tensor] = torch.clone,
 ) -> Attributions:
     """Attributions of ``score`` to the elements of ``inputs``.
 
@@ -82,20 +84,20 @@ def integrated_gradients(
         score: What is explained.
         inputs: Floating point, shape ``(n, *d)``, where the score can be computed.
         baseline: Where the path starts, shape ``(1, *d)``.
-        target: Class that the score is about, shape ``(n,)``.
+        target: What the score is about, such as the class, shape ``(n, *)``.
         quadrature: How the path is summed.
         batch_size: Most rows in one evaluation; changes the result by rounding only.
+        pooled: Adds attributions up within a row, so that fewer are kept; default all are.
     """
     change = _scores(score, inputs, target, batch_size) - _scores(score, baseline, target, batch_size)
     tolerance = TOLERANCE * (np.abs(change) + change.std())
-    values = np.zeros(tuple(inputs.shape))
+    values = np.zeros((len(inputs), *pooled(inputs[:1]).shape[1:]))
     n_steps = np.zeros(len(inputs), dtype=np.int64)
     steps, open_rows = quadrature.n_steps, np.arange(len(inputs))
     while len(open_rows) and steps <= quadrature.max_steps:
         rows = torch.from_numpy(open_rows).to(inputs.device)
-        values[open_rows] = _summed(
-            score, inputs[rows], baseline, target[rows], (quadrature.rule, steps, batch_size)
-        )
+        plan = _Plan(quadrature.rule, steps, batch_size, pooled)
+        values[open_rows] = _summed(score, inputs[rows], baseline, target[rows], plan)
         n_steps[open_rows] = steps
         done = Attributions(values, change, tolerance, n_steps)
         open_rows, steps = np.flatnonzero(~done.complete), 2 * steps
@@ -117,24 +119,29 @@ def _scores(score: Score, inputs: Tensor, target: Tensor, batch_size: int) -> Fl
     return np.asarray(torch.cat(parts).numpy())
 
 
-def _summed(
-    score: Score, inputs: Tensor, baseline: Tensor, target: Tensor, plan: tuple[Rule, int, int]
-) -> FloatArray:
-    rule, steps, batch_size = plan
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    rule: Rule
+    n_steps: int
+    batch_size: int
+    pooled: Callable[[Tensor], Tensor]
+
+
+def _summed(score: Score, inputs: Tensor, baseline: Tensor, target: Tensor, plan: _Plan) -> FloatArray:
     engine = IntegratedGradients(score)
     engine.gradient_func = _gradients
     parts = []
-    for start in range(0, len(inputs), batch_size):
-        rows = inputs[start : start + batch_size].detach()
+    for start in range(0, len(inputs), plan.batch_size):
+        rows = inputs[start : start + plan.batch_size].detach()
         attributions = engine.attribute(
             rows,
             baselines=baseline.expand_as(rows),
-            additional_forward_args=(target[start : start + batch_size],),
-            n_steps=steps,
-            method=rule,
-            internal_batch_size=batch_size,
+            additional_forward_args=(target[start : start + plan.batch_size],),
+            n_steps=plan.n_steps,
+            method=plan.rule,
+            internal_batch_size=plan.batch_size,
         )
-        parts.append(attributions.detach().double().cpu())
+        parts.append(plan.pooled(attributions.detach().double()).cpu())
     return np.asarray(torch.cat(parts).numpy())
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from auditkit.data.dataset import FloatArray
+from auditkit.data.dataset import BoolArray, FloatArray
 
 
 def spearman_by_row(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -22,6 +22,21 @@ def spearman_by_row(first: FloatArray, second: FloatArray) -> FloatArray:
     spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     with np.errstate(invalid="ignore"):
         return np.asarray((a * b).sum(axis=1) / spread)
+
+
+def spearman_by_text(first: FloatArray, second: FloatArray, real: BoolArray) -> FloatArray:
+    """The same over those places of each row that hold a token, shape ``(n,)``; NaN for fewer than two.
+
+    Args:
+        first: Shape ``(n, length)``.
+        second: Same shape.
+        real: Which places hold a token, same shape.
+    """
+    by_row = [
+        spearman_by_row(a[None, kept], b[None, kept]) if kept.sum() > 1 else np.array([np.nan])
+        for a, b, kept in zip(first, second, real, strict=True)
+    ]
+    return np.concatenate(by_row)
 
 
 def _centred_ranks(values: FloatArray) -> FloatArray:
