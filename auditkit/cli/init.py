@@ -7,7 +7,7 @@ import click
 
 @click.command("init")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="audit.yaml")
-@click.option("--template", default="tabular", metavar="tabular|image", help="What kind of model.")
+@click.option("--template", default="tabular", metavar="tabular|image|text|lm", help="What kind of model.")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A CSV, TSV or Parquet file to fill it in from."
 )

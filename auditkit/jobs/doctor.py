@@ -11,12 +11,12 @@ from typing import IO, Literal
 import torch
 
 from auditkit import __version__
-from auditkit.data import adult, compas, mnist
+from auditkit.data import adult, compas, mnist, shakespeare, sst2
 from auditkit.data.published import PublishedFile, cache_folder, locate
 from auditkit.energy.allocation import allocation
 from auditkit.energy.balance import discover_probes
 from auditkit.errors import AuditkitError, DataError, PluginError
-from auditkit.jobs.packages import required_packages, required_python, within
+from auditkit.jobs.packages import packages_of_extras, required_packages, required_python, within
 from auditkit.jobs.prepare import resolve_device
 from auditkit.registry import AUDITS, VARIANTS
 from auditkit.reporting.html import read_template
@@ -26,13 +26,22 @@ Status = Literal["ok", "absent", "warning", "problem"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 TEMPLATES = ("report.html.j2", "report.css")
-REASONS = {"torch": "older ones run code hidden in a checkpoint (CVE-2026-24747)"}
+REASONS = {
+    "torch": "older ones run code hidden in a checkpoint (CVE-2026-24747)",
+    "transformers": "older ones run code of a folder unasked (CVE-2026-4372, CVE-2026-5241)",
+    "keras": "older ones run code of a file unasked (CVE-2026-1462)",
+}
 """Why a floor must not be ignored."""
+
+NOT_FOR_USERS = ("dev", "bench")
+"""Extras that only working on auditkit needs."""
 
 DATA = {
     "adult": tuple(adult.FILES.values()),
     "compas": (compas.FILE,),
     "mnist": tuple(file for files in mnist.FILES.values() for file in files),
+    "sst2": tuple(sst2.FILES.values()),
+    "shakespeare": (shakespeare.FILE,),
 }
 
 
@@ -60,6 +69,7 @@ def examine(folder: Path | None = None) -> tuple[Check, ...]:
         _python(),
         Check("auditkit", "ok", f"{__version__} in {Path(__file__).parents[1]}"),
         *_packages(),
+        *_extras(),
         _torch(device),
         _threads(),
         *_extensions(),
@@ -104,6 +114,25 @@ def _packages() -> Iterator[Check]:
     fitting = sum(package.fits for package in packages)
     if fitting == len(packages):
         yield Check("packages", "ok", f"all {fitting} required packages are there in fitting versions")
+
+
+def _extras() -> Iterator[Check]:
+    """Optional libraries; an absent one is no fault, one with a known hole is."""
+    for extra, packages in packages_of_extras().items():
+        if extra in NOT_FOR_USERS:
+            continue
+        absent = [package.name for package in packages if package.found is None]
+        unfit = [package for package in packages if package.found is not None and not package.fits]
+        for package in unfit:
+            why = f": {REASONS[package.name]}" if package.name in REASONS else ""
+            text = f"{package.name} {package.found}, needs {package.needs}{why}"
+            yield Check(f"extra {extra}", "problem", f"{text}. pip install --upgrade {package.name}")
+        if absent:
+            text = f'{", ".join(absent)} not installed: pip install "auditkit[{extra}]"'
+            yield Check(f"extra {extra}", "absent", text)
+        elif not unfit:
+            found = ", ".join(f"{package.name} {package.found}" for package in packages)
+            yield Check(f"extra {extra}", "ok", found)
 
 
 def _torch(device: torch.device) -> Check:

@@ -14,7 +14,7 @@ from auditkit.data.table import Table, read_table
 from auditkit.errors import UsageError, closest
 from auditkit.store import write_atomically
 
-TEMPLATES = ("tabular", "image")
+TEMPLATES = ("tabular", "image", "text", "lm")
 SCHEMA_FILE = "auditkit.schema.json"
 
 _SENSITIVE_WORDS = (

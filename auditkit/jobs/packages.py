@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*\(?([^;)]*)\)?\s*(;.*)?$")
+_EXTRA = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
 _BOUND = re.compile(r"^(>=|<)\s*([0-9][0-9.]*)$")
 
 
@@ -31,15 +32,29 @@ class Package:
 
 def required_packages(distribution: str = "auditkit") -> Iterator[Package]:
     """What ``distribution`` requires without extras; nothing where it is not installed."""
+    return (package for extra, package in _requirements(distribution) if extra is None)
+
+
+def packages_of_extras(distribution: str = "auditkit") -> dict[str, list[Package]]:
+    """What each extra of ``distribution`` requires."""
+    found: dict[str, list[Package]] = {}
+    for extra, package in _requirements(distribution):
+        if extra is not None:
+            found.setdefault(extra, []).append(package)
+    return found
+
+
+def _requirements(distribution: str) -> Iterator[tuple[str | None, Package]]:
     try:
         lines = requires(distribution) or []
     except PackageNotFoundError:
         return
     for line in lines:
         match = _REQUIREMENT.match(line)
-        if match is None or "extra ==" in (match[3] or ""):
-            continue
-        yield Package(match[1], match[2].strip(), installed_version(match[1]))
+        if match is not None:
+            extra = _EXTRA.search(match[3] or "")
+            package = Package(match[1], match[2].strip(), installed_version(match[1]))
+            yield (extra[1] if extra else None), package
 
 
 def installed_version(name: str) -> str | None:

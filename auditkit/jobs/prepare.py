@@ -108,7 +108,7 @@ def train_subject(project: Project, report_progress: Progress = no_progress) -> 
         preprocessing=preprocessing,
         report_progress=report_progress,
     )
-    save_checkpoint(project.checkpoint, subject)
+    save_checkpoint(project.checkpoint, subject, positive=data.positive)
     return subject
 
 

@@ -76,8 +76,8 @@ def retrain(
     subject = variant.derive(baseline, context)
     if not isinstance(subject, TorchSubject) or subject.card.certificate is None:
         raise UsageError("dp-retrain gave no certificate")
-    save_checkpoint(folder, subject)
     data = audit_data(project, baseline).held_out()
+    save_checkpoint(folder, subject, positive=data.positive)
     quality: Literal["accuracy", "perplexity"] = (
         "perplexity" if data.task == "language-modelling" else "accuracy"
     )

@@ -41,7 +41,7 @@ def derive_variants(
     for name, entry in project.config.variants.items():
         variant = VARIANTS.make(entry.kind, entry.parameters)
         key = _key(project, baseline, name, variant)
-        kept = None if fresh else _kept(folder, name, key, project.device)
+        kept = None if fresh else _kept(project, folder, name, key)
         observe("variant_reused" if kept else "variant_started", {"variant": name, "kind": entry.kind})
         subjects[name] = kept or _derive(
             project, baseline, folder, name=name, variant=variant, key=key, report_progress=report_progress
@@ -113,13 +113,16 @@ def _derive(
     return subject
 
 
-def _kept(folder: RunFolder, name: str, key: str, device: str) -> TorchSubject | None:
+def _kept(project: Project, folder: RunFolder, name: str, key: str) -> TorchSubject | None:
     """The checkpoint an earlier start left, when it was made from the same content."""
     place = folder.path / "variants" / name
+    own = project.config.subject.architecture
     try:
         if (place / "key").read_text() != key:
             return None
-        subject = load_checkpoint(place, name=name, device=device)
+        subject = load_checkpoint(
+            place, name=name, device=project.device, own_class=own.name if own else None
+        )
     except (OSError, AuditkitError):
         return None
     return replace(subject, card=subject.card.model_copy(update={"source": f"variants/{name}"}))

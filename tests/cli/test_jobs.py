@@ -66,7 +66,7 @@ def test_init_does_not_overwrite(project, capsys):
     assert "--force" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("template", ["tabular", "image"])
+@pytest.mark.parametrize("template", ["tabular", "image", "text", "lm"])
 def test_every_template_is_a_valid_config(project, template):
     assert project.auditkit("init", "new.yaml", "--template", template) == 0
     assert project.auditkit("config", "show", "new.yaml") == 0
