@@ -8,15 +8,14 @@ from collections import OrderedDict
 
 from torch import nn
 
-from auditkit.models.architecture import ArchitectureKind, Dropout, PictureParameters, Units, Widths
+from auditkit.models.architecture import ArchitectureKind, Dropout, PictureParameters, Widths
 from auditkit.models.mlp import feed_forward
 
 
 class CnnParameters(PictureParameters):
-    """One convolution and one halving of the picture per entry of ``channels``, then hidden layers."""
+    """One 3x3 convolution and one halving of the picture per entry of ``channels``, then hidden layers."""
 
     channels: Widths = (16, 32)
-    kernel_size: Units = 3
     hidden: Widths = (128,)
     dropout: Dropout = 0.2
 
@@ -30,7 +29,7 @@ def _build(parameters: CnnParameters) -> nn.Module:
     features: OrderedDict[str, nn.Module] = OrderedDict()
     picture = nn.Unflatten(1, (1, height, width))
     for index, channels in enumerate(parameters.channels, start=1):
-        features[f"conv{index}"] = nn.Conv2d(before, channels, parameters.kernel_size, padding="same")
+        features[f"conv{index}"] = nn.Conv2d(before, channels, 3, padding=1)
         features[f"relu{index}"] = nn.ReLU()
         features[f"pool{index}"] = nn.MaxPool2d(2, ceil_mode=True)
         height, width, before = -(-height // 2), -(-width // 2), channels

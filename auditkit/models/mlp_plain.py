@@ -1,4 +1,4 @@
-"""The plain multilayer perceptron 784-128-ReLU-10: the Keras ``Sequential`` of the documents as a torch module.
+"""The plain perceptron 784-128-ReLU-10: the Keras ``Sequential`` of the documents as a torch module.
 
 The documents end the network with a softmax layer and train it with a cross-entropy told
 ``from_logits=True``, so that softmax is applied twice: a loss of probabilities taken for logits cannot fall

@@ -4,6 +4,9 @@ Source: He, Zhang, Ren and Sun (2016), Deep Residual Learning for Image Recognit
 sections 3.2, 3.3 (basic block, projection shortcuts) and 4.2 (small pictures). Batch normalisation is
 replaced by group normalisation, Wu and He (2018), arXiv:1803.08494: it normalises a picture by its own values
 alone, so that the gradient of a row belongs to that row, which training with differential privacy needs.
+
+A picture of zeros gives maps of zeros, whose normalisation is steep: integrated gradients add up only from
+another baseline, such as the black picture (standardised, below zero) that the attribution audit starts from.
 """
 
 import math

@@ -8,8 +8,25 @@ import torch
 
 from auditkit.config import Architecture
 from auditkit.errors import ConfigError
-from auditkit.models.zoo import ARCHITECTURES, build_module, check_architecture, complete, skeleton
+from auditkit.models.zoo import (
+    ARCHITECTURES,
+    build_module,
+    check_architecture,
+    complete,
+    kind_of,
+    skeleton,
+)
 from auditkit.randomness import torch_rng
+
+SIZES = {
+    "numbers": {"n_inputs": 64, "n_classes": 2},
+    "pictures": {"n_inputs": 64, "n_classes": 2, "height": 8, "width": 8},
+    "tokens": {"n_inputs": 6, "n_classes": 2, "length": 6, "vocabulary_size": 11},
+}
+"""What the data say, by what their rows are."""
+
+OWN = sorted(set(ARCHITECTURES) - {"hf-encoder"})
+"""Those that are built from their parameters alone; an encoder of a folder is tested with such folders."""
 
 
 def architecture(name="mlp", **parameters) -> Architecture:
@@ -48,9 +65,13 @@ def test_no_hidden_layer_is_a_linear_model():
     assert [type(layer).__name__ for layer in module] == ["Flatten", "Linear"]
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def sizes_for(name: str) -> dict[str, int]:
+    return SIZES[kind_of(architecture(name)).takes]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_the_stored_values_build_the_same_module_again(name):
-    stored = complete(architecture(name), n_inputs=7, n_classes=3)
+    stored = complete(architecture(name), **sizes_for(name))
     again = Architecture.model_validate_json(stored.model_dump_json())
     first, second = (build_module(entry, rng=torch_rng(4, "test")) for entry in (stored, again))
     assert stored == again
@@ -59,29 +80,49 @@ def test_the_stored_values_build_the_same_module_again(name):
         assert torch.equal(tensor, second.state_dict()[key])
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", OWN)
 def test_initial_values_come_from_the_generator_and_leave_no_trace(name):
     before = torch.random.get_rng_state()
-    modules = [
-        build_module(architecture(name), n_inputs=7, n_classes=3, rng=torch_rng(seed, "test"))
+    first, again, other = (
+        build_module(architecture(name), rng=torch_rng(seed, "test"), **sizes_for(name)).state_dict()
         for seed in (1, 1, 2)
-    ]
-    weights = [module.output.weight for module in modules]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
+    )
+    assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+    assert not torch.equal(first["output.weight"], other["output.weight"])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", OWN)
 def test_modules_can_be_sent_copied_and_sketched(name):
-    module = build_module(architecture(name), n_inputs=7, n_classes=3, rng=torch_rng(0, "test"))
-    sent = pickle.loads(pickle.dumps(module))
-    assert torch.equal(sent.output.weight, copy.deepcopy(module).output.weight)
-    sketch = skeleton(architecture(name), n_inputs=7, n_classes=3)
+    module = build_module(architecture(name), rng=torch_rng(0, "test"), **sizes_for(name))
+    sent, copied = pickle.loads(pickle.dumps(module)).state_dict(), copy.deepcopy(module).state_dict()
+    sketch = skeleton(architecture(name), **sizes_for(name))
     assert all(parameter.is_meta for parameter in sketch.parameters())
     assert {k: v.shape for k, v in sketch.state_dict().items()} == {
         k: v.shape for k, v in module.state_dict().items()
     }
+    for key, tensor in module.state_dict().items():
+        assert torch.equal(tensor, sent[key])
+        assert torch.equal(tensor, copied[key])
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_outputs_have_the_shape_that_the_task_says(name):
+    module = build_module(architecture(name), rng=torch_rng(0, "test"), **sizes_for(name)).eval()
+    kind, sizes = kind_of(architecture(name)), sizes_for(name)
+    if kind.takes == "tokens":
+        rows = torch.randint(
+            1, sizes["vocabulary_size"], (3, sizes["length"]), generator=torch_rng(0, "rows")
+        )
+    else:
+        rows = torch.randn((3, sizes["n_inputs"]), generator=torch_rng(0, "rows"))
+    expected = (3, 1 if name == "xor" else sizes["n_classes"])
+    if kind.task == "language-modelling":
+        expected = (3, sizes["length"], sizes["vocabulary_size"])
+    with torch.no_grad():
+        assert module(rows).shape == expected
+        # A row's output does not depend on the rows beside it.
+        torch.testing.assert_close(module(rows[:1]), module(rows)[:1])
 
 
 def test_a_misspelt_name_is_answered_with_the_closest():
