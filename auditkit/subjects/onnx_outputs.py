@@ -128,7 +128,8 @@ def _scale(values: FloatArray, maker: str, name: str, where: str) -> tuple[Scale
     if not summed:
         raise CheckpointError(
             f"{where}: output {name!r} lies in [0, 1], but the values of a row do not sum to 1: neither "
-            "logits nor probabilities of one label among several. Export it with a softmax, or without an activation"
+            "logits nor probabilities of one label among several. Export it with a softmax, or without "
+            "an activation"
         )
     scale: Scale = "probability" if single else "probabilities"
     if maker in ("Softmax", "Sigmoid"):
