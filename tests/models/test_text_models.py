@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tolerances import FLOAT32
 from torch.nn import functional
 
 from auditkit.config import Architecture
@@ -15,6 +14,7 @@ from auditkit.models.attention import SelfAttention
 from auditkit.models.positions import sinusoidal_table
 from auditkit.models.zoo import build_module, check_architecture
 from auditkit.randomness import global_generators_seeded, torch_rng
+from tests.tolerances import FLOAT32
 
 LENGTH, VOCABULARY, CLASSES = 24, 30, 3
 CLASSIFIERS = {
