@@ -25,6 +25,7 @@ from auditkit.records import Message, TrainingRecord
 from auditkit.statistics.medians import median_interval
 from auditkit.subjects.subject import Predictions
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.testing import tiny_language_dataset, tiny_language_subject
 from tests.fakes import predicting, table_card, table_data
 from tests.tolerances import FLOAT, statistical
 
@@ -346,3 +347,50 @@ def test_the_interval_of_a_median_covers_as_often_as_promised():
 def test_the_ranks_of_a_median_interval_are_the_tabled_ones(n, expected):
     interval = median_interval(np.arange(n, dtype=np.float64))
     assert (None if interval is None else (interval.low, interval.high)) == expected
+
+
+# --- models of tokens ------------------------------------------------------------------------------
+
+
+def test_an_lstm_costs_two_flops_per_weight_and_token():
+    module = nn.Sequential(nn.Embedding(20, 8), nn.LSTM(8, 16, batch_first=True))
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.read, self.answer = module, nn.Linear(16, 2)
+
+        def forward(self, ids):
+            return self.answer(self.read(ids)[0][:, -1])
+
+    texts = replace(tiny_language_dataset(20), y_true=np.zeros(20, dtype=np.int64), task="classification")
+    flops = figures(QUICK.measure(subject_of(Last()), texts, CONTEXT))["flops"]
+    assert flops.kind == "estimate"
+    assert flops.value == 2 * (12 * 4 * 16 * (8 + 16) + 16 * 2)
+
+
+def test_a_model_of_language_costs_what_its_next_token_does():
+    found = figures(QUICK.measure(tiny_language_subject(), tiny_language_dataset(), CONTEXT))
+    assert found["n_parameters"].value == 64
+    assert found["latency_s"].value > 0
+    data = tiny_language_dataset()
+    tokens, rows = int((data.inputs != 0).sum()), len(data)
+    per_row = found["throughput_tokens"].value / found["throughput"].value
+    assert per_row == pytest.approx(tokens / rows, **FLOAT)
+
+
+def test_only_rows_of_tokens_have_a_throughput_of_tokens():
+    assert "throughput_tokens" not in figures(QUICK.measure(subject_of(mlp()), data(), CONTEXT))
+
+
+def test_the_notes_say_what_a_prediction_is():
+    output = QUICK.measure(tiny_language_subject(), tiny_language_dataset(), CONTEXT)
+    assert "A prediction is one token after a row of up to 12 tokens." in [str(note) for note in output.notes]
+
+
+def test_models_of_language_are_compared_too():
+    pair = tiny_language_subject(), tiny_language_subject(seed=1, name="other")
+    output = QUICK.compare(*pair, tiny_language_dataset(), CONTEXT)
+    found = figures(output)
+    assert found["n_parameters.ratio"].value == 1.0
+    assert found["latency_s.ratio"].interval is not None

@@ -14,6 +14,7 @@ from auditkit.audits.privacy.loss_attack import RankedScores, advantage_dkw, auc
 from auditkit.audits.privacy.membership_inference import AttackScores, MembershipInference
 from auditkit.errors import DataError
 from auditkit.records import Certificate, Curve, Dots
+from auditkit.testing import tiny_language_dataset, tiny_language_subject
 from tests.fakes import TableSubject, scoring, table_card, table_data
 from tests.tolerances import FLOAT, statistical
 
@@ -404,3 +405,38 @@ def test_the_same_seed_gives_the_same_intervals():
     rng = np.random.default_rng(0)
     before, after = rng.exponential(size=2400), rng.exponential(size=2400)
     assert changed(before, after, dataset) == changed(before, after, dataset)
+
+
+# --- models of language ----------------------------------------------------------------------------
+
+
+def remembering_language(n_known):
+    """A model whose loss is small on the first rows of its data, whatever their tokens."""
+    rows = tiny_language_dataset(80, member_share=0.5)
+    subject = tiny_language_subject()
+
+    class Knows:
+        card, capabilities = subject.card, subject.capabilities
+
+        def predict(self, data, *, batch_size):
+            return subject.predict(data, batch_size=batch_size)
+
+        def token_losses(self, data, *, batch_size):
+            losses = subject.token_losses(data, batch_size=batch_size)
+            known = (np.arange(len(data)) < n_known)[:, None]
+            return replace(losses, nats=np.where(known, 1e-3 * losses.nats, losses.nats + losses.counted))
+
+    return Knows(), rows
+
+
+def test_rows_that_a_model_of_language_remembers_are_recognised_by_the_mean_loss_of_their_tokens():
+    subject, rows = remembering_language(40)
+    output = MembershipInference().measure(subject, rows, CONTEXT)
+    assert figures(output)["auc"].value == 1.0
+    assert any("mean over its tokens" in str(note) for note in output.notes)
+
+
+def test_a_model_of_language_has_no_chart_of_classes():
+    output = MembershipInference().measure(tiny_language_subject(), tiny_language_dataset(80), CONTEXT)
+    assert [type(one) for one in output.evidence] == [Curve]
+    assert 0 < figures(output)["auc"].value < 1

@@ -1,5 +1,7 @@
 """Attributions of tokens against models whose explanation is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.attribution import Attribution
 from auditkit.audits.explainability.explainer import Method, explainer_of
 from auditkit.audits.explainability.integrated_gradients import Quadrature
-from auditkit.audits.explainability.token_embedding import find_token_embedding, vectors_in_place
+from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.audits.explainability.token_evidence import token_bars, token_importances
 from auditkit.config import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace, TokenSpace
@@ -198,7 +200,27 @@ def test_positions_are_not_mistaken_for_tokens():
     module = made(Encoder).eval()
     found = find_token_embedding(subject_of(module, ("a", "b", "c")), texts().inputs[:4], 0)
     assert found.layer is module.token_embedding
-    assert found.of_padding.tolist() == [[0.0] * 8]
+    assert found.of_padding(texts().inputs).tolist() == [[[0.0] * 8] * LENGTH]
+
+
+class Shown(Bag):
+    """Looks another id up where there is padding, because padding is not in its vocabulary."""
+
+    def forward(self, ids):
+        real = ids != 99
+        vectors = self.token_embedding(torch.where(real, ids, 4)) * real.unsqueeze(2)
+        return self.head(vectors.sum(dim=1) / real.sum(dim=1, keepdim=True))
+
+
+def test_what_a_model_looks_up_in_place_of_padding_is_the_baseline():
+    scores = np.random.default_rng(0).normal(size=(SIZE, 1))
+    data = texts()
+    outside = data.inputs.masked_fill(data.inputs == 0, 99)
+    space = FeatureSpace((), tokens=TokenSpace(WORDS, padding=99))
+    found, target = explained(subject_of(Shown(scores)), replace(data, inputs=outside, features=space))
+    ids = data.inputs.numpy()
+    by_word = (scores[ids, 0] - scores[4, 0]) * (ids != 0) / (ids != 0).sum(axis=1, keepdims=True)
+    assert found.values == pytest.approx(np.where(target == 1, 1.0, -1.0)[:, None] * by_word, **FLOAT32)
 
 
 class OneHot(nn.Module):

@@ -1,6 +1,7 @@
 """What the model takes: parameters, bytes, FLOPs, time, memory, energy and carbon."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from auditkit.audits.compute.timing import (
     durations,
     repeated_for,
 )
-from auditkit.data.dataset import Dataset
+from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.energy.balance import discover_probes, energy_balance, memory_in_use_b
 from auditkit.energy.flops import FlopCount, count_flops
 from auditkit.energy.memory import cuda_peak_memory, peak_memory
@@ -35,6 +36,7 @@ TIMED_METRICS: Final = (
     figures.LATENCY_ROW,
     figures.LATENCY_BATCH,
     figures.THROUGHPUT,
+    figures.THROUGHPUT_TOKENS,
     figures.MEMORY,
     figures.GPU_MEMORY,
     figures.ENERGY,
@@ -65,7 +67,7 @@ class Footprint(PairedAudit):
         version=1,
         area="compute",
         question="What do predictions take in time, memory, energy and carbon?",
-        requires=frozenset({"predictions"}),
+        requires=frozenset(),
         limits=(
             "FLOPs do not predict time or energy; compare those themselves.",
             "An int8 variant simulated in floating point runs as long as its float twin; its time and "
@@ -110,6 +112,7 @@ class Footprint(PairedAudit):
             figures.latency_figure(figures.LATENCY_ROW, of_row, self.confidence),
             figures.latency_figure(figures.LATENCY_BATCH, of_batch, self.confidence),
             figures.throughput_figure(of_batch, len(rows), self.confidence),
+            *self._token_throughput(of_batch, rows),
             *self._memory(predict, device),
             figures.energy_figure(balance, n),
             figures.carbon_figure(figures.carbon_per_1000(balance, n, self.country), n),
@@ -139,6 +142,13 @@ class Footprint(PairedAudit):
             ratios.training_ratio(figures.TRAINING, baseline, variant),
         ]
         return AuditOutput(measurements, (ratio_dots(measurements),))
+
+    def _token_throughput(self, of_batch: FloatArray, rows: Dataset) -> list[Measurement]:
+        tokens = rows.features.tokens
+        if tokens is None:
+            return []
+        n_tokens = int((rows.inputs != tokens.padding).sum())
+        return [figures.token_throughput_figure(of_batch, n_tokens, len(rows), self.confidence)]
 
     def _batch(self, data: Dataset, context: AuditContext) -> Dataset:
         """The rows of the timed batch, drawn with the seed."""
@@ -179,8 +189,15 @@ class Footprint(PairedAudit):
 
 
 def _predicting(subject: Subject, rows: Dataset) -> Call:
-    """One call that predicts all ``rows`` at once."""
+    """One call that predicts all ``rows`` at once; of a model of language one token per row."""
+    if "generative" in subject.capabilities and isinstance(subject, WhiteBox):
+        return partial(_next_tokens, subject, rows)
     return lambda: subject.predict(rows, batch_size=len(rows))
+
+
+def _next_tokens(subject: WhiteBox, rows: Dataset) -> torch.Tensor:
+    with torch.inference_mode():
+        return subject.logits(rows.inputs.to(subject.device)).cpu()
 
 
 def _device_of(subject: Subject) -> torch.device:
@@ -197,8 +214,13 @@ def _flops(subject: Subject, rows: Dataset) -> FlopCount | None:
 
 
 def _notes(found: Discovery, rows: Dataset) -> Sequence[Message]:
+    of_language = Message(
+        text="A prediction is one token after a row of up to {length} tokens.",
+        values={"length": rows.inputs.shape[1] if rows.inputs.ndim > 1 else 1},
+    )
     return (
         *found.missing,
+        *((of_language,) if rows.task == "language-modelling" else ()),
         Message(
             text="Times are of the whole predict call with {threads} threads and batches of {n} rows.",
             values={"threads": torch.get_num_threads(), "n": len(rows)},

@@ -23,6 +23,7 @@ FLOPS: Final = "flops"
 LATENCY_ROW: Final = "latency_s"
 LATENCY_BATCH: Final = "latency_batch_s"
 THROUGHPUT: Final = "throughput"
+THROUGHPUT_TOKENS: Final = "throughput_tokens"
 MEMORY: Final = "peak_memory_b"
 GPU_MEMORY: Final = "peak_gpu_memory_b"
 ENERGY: Final = "energy_j_per_1000"
@@ -98,13 +99,24 @@ def latency_figure(metric: str, seconds: FloatArray, confidence: float) -> Measu
 
 def throughput_figure(seconds: FloatArray, n_rows: int, confidence: float) -> Measurement:
     """Predictions per second in batches of ``n_rows``."""
+    return _per_second(THROUGHPUT, n_rows, seconds, n_rows, confidence)
+
+
+def token_throughput_figure(
+    seconds: FloatArray, n_tokens: int, n_rows: int, confidence: float
+) -> Measurement:
+    """Tokens read per second in batches of ``n_rows`` rows that hold ``n_tokens``, padding not counted."""
+    return _per_second(THROUGHPUT_TOKENS, n_tokens, seconds, n_rows, confidence)
+
+
+def _per_second(metric: str, amount: int, seconds: FloatArray, n_rows: int, confidence: float) -> Measurement:
     interval = median_interval(seconds, confidence=confidence)
     inverted = None
     if interval is not None and interval.low > 0:
-        inverted = interval.model_copy(update={"low": n_rows / interval.high, "high": n_rows / interval.low})
+        inverted = interval.model_copy(update={"low": amount / interval.high, "high": amount / interval.low})
     return Measurement(
-        metric=THROUGHPUT,
-        value=n_rows / float(np.median(seconds)),
+        metric=metric,
+        value=amount / float(np.median(seconds)),
         unit="1/s",
         n=len(seconds),
         better="higher",

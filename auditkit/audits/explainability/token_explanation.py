@@ -7,7 +7,7 @@ embedding space, too.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditkit.audits.explainability.explained_score import Explained, LogitScore, LogOddsScore, score_of
 from auditkit.audits.explainability.explanation import Explanation, differentiable_kernels, logits_of
@@ -26,12 +26,12 @@ class PathScore:
     """A score as a function of token vectors. ``target`` holds the class, then the ids of the row."""
 
     score: LogitScore | LogOddsScore
-    layer: nn.Embedding
+    embedding: TokenEmbedding
 
     def __call__(self, vectors: Tensor, target: Tensor) -> Tensor:
         """Scores, shape ``(n,)``; what the model makes of the ids besides looking them up stays as it is."""
         ids = target[:, 1:]
-        with vectors_in_place(self.layer, ids, vectors):
+        with vectors_in_place(self.embedding, ids, vectors):
             return self.score(ids, target[:, 0])
 
 
@@ -69,9 +69,9 @@ def explain_tokens(
     classes = torch.from_numpy(target).to(ids)
     with differentiable_kernels(subject):
         attributions = integrated_gradients(
-            PathScore(score, embedding.layer),
+            PathScore(score, embedding),
             vectors,
-            embedding.of_padding.expand(1, *vectors.shape[1:]),
+            embedding.of_padding(ids),
             torch.cat([classes.unsqueeze(1), ids], dim=1),
             quadrature=quadrature,
             batch_size=at_once,
@@ -91,7 +91,7 @@ def token_obstacle(subject: WhiteBox, embedding: TokenEmbedding, ids: Tensor) ->
     """Why no gradient reaches the vectors of the tokens, or ``None``. ``ids`` has shape ``(n, length)``."""
     with torch.enable_grad(), differentiable_kernels(subject):
         vectors = embedding.vectors(ids).requires_grad_(True)
-        with vectors_in_place(embedding.layer, ids, vectors):
+        with vectors_in_place(embedding, ids, vectors):
             total = subject.logits(ids).sum()
         if total.requires_grad and torch.autograd.grad(total, vectors, allow_unused=True)[0] is not None:
             return None

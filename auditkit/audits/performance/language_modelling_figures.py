@@ -36,7 +36,7 @@ def of_subject(losses: TokenLosses, targets: IntArray, data: Dataset, confidence
     )
     n = int(sizes.sum())
     return [
-        _exponential(PERPLEXITY, value, interval, n, _perplexity_note(targets, data)),
+        _exponential(PERPLEXITY, value, interval, n, _perplexity_note(losses, targets, data)),
         _figure(LOSS, value, interval, n, "lower", unit="nat", note=_rows_note(data)),
         _figure(BITS, *_divided(value, interval, math.log(2)), n, "lower", unit="bit", provenance="derived"),
         _accuracy(losses, targets, data, confidence),
@@ -74,7 +74,7 @@ def _accuracy(losses: TokenLosses, targets: IntArray, data: Dataset, confidence:
     if value in (0.0, 1.0):
         rows = _rows(data)
         interval = clopper_pearson(value * rows, rows, confidence=confidence)
-    shares = _token_shares(targets, data)
+    shares = _token_shares(losses, targets, data)
     most = int(shares.argmax())
     note = Message(
         text="Always foretelling {token}, the most frequent token, would reach {share}.",
@@ -83,8 +83,8 @@ def _accuracy(losses: TokenLosses, targets: IntArray, data: Dataset, confidence:
     return _figure(ACCURACY, value, _within(interval, 0.0, 1.0), int(sizes.sum()), "higher", note=note)
 
 
-def _perplexity_note(targets: IntArray, data: Dataset) -> Message:
-    shares = _token_shares(targets, data)
+def _perplexity_note(losses: TokenLosses, targets: IntArray, data: Dataset) -> Message:
+    shares = _token_shares(losses, targets, data)
     known = shares[shares > 0]
     return Message(
         text="Guessing evenly among all tokens gives {tokens}; knowing how frequent each token is in these "
@@ -96,9 +96,9 @@ def _perplexity_note(targets: IntArray, data: Dataset) -> Message:
     )
 
 
-def _token_shares(targets: IntArray, data: Dataset) -> FloatArray:
+def _token_shares(losses: TokenLosses, targets: IntArray, data: Dataset) -> FloatArray:
     """Share of each token among those to be foretold, weighted as the rows are."""
-    counted = targets >= 0
+    counted = losses.counted
     weights = np.ones(len(data)) if data.sample_weight is None else data.sample_weight
     totals = np.bincount(
         targets[counted],

@@ -92,7 +92,8 @@ class MembershipInference(PairedAudit):
         if not (len(scores.members) and len(scores.others)):
             return AuditOutput(measurements=self._all_missing(scores))
         evidence: list[Evidence] = [roc_curve(scores.members, scores.others, confidence=self.confidence)]
-        evidence.append(class_chart(-losses, is_member, data, confidence=self.confidence))
+        if data.task == "classification":
+            evidence.append(class_chart(-losses, is_member, data, confidence=self.confidence))
         return AuditOutput(self.figures(scores), evidence, _notes(subject, data))
 
     def figures(self, scores: AttackScores) -> list[Measurement]:
@@ -229,6 +230,13 @@ def _unresolvable(metric: str, fpr: float, scores: AttackScores, *, allowed: int
 
 def _notes(subject: Subject, data: Dataset) -> list[Message]:
     notes = []
+    if data.task == "language-modelling":
+        notes.append(
+            Message(
+                text="The loss of a row is the mean over its tokens; the attack is about whole rows, not "
+                "about single tokens or the texts that they are cut from."
+            )
+        )
     certificate = subject.card.certificate
     if certificate is not None:
         notes.append(
