@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from auditkit import __version__
 from auditkit.config.model import Architecture
-from auditkit.data.steps import AnyPreprocessing, sizes_of
+from auditkit.data.steps import AnyPreprocessing, LanguagePreprocessing, sizes_of
 from auditkit.errors import CheckpointError, ConfigError, UnsafeError
 from auditkit.models.own_class import is_own
 from auditkit.models.zoo import skeleton
@@ -248,6 +248,11 @@ def _read_card(path: Path) -> CheckpointCard:
     return card
 
 
+def _tokens_of(steps: AnyPreprocessing) -> tuple[str, ...]:
+    """What a model of language chooses from; its card names no classes."""
+    return steps.classes if isinstance(steps, LanguagePreprocessing) else ()
+
+
 def _check_agreement(card: CheckpointCard, path: Path) -> None:
     """Refuse a card whose parts are not about the same model."""
     steps, written = card.preprocessing, card.architecture
@@ -257,7 +262,7 @@ def _check_agreement(card: CheckpointCard, path: Path) -> None:
         for key, size in sizes.items()
         if written.get(key) not in (None, size)
     ]
-    if steps is not None and steps.classes != card.classes:
+    if steps is not None and steps.classes != (card.classes or _tokens_of(steps)):
         problems.append(
             f"the preprocessing has the classes {list(steps.classes)}, the model {list(card.classes)}"
         )
