@@ -32,10 +32,10 @@ from auditkit.subjects.pickles import (
 )
 from auditkit.subjects.program_archive import is_program
 from auditkit.subjects.sources import Request
-from auditkit.subjects.tensor_file import read_tensors
+from auditkit.subjects.tensor_file import outline_of, read_tensors
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.subjects.torchscript import load_torchscript
-from auditkit.subjects.weights import Tensors, fill_module, renamed, without_wrapper
+from auditkit.subjects.weights import Tensors, check_fit, fill_module, renamed, without_wrapper
 
 STATE_DICTS = (".pth", ".pt", ".bin", ".ckpt")
 PROGRAM, SCRIPT = ".pt2", ".ts"
@@ -124,13 +124,14 @@ def _bare_subject(
         subject = (load_exported_program if kind == "program" else load_torchscript)(path, facts)
         _refuse_architecture(path, config)
         return subject
+    sizes = sizes_of(preprocessing) if preprocessing else {}
+    if path.suffix == ".safetensors":
+        # Names and shapes first, so that no memory is taken for a model that does not fit.
+        outline = without_wrapper(outline_of(path))
+        architecture = _architecture_for(path, config, outline, sizes)
+        check_fit(architecture, _fitted(architecture, outline)[0], path)
     tensors = without_wrapper(read_state_dict(path))
-    if config.architecture is None:
-        raise CheckpointError(
-            f"{path}: these are bare weights; add subject.architecture, such as {{name: mlp, hidden: 128}}. "
-            f"Tensors: {_listed(tensors)}"
-        )
-    architecture = complete(config.architecture, **(sizes_of(preprocessing) if preprocessing else {}))
+    architecture = _architecture_for(path, config, tensors, sizes)
     fitted, statements = _fitted(architecture, tensors)
     n_classes = int(architecture.parameters["n_classes"])
     classes = preprocessing.classes if preprocessing else tuple(str(index) for index in range(n_classes))
@@ -145,6 +146,17 @@ def _bare_subject(
         statements=statements,
         device=device,
     )
+
+
+def _architecture_for(
+    path: Path, config: SubjectConfig, tensors: Tensors, sizes: Mapping[str, int]
+) -> Architecture:
+    if config.architecture is None:
+        raise CheckpointError(
+            f"{path}: these are bare weights; add subject.architecture, such as {{name: mlp, hidden: 128}}. "
+            f"Tensors: {_listed(tensors)}"
+        )
+    return complete(config.architecture, **sizes)
 
 
 def _kind_of(path: Path) -> Literal["program", "script", "weights"]:

@@ -54,8 +54,8 @@ _TEXTS = (
 _NUMBERS = ("LONG1", "LONG4", "LONG", "BININT", "BININT1", "BININT2", "INT")
 _PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
 _MEMBER_LIMIT_B = 64 * 2**20
-_MOST_INSTRUCTIONS = 3_000_000
-"""A state dict of ten thousand tensors has a fifth of them."""
+_MOST_INSTRUCTIONS = 1_000_000
+"""A state dict of ten thousand tensors has half of them."""
 
 _DEEPEST = 16
 """Tuples within tuples, each fetched from the memo again: hashing one takes two to the power of its depth."""

@@ -84,7 +84,7 @@ class TensorFile:
         self._stream.seek(len(self._head))
         tensors = {}
         for entry in self._entries:
-            tensor = torch.empty(entry.shape, dtype=entry.dtype)
+            tensor = self._memory_for(entry)
             memory = _bytes_of(tensor)
             if self._stream.readinto(memory) != entry.end - entry.begin:  # type: ignore[attr-defined]  # binary file
                 _damaged(self.where, f"{entry.name} is cut off")
@@ -94,6 +94,25 @@ class TensorFile:
         if bad:
             _damaged(self.where, f"{bad[0]} holds truth values other than 0 and 1")
         return tensors, sha.hexdigest()
+
+    def _memory_for(self, entry: _Entry) -> torch.Tensor:
+        try:
+            return torch.empty(entry.shape, dtype=entry.dtype)
+        except (RuntimeError, MemoryError):
+            raise CheckpointError(
+                f"{self.where}: {entry.name} has {entry.end - entry.begin} bytes, more than there are here. "
+                "Use a machine with more memory, or save a smaller model"
+            ) from None
+
+
+def outline_of(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file without values or memory.
+
+    Raises:
+        CheckpointError: Absent, truncated or damaged.
+    """
+    with open_regular(path) as stream:
+        return TensorFile(stream, path).outline
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
