@@ -258,6 +258,7 @@ class Dataset:
             n_rows=len(held_out),
             n_members=None if self.is_member is None else int(self.is_member.sum()),
             n_features=len(self.features.names) or int(np.prod(self.inputs.shape[1:])),
+            tokens_per_row=None if self.features.tokens is None else int(self.inputs.shape[1]),
             target=self.target,
             classes=self.classes if self.task == "classification" else (),
             positive=self.positive,

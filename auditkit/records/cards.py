@@ -87,7 +87,11 @@ class Planted(Record):
 
 
 class DataCard(Record):
-    """Identity of the audited data. ``groups`` counts rows per sensitive feature and group."""
+    """Identity of the audited data.
+
+    ``groups`` counts rows per sensitive feature and group; ``tokens_per_row`` is how many a row of text may
+    have.
+    """
 
     name: str
     source: str
@@ -96,6 +100,7 @@ class DataCard(Record):
     n_rows: int
     n_members: int | None
     n_features: int
+    tokens_per_row: int | None = None
     target: str
     classes: tuple[str, ...]
     positive: str | None

@@ -16,6 +16,10 @@ METRICS: dict[str, tuple[str, Style]] = {
     "precision": (mark("precision"), _PERCENT),
     "recall": (mark("recall"), _PERCENT),
     "log_loss": (mark("log loss"), _PLAIN),
+    "perplexity": (mark("perplexity"), _PLAIN),
+    "bits_per_token": (mark("bits per token"), _PLAIN),
+    "language-modelling/loss": (mark("loss per token"), _PLAIN),
+    "language-modelling/accuracy": (mark("tokens foretold rightly"), _PERCENT),
     "auc": (mark("AUC"), _PLAIN),
     "brier": (mark("Brier score"), _PLAIN),
     "expected_calibration_error": (mark("expected calibration error"), _PERCENT),
@@ -40,6 +44,7 @@ METRICS: dict[str, tuple[str, Style]] = {
     "latency_s": (mark("time for one row"), _PLAIN),
     "latency_batch_s": (mark("time for one batch"), _PLAIN),
     "throughput": (mark("rows per second"), _PLAIN),
+    "throughput_tokens": (mark("tokens per second"), _PLAIN),
     "peak_memory_b": (mark("peak memory"), _PLAIN),
     "peak_gpu_memory_b": (mark("peak GPU memory"), _PLAIN),
     "energy_j_per_1000": (mark("energy of 1,000 predictions"), _PLAIN),
@@ -86,6 +91,7 @@ AREAS: dict[str, tuple[str, str]] = {
 
 AUDITS: dict[str, str] = {
     "performance": mark("Predictions"),
+    "language-modelling": mark("Next tokens"),
     "calibration": mark("Calibration"),
     "group-fairness": mark("Groups"),
     "attribution": mark("Attributions"),

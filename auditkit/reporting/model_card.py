@@ -10,6 +10,7 @@ from auditkit.reporting.language import Texts, texts_for
 from auditkit.reporting.markdown import escaped, render_markdown
 
 _METRICS_AT_MOST = 40
+_CLASSES_AT_MOST = 20
 
 
 def render_model_card(run: Run) -> str:
@@ -22,8 +23,7 @@ def render_model_card(run: Run) -> str:
     card = run.subjects[0]
     body = [
         f"# {escaped(card.title)}",
-        f"Architecture: {escaped(card.architecture)}, {_parameters(card)}"
-        f"classes: {escaped(', '.join(card.classes[:20]))}.",
+        f"Architecture: {escaped(card.architecture)}, {_parameters(card)}{_answers(card)}.",
         _training(run),
         "## Intended use\n\nNot stated. Only those who answer for the model can state it.",
         "## Audit",
@@ -34,6 +34,15 @@ def render_model_card(run: Run) -> str:
 
 def _parameters(card: SubjectCard) -> str:
     return "" if card.n_parameters is None else f"{card.n_parameters:,} parameters, "
+
+
+def _answers(card: SubjectCard) -> str:
+    """What it chooses from: classes, or tokens."""
+    if "generative" in card.capabilities:
+        return "foretells tokens of a language"
+    more = len(card.classes) - _CLASSES_AT_MOST
+    named = ", ".join(card.classes[:_CLASSES_AT_MOST])
+    return f"classes: {escaped(named)}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _library(card: SubjectCard) -> list[str]:

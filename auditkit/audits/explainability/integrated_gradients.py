@@ -22,6 +22,13 @@ of ``target`` holds is between the score and its caller."""
 TOLERANCE: Final = 1e-3
 """Completeness gap that a row may have, relative to its change and to the spread of changes over rows."""
 
+MOVED: Final = 0.2
+FINE: Final = 64
+PATIENCE: Final = 2
+"""A row is given up when so many doublings in a row, from this many gradients on, move its sum by less than
+that part of its gap: then the sum has converged, to something else than the change, as under simulated
+integers. With fewer gradients a bend of the path may lie between them unseen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quadrature:
@@ -55,10 +62,14 @@ class Attributions:
     n_steps: IntArray
 
     @property
+    def sums(self) -> FloatArray:
+        """Sum of the attributions of each row, shape ``(n,)``."""
+        return np.asarray(self.values.reshape(len(self.values), -1).sum(axis=1))
+
+    @property
     def gap(self) -> FloatArray:
         """How far the attributions of a row are from adding up to its change, shape ``(n,)``."""
-        total = self.values.reshape(len(self.values), -1).sum(axis=1)
-        return np.asarray(np.abs(total - self.change))
+        return np.asarray(np.abs(self.sums - self.change))
 
     @property
     def complete(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -94,13 +105,16 @@ def integrated_gradients(
     values = np.zeros((len(inputs), *pooled(inputs[:1]).shape[1:]))
     n_steps = np.zeros(len(inputs), dtype=np.int64)
     steps, open_rows = quadrature.n_steps, np.arange(len(inputs))
+    sums, settled = np.full(len(inputs), np.inf), np.zeros(len(inputs), dtype=np.int64)
     while len(open_rows) and steps <= quadrature.max_steps:
         rows = torch.from_numpy(open_rows).to(inputs.device)
         plan = _Plan(quadrature.rule, steps, batch_size, pooled)
         values[open_rows] = _summed(score, inputs[rows], baseline, target[rows], plan)
         n_steps[open_rows] = steps
         done = Attributions(values, change, tolerance, n_steps)
-        open_rows, steps = np.flatnonzero(~done.complete), 2 * steps
+        moved, sums = np.abs(done.sums - sums), done.sums
+        settled = np.where((moved < MOVED * done.gap) & (steps > FINE), settled + 1, 0)
+        open_rows, steps = np.flatnonzero(~done.complete & (settled < PATIENCE)), 2 * steps
     return Attributions(values, change, tolerance, n_steps)
 
 

@@ -116,13 +116,20 @@ def _data(data: DataCard, texts: Texts) -> Card:
         (texts.text("digest"), data.digest),
         (texts.text("rows"), grouped(data.n_rows)),
         (texts.text("training rows among them"), "" if data.n_members is None else grouped(data.n_members)),
-        (texts.text("features"), grouped(data.n_features)),
+        _width(data, texts),
         (texts.text("target"), data.target),
         (texts.text("classes"), _few(data.classes, texts)),
         (texts.text("favourable class"), data.positive or ""),
     ]
     statements = tuple(texts.message(statement) for statement in data.statements)
     return Card(data.name, tuple((name, value) for name, value in facts if value), statements)
+
+
+def _width(data: DataCard, texts: Texts) -> tuple[str, str]:
+    """What a row is made of."""
+    if data.tokens_per_row is None:
+        return texts.text("features"), grouped(data.n_features)
+    return texts.text("tokens per row"), texts.text("up to {n}", n=grouped(data.tokens_per_row))
 
 
 def _group_chart(name: str, counts: dict[str, int], texts: Texts) -> Markup:

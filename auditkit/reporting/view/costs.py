@@ -30,6 +30,7 @@ from auditkit.reporting.view.findings import WORDS, judged_figures
 
 KEY_FIGURES = (
     "performance/accuracy",
+    "language-modelling/perplexity",
     "footprint/size_b",
     "footprint/latency_s",
     "footprint/energy_j_per_1000",
@@ -37,6 +38,9 @@ KEY_FIGURES = (
     "performance/auc",
 )
 """Shown beside the figures of the policy, and alone where there is no policy, as far as measured."""
+
+_LEADING = KEY_FIGURES[:2]
+"""How well a subject does its task comes first; of these two a subject has one."""
 
 QUOTIENT = "ratio"
 _COLUMNS_PER_BAND = 4
@@ -138,16 +142,16 @@ def key_columns(run: Run, index: FigureIndex, texts: Texts) -> tuple[CostColumn,
 
 
 def _chosen(run: Run, index: FigureIndex) -> Iterator[tuple[str, Rule | None]]:
-    """Figures of the policy that have a value somewhere, then key figures; accuracy leads."""
+    """Figures of the policy that have a value somewhere, then key figures; how good answers are leads."""
     rules: dict[str, Rule | None] = {}
     for judged in judged_figures(run):
         if any(one.measurement and one.measurement.value is not None for one in judged.all):
             rules.setdefault(bare_address(judged.binding.figure), judged.binding.rule)
     keys = [bare for bare in KEY_FIGURES if f"{bare}@baseline" in index and bare not in rules]
     chosen = {**rules, **dict.fromkeys(keys[:_KEYS_BESIDE_POLICY])}
-    accuracy = KEY_FIGURES[0]
-    if accuracy in chosen:
-        yield accuracy, chosen.pop(accuracy)
+    for quality in _LEADING:
+        if quality in chosen:
+            yield quality, chosen.pop(quality)
     yield from chosen.items()
 
 

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 from auditkit.records import Finding, Run
 from auditkit.reporting.labels import sentence_case
 from auditkit.reporting.language import Texts, grouped, mark
-from auditkit.reporting.numbers import join_unit, number_of, signed
+from auditkit.reporting.numbers import Scale, join_unit, number_of, signed
 from auditkit.reporting.view.figures import FigureIndex, common_scale
 from auditkit.reporting.view.findings import FindingView, finding_label, judged_figures
 
@@ -87,7 +87,7 @@ def _open(findings: tuple[FindingView, ...], texts: Texts) -> list[Markup]:
 
 
 def _variant(run: Run, subject: str, index: FigureIndex, texts: Texts) -> Markup | None:
-    """What a variant would mend and break, and at which accuracy; nothing where no verdict changes."""
+    """What a variant would mend and break, and at which cost in quality; nothing where no verdict changes."""
     mended: list[str] = []
     broken: list[str] = []
     for judged in judged_figures(run):
@@ -111,22 +111,33 @@ def _variant(run: Run, subject: str, index: FigureIndex, texts: Texts) -> Markup
         variant=_strong(subject),
         mended=_named(mended, texts),
         broken=_named(broken, texts),
-        cost=_accuracy_change(subject, index, texts),
+        cost=_quality_change(subject, index, texts),
     )
 
 
-def _accuracy_change(subject: str, index: FigureIndex, texts: Texts) -> str:
-    figure = index.get(f"performance/accuracy.change@{subject}~baseline")
-    if figure is None or figure.measurement.value is None:
-        return ""
-    scale = common_scale(texts, [figure.measurement])
-    number = number_of(figure.measurement, scale, keep=(0.0,))
-    change = join_unit(signed(number.value), number.unit)
-    return texts.text(
-        ", with accuracy changed by {change} ({range})",
-        change=change,
-        range=number.range.replace(" ", "\N{NO-BREAK SPACE}"),
-    )
+def _quality_change(subject: str, index: FigureIndex, texts: Texts) -> str:
+    """What the variant does to accuracy, or to the perplexity of a model of language."""
+    accuracy = index.get(f"performance/accuracy.change@{subject}~baseline")
+    if accuracy is not None and accuracy.measurement.value is not None:
+        number = number_of(accuracy.measurement, common_scale(texts, [accuracy.measurement]), keep=(0.0,))
+        return texts.text(
+            ", with accuracy changed by {change} ({range})",
+            change=join_unit(signed(number.value), number.unit),
+            range=_unbroken(number.range),
+        )
+    perplexity = index.get(f"language-modelling/perplexity.ratio@{subject}~baseline")
+    if perplexity is not None and perplexity.measurement.value is not None:
+        number = number_of(perplexity.measurement, Scale(), keep=(1.0,))
+        return texts.text(
+            ", with perplexity multiplied by {factor} ({range})",
+            factor=number.value,
+            range=_unbroken(number.range),
+        )
+    return ""
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _name(finding: Finding, texts: Texts) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from auditkit.data.token_text import visible
 from auditkit.records import Panel, Picture, Tokens
 from auditkit.reporting.charts.picture import picture_data_uri
-from auditkit.reporting.language import Texts
+from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, decimal_shortest
 from auditkit.reporting.view.evidence.shapes import (
     CellView,
@@ -16,6 +17,7 @@ from auditkit.reporting.view.evidence.shapes import (
 
 _STEPS_OF_WEIGHT = 5
 _STRONGEST = 3
+_TOKENS_IN_TABLE = 24
 
 
 def picture_view(picture: Picture, title: str, caption: str, texts: Texts) -> EvidenceView:
@@ -71,15 +73,35 @@ def _strongest(panel: Panel, sign: int, texts: Texts) -> str:
 
 
 def tokens_view(tokens: Tokens, title: str, caption: str, texts: Texts) -> EvidenceView:
-    """Highlighted text; the table holds every weight."""
+    """Highlighted text; the table holds the heaviest weights in the order of the text."""
     views = tuple(TokenView(token.text, _weight_class(token.weight)) for token in tokens.tokens)
+    by_weight = sorted(range(len(views)), key=lambda place: -abs(tokens.tokens[place].weight))
+    shown = sorted(by_weight[:_TOKENS_IN_TABLE])
     rows = tuple(
-        (CellView(token.text), CellView(number=Number(decimal_shortest(round(token.weight, 3)))))
-        for token in tokens.tokens
+        (
+            CellView(number=Number(grouped(place + 1))),
+            CellView(visible(tokens.tokens[place].text.removesuffix("\n"))),
+            CellView(number=Number(decimal_shortest(round(tokens.tokens[place].weight, 3)))),
+        )
+        for place in shown
     )
-    table = TableView((texts.text("text"), texts.text("weight")), rows, (False, True))
+    n_more = len(views) - len(shown)
+    table = TableView(
+        columns=(texts.text("position"), texts.text("text"), texts.text("weight")),
+        rows=rows,
+        numeric=(True, False, True),
+        note=texts.plural("{n} lighter one is in run.json.", "{n} lighter ones are in run.json.", n_more)
+        if n_more
+        else "",
+    )
     return EvidenceView(
-        "tokens", title, caption, tokens=views, scale=texts.message(tokens.scale), table=table
+        "tokens",
+        title,
+        caption,
+        tokens=views,
+        separator=tokens.separator,
+        scale=texts.message(tokens.scale),
+        table=table,
     )
 
 

@@ -59,5 +59,6 @@ class EvidenceView:
     table: TableView | None = None
     panels: tuple[PanelView, ...] = ()
     tokens: tuple[TokenView, ...] = ()
+    separator: str = " "
     scale: str = ""
     body: str = ""
