@@ -1,6 +1,7 @@
 """Job: the predictions of a subject as a table, and the config that audits the table instead of the model."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
     except (OSError, duckdb.Error) as error:
         raise UsageError(f"--out {path}: cannot be written: {str(error).splitlines()[0]}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _table(data: Dataset, predictions: Predictions, *, scored: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
