@@ -20,6 +20,10 @@ from auditkit.subjects.subject import Capability, Predictions, TokenLosses
 MOST_LOGITS = 2**26
 """Numbers that a model of language may give at once: 256 MiB in single precision."""
 
+FEWEST_ROWS = 16
+"""Products of matrices with very few rows take another path, which ends in other last digits. A short last
+batch is filled up to so many, so that what is said of a row does not depend on how many stand beside it."""
+
 
 @dataclass(frozen=True, slots=True)
 class TorchSubject:
@@ -114,8 +118,10 @@ class TorchSubject:
         parts = []
         with torch.inference_mode():
             for start in range(0, len(data), batch_size):
-                batch = data.inputs[start : start + batch_size].to(self.device)
-                parts.append(torch.log_softmax(self.logits(batch).double(), dim=1).cpu())
+                rows = data.inputs[start : start + batch_size]
+                batch = _filled(rows, min(batch_size, FEWEST_ROWS)).to(self.device)
+                logits = self.logits(batch)[: len(rows)]
+                parts.append(torch.log_softmax(logits.double(), dim=1).cpu())
         return Predictions(torch.cat(parts).numpy())
 
     def token_losses(self, data: Dataset, *, batch_size: int) -> TokenLosses:
@@ -146,6 +152,12 @@ class TorchSubject:
         """The same subject on another device. The module is moved, not copied."""
         place = torch.device(device)
         return TorchSubject(self.card, self.module.to(place), self.architecture, self.preprocessing, place)
+
+
+def _filled(rows: torch.Tensor, least: int) -> torch.Tensor:
+    """``rows``, the last one repeated where there are fewer than ``least``."""
+    absent = least - len(rows)
+    return rows if absent <= 0 else torch.cat([rows, rows[-1:].expand(absent, *rows.shape[1:])])
 
 
 def _capabilities(

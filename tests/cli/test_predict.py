@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from auditkit.__main__ import main
+from tests.subjects.trained import trained
 
 DIGITS = """\
 version: 1
@@ -116,3 +118,11 @@ def test_a_model_of_language_has_no_table(tmp_path, monkeypatch, capsys):
     )
     assert main(["predict", "lm.yaml", "--out", "t.parquet"]) == 2
     assert "needs a classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left_over", [1, 2, 3])
+def test_what_is_said_of_a_row_does_not_depend_on_the_size_of_the_last_batch(left_over):
+    subject, data = trained(hidden=32)
+    whole = subject.predict(data, batch_size=20).log_probabilities
+    few = data.take(np.arange(20 + left_over))
+    assert np.array_equal(subject.predict(few, batch_size=20).log_probabilities, whole[: len(few)])
