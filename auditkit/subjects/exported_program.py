@@ -39,6 +39,9 @@ _FIXED = (
 _LIMITED = (
     "The exported program takes {least} to {most} rows at once; other batches are divided or filled up."
 )
+_AT_LEAST = (
+    "The exported program takes at least {least} rows at once; a smaller batch is filled up by its last row."
+)
 
 
 def load_exported_program(path: Path, facts: Facts, *, time_limit_s: float = TIME_LIMIT_S) -> TorchSubject:
@@ -184,9 +187,10 @@ def _statements(program: CheckedProgram) -> tuple[Message, ...]:
     taken = program.input
     if taken.least == taken.most:
         return (Message(text=_FIXED, values={"n": taken.least}),)
-    if taken.least > 1 or taken.most is not None:
-        most = "any number of" if taken.most is None else taken.most
-        return (Message(text=_LIMITED, values={"least": taken.least, "most": most}),)
+    if taken.most is not None:
+        return (Message(text=_LIMITED, values={"least": taken.least, "most": taken.most}),)
+    if taken.least > 1:
+        return (Message(text=_AT_LEAST, values={"least": taken.least}),)
     return ()
 
 

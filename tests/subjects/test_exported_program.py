@@ -105,6 +105,24 @@ def test_a_program_of_a_fixed_batch_answers_for_any_number_of_rows_and_says_so(f
     assert "takes 7 rows at once" in str(said)
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"), [((4, 9), "takes 4 to 9 rows"), ((5, None), "takes at least 5 rows")]
+)
+def test_a_program_of_limited_batches_answers_for_any_number_of_rows_and_says_so(
+    tmp_path, subject, limits, said
+):
+    least, most = limits
+    at_once = torch.export.Dim("rows", min=least, max=most) if most else torch.export.Dim("rows", min=least)
+    made = torch.export.export(network(), (DATA.inputs[:6],), dynamic_shapes=({0: at_once},))
+    torch.export.save(made, tmp_path / "limited.pt2")
+    limited = loaded(tmp_path / "limited.pt2")
+    expected = subject.predict(DATA, batch_size=60).log_probabilities
+    for batch_size in (1, 7, 60):
+        found = limited.predict(DATA, batch_size=batch_size).log_probabilities
+        assert found == pytest.approx(expected, abs=1e-6)
+    assert said in str(limited.card.statements[0])
+
+
 def test_rows_are_given_the_layout_of_the_program(tmp_path):
     module = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 2)).eval()
     pictures = exported(tmp_path / "pictures.pt2", module, torch.zeros(3, 1, 2, 2))

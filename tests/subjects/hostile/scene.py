@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -80,7 +81,7 @@ def take(key: str, path: Path, table: Path, **config: object) -> Outcome:
 @contextlib.contextmanager
 def no_hang() -> Iterator[None]:
     """End the whole test run with the stack of whatever does not end."""
-    faulthandler.dump_traceback_later(HANG_S, exit=True)
+    faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:

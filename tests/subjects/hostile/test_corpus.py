@@ -63,15 +63,14 @@ def yaml_of(config):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_file_shows_the_user_a_message_and_no_traceback(name, tmp_path, table, capsys):
-    if CORPUS[name][0] == "hf":
-        pytest.skip("the table of this scene has no texts")
     key, path, config, code, marker = build(name, tmp_path)
     shutil.copy(table, tmp_path / "rows.csv")
-    text = f"version: 1\nsubject: {{{key}: '{path}'{yaml_of(config)}}}\n"
-    text += (
-        "data: {source: rows.csv, split: all, target: label, positive: 'yes'}\naudits: {performance: {}}\n"
+    (tmp_path / "texts.csv").write_text("text,label\n" + "a fine film,good\na dull film,bad\n" * 20)
+    rows = "texts.csv, text: text, positive: good" if key == "hf" else "rows.csv, positive: 'yes'"
+    (tmp_path / "audit.yaml").write_text(
+        f"version: 1\nsubject: {{{key}: '{path}'{yaml_of(config)}}}\n"
+        f"data: {{source: {rows}, split: all, target: label}}\naudits: {{performance: {{}}}}\n"
     )
-    (tmp_path / "audit.yaml").write_text(text)
     with no_hang():
         assert main(["run", str(tmp_path / "audit.yaml"), "--out", str(tmp_path / "run")]) == code
     said = capsys.readouterr()
