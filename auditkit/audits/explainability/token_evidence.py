@@ -15,7 +15,7 @@ from auditkit.statistics.ratios import ratio_of_totals
 ENOUGH = 5
 """Occurrences below which a mean over a token is mostly chance; left out where there are more frequent."""
 
-SHOWN_IN_TABLE = 40
+SHOWN_IN_TABLE = 15
 DECIMALS = 3
 
 
@@ -93,10 +93,10 @@ def _lead(entries: Sequence[TokenImportance], tokens: TokenSpace) -> Message:
         second = entries[1]
         if first.interval is None or second.interval is None or first.interval.low <= second.interval.high:
             return Message(
-                text="{token} and {second} move the score most where they occur",
+                text="“{token}” and “{second}” move the score most where they occur",
                 values={"token": name, "second": visible(tokens.vocabulary[second.token])},
             )
-    return Message(text="{token} moves the score most where it occurs", values={"token": name})
+    return Message(text="“{token}” moves the score most where it occurs", values={"token": name})
 
 
 def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
@@ -112,12 +112,15 @@ def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
         )
         if has_any
         else Message(text="No token moves the score"),
+        caption=Message(
+            text="The {shown} tokens with the largest part. A positive mean speaks for what was predicted.",
+            values={"shown": min(SHOWN_IN_TABLE, len(by_share))},
+        ),
         columns=(
             Message(text="Token"),
             Message(text="Occurrences"),
             Message(text="Share of all attribution"),
             Message(text="Mean attribution"),
-            Message(text="Mean absolute attribution"),
         ),
         rows=tuple(
             (
@@ -125,7 +128,6 @@ def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
                 entry.n,
                 Estimate(value=entry.share, n=entry.n, missing=None if has_any else _NONE),
                 Estimate(value=entry.signed, n=entry.n, unit="nat"),
-                _mean(entry),
             )
             for entry in by_share[:SHOWN_IN_TABLE]
         ),
@@ -182,9 +184,9 @@ def example_text(
 
 
 _TITLES: Final[Mapping[Reason, str]] = {
-    "typical": "In a typical correct row {token} weighs most",
-    "confident error": "In the most confident error {token} weighs most",
-    "uncertain": "In the least certain row {token} weighs most",
+    "typical": "In a typical correct row “{token}” weighs most",
+    "confident error": "In the most confident error “{token}” weighs most",
+    "uncertain": "In the least certain row “{token}” weighs most",
 }
 
 _LABELS: Final[Mapping[Reason, str]] = {
@@ -194,7 +196,9 @@ _LABELS: Final[Mapping[Reason, str]] = {
 }
 
 _NEXT: Final[Mapping[Reason, str]] = {
-    "typical": "Next token foretold with median confidence: {predicted} with probability {probability}",
-    "confident error": "The most confident error: {predicted} with probability {probability}; {true} came",
-    "uncertain": "The least certain prediction: {predicted} with probability {probability}; {true} came",
+    "typical": "Next token foretold with median confidence: “{predicted}” with probability {probability}",
+    "confident error": (
+        "The most confident error: “{predicted}” with probability {probability}; “{true}” came"
+    ),
+    "uncertain": "The least certain prediction: “{predicted}” with probability {probability}; “{true}” came",
 }

@@ -124,7 +124,7 @@ def _costly_title(rows: list[TokenRow]) -> Message:
         return Message(text="No token takes any loss")
     part = rows[0][2].value or 0.0
     return Message(
-        text="{token} takes {percent} % of all loss",
+        text="“{token}” takes {percent} % of all loss",
         values={"token": rows[0][0], "percent": float(f"{100 * part:.2g}")},
     )
 

@@ -77,7 +77,7 @@ def _accuracy(losses: TokenLosses, targets: IntArray, data: Dataset, confidence:
     shares = _token_shares(losses, targets, data)
     most = int(shares.argmax())
     note = Message(
-        text="Always foretelling {token}, the most frequent token, would reach {share}.",
+        text="Always foretelling “{token}”, the most frequent token, would reach {share}.",
         values={"token": visible(data.classes[most]), "share": round(float(shares[most]), 4)},
     )
     return _figure(ACCURACY, value, _within(interval, 0.0, 1.0), int(sizes.sum()), "higher", note=note)
