@@ -74,8 +74,17 @@ def load_training_data(
     return encode(rows, fitted), fitted
 
 
-def load_raw_data(config: DataConfig, *, seed: int, folder: Path) -> tuple[Dataset, Preprocessing]:
-    """Every row of the data as it was read, and how; ``config.limit`` does not apply.
+def load_raw_data(
+    config: DataConfig, *, seed: int, folder: Path, most: int | None = None
+) -> tuple[Dataset, Preprocessing]:
+    """The rows of all splits as they were read, and how; ``config.limit`` does not apply.
+
+    Args:
+        config: The data section.
+        seed: Of the run.
+        folder: That of the config file.
+        most: How many of them are encoded, from the first; default all. What is said of how they were read
+            rests on all.
 
     Raises:
         DataError: The data cannot be read.
@@ -85,7 +94,8 @@ def load_raw_data(config: DataConfig, *, seed: int, folder: Path) -> tuple[Datas
         trained = read_rows(_whole(config), split="train", seed=seed, folder=folder)
         rows = rows.followed_by(trained, split="all")
     preprocessing = fit_raw(rows)
-    return encode(rows, preprocessing), preprocessing
+    shown = rows if most is None else rows.take(np.arange(min(most, len(rows)), dtype=np.int64))
+    return encode(shown, preprocessing), preprocessing
 
 
 def _whole(config: DataConfig) -> DataConfig:

@@ -9,7 +9,21 @@ import torch
 from auditkit import __version__
 from auditkit.records import Environment
 
-_PACKAGES = ("torch", "numpy", "scipy", "pandas", "captum", "opacus", "fairlearn", "scikit-learn", "duckdb")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "captum",
+    "opacus",
+    "fairlearn",
+    "scikit-learn",
+    "duckdb",
+    "transformers",
+    "keras",
+    "skops",
+    "onnxruntime",
+)
 
 
 def describe_environment(device: str) -> Environment:

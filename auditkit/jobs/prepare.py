@@ -15,6 +15,7 @@ from auditkit.jobs.model_folder import with_model_folder
 from auditkit.models.zoo import check_architecture
 from auditkit.randomness import derive_seed
 from auditkit.registry import check_extensions
+from auditkit.subjects.black_box import ROWS_ASKED
 from auditkit.subjects.checkpoint import checkpoint_files, save_checkpoint
 from auditkit.subjects.sources import ADAPTERS, Request, load_source
 from auditkit.subjects.subject import Subject
@@ -149,8 +150,10 @@ def _data_for(project: Project, key: str) -> tuple[Dataset | None, Preprocessing
     config, reads = project.config, ADAPTERS[key].reads
     if reads == "own" and not _is_bare(project, key):
         return None, None
-    if reads in ("raw", "nothing") or config.subject.inputs == "raw":
+    if reads == "nothing":
         return load_raw_data(config.data, seed=config.seed, folder=project.folder)
+    if reads == "raw" or config.subject.inputs == "raw":
+        return load_raw_data(config.data, seed=config.seed, folder=project.folder, most=ROWS_ASKED)
     return load_training_data(config.data, preprocessing=None, seed=config.seed, folder=project.folder)
 
 

@@ -60,7 +60,6 @@ def load(request: Request) -> SklearnSubject:
     path = request.path("sklearn")
     where = str(path)
     model, content, notes = read_skops(path)
-    _check_classifier(model, where)
     if request.preprocessing is None:
         raise UsageError(f"{where}: needs data to be tried on; name them under data:")
     classes = labels_in_data(list(model.classes_), request.classes, where)
@@ -101,7 +100,7 @@ def read_skops(path: Path) -> tuple[Any, bytes, tuple[Message, ...]]:
 
     Raises:
         UnsafeError: A pickle, a hostile archive, or types that were not reviewed.
-        CheckpointError: Absent, damaged, or no skops file.
+        CheckpointError: Absent, damaged, no skops file, or no classifier in it.
         MissingExtraError: skops is not installed.
     """
     _check_suffix(path)
@@ -116,12 +115,13 @@ def read_skops(path: Path) -> tuple[Any, bytes, tuple[Message, ...]]:
             if refused:
                 _refuse_types(path, refused)
             model = skops.loads(content, trusted=sorted(asked))
-    except UnsafeError:
+        check_trees(model, str(path))
+        _check_classifier(model, str(path))
+    except (UnsafeError, CheckpointError):
         raise
     except Exception as error:  # a damaged file raises whatever its content happens to mean
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise CheckpointError(f"{path}: truncated, damaged or no skops file: {reason}; {_AGAIN}") from None
-    check_trees(model, str(path))
     return model, content, _statements(caught)
 
 
