@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,11 +190,11 @@ class FolderTokenizer(_Tokenizer):
                 f"{path}: not the tokenizer that the model was made with (sha256 differs); put it back"
             )
         try:
-            from tokenizers import Tokenizer as Engine
+            engine_class = import_module("tokenizers").Tokenizer
         except ModuleNotFoundError:
             raise MissingExtraError(f"the tokenizer in {self.folder}", "hf") from None
         try:
-            engine = Engine.from_str(path.read_text(encoding="utf-8"))
+            engine = engine_class.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the parser raises plain exceptions
             raise CheckpointError(f"{path}: damaged: {error}; copy or save it again") from None
         engine.no_truncation()

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -170,8 +171,7 @@ def _refuse(path: Path, keys: tuple[str, ...], what: str) -> NoReturn:
 
 def _check_weights(path: Path, content: bytes) -> None:
     """Refuse links, other files and sizes that the file does not hold."""
-    import h5py
-
+    h5py: Any = import_module("h5py")
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             total_b = 0
@@ -191,8 +191,7 @@ def _check_weights(path: Path, content: bytes) -> None:
 
 def _walk(file: Any) -> Iterator[tuple[str, Any]]:
     """Every dataset by name, or why a name is not followed; each group once."""
-    import h5py
-
+    h5py: Any = import_module("h5py")
     waiting, seen = [("", file)], 0
     while waiting:
         prefix, group = waiting.pop()

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.models.zoo import build_module, complete
+from auditkit.models.zoo import build_module, check_architecture, complete
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
@@ -72,6 +72,12 @@ class DpRetrain(Variant):
             raise UsageError(
                 f"dp-retrain: {baseline.card.title!r} cannot be trained again; expected a torch model with "
                 "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
+            )
+        if check_architecture(baseline.architecture):
+            raise UsageError(
+                f"dp-retrain: {baseline.card.title!r} came with an architecture of its own "
+                f"({baseline.architecture.name}), which cannot be started again from fresh weights. Give "
+                "subject.architecture and subject.training to train a model privately."
             )
         data = context.training_data()
         architecture = complete(baseline.architecture, **data.sizes())

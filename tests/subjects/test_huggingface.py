@@ -12,11 +12,21 @@ from auditkit.data.encoding import encode
 from auditkit.data.rows import Rows, TextForm, texts
 from auditkit.data.steps import LanguagePreprocessing, TextPreprocessing
 from auditkit.data.tokenizers import FolderTokenizer, WordTokenizer
-from auditkit.errors import AuditkitError, CheckpointError, DataError, MissingExtraError, UnsafeError
+from auditkit.errors import (
+    AuditkitError,
+    CheckpointError,
+    DataError,
+    MissingExtraError,
+    UnsafeError,
+    UsageError,
+)
 from auditkit.jobs.audit import audit, prepare_audit
 from auditkit.subjects.masked_language_model import STRIDE, MaskedLanguageModel
 from auditkit.subjects.sources import Request, load_source
 from auditkit.subjects.subject import Generative, row_losses
+from auditkit.variants.dp import DpRetrain
+from auditkit.variants.quantise import Quantise
+from auditkit.variants.variant import VariantContext
 from tests.tolerances import FLOAT32
 
 pytest.importorskip("transformers")
@@ -265,6 +275,40 @@ audits: {performance: {}, language-modelling: {}, membership-inference: {}}
         "language-modelling": "measured",
         "membership-inference": "measured",
     }
+
+
+def test_a_vocabulary_of_any_size_is_answered_in_pieces_with_the_same_figures(tmp_path, monkeypatch):
+    subject = loaded(save_model(tmp_path / "gpt", "GPT2LMHeadModel"), steps=LANGUAGE_STEPS)
+    data = language(subject, BAD)
+    whole = subject.token_losses(data, batch_size=8)
+    n_rows = []
+    subject.module.register_forward_pre_hook(lambda _, arguments: n_rows.append(len(arguments[0])))
+    monkeypatch.setattr(
+        "auditkit.subjects.torch_subject.MOST_LOGITS", 2 * len(data.classes) * data.inputs.shape[1]
+    )
+    pieces = subject.token_losses(data, batch_size=8)
+    assert set(n_rows) == {2}
+    assert pieces.nats == pytest.approx(whole.nats, **FLOAT32)
+
+
+def test_a_folder_cannot_be_retrained_from_fresh_weights_and_that_is_said(bert, tmp_path):
+    subject = loaded(bert)
+    context = VariantContext(
+        name="dp-3", seed=0, folder=tmp_path, training_data=lambda: reviews(subject), device="cpu"
+    )
+    with pytest.raises(UsageError, match=r"architecture of its own.*BertForSequenceClassification"):
+        DpRetrain(epsilon=3).derive(subject, context)
+
+
+def test_a_folder_is_quantised_like_any_module(bert, tmp_path):
+    subject = loaded(bert)
+    context = VariantContext(
+        name="int8", seed=0, folder=tmp_path, training_data=lambda: reviews(subject), device="cpu"
+    )
+    data = reviews(subject)
+    quantised = Quantise().derive(subject, context)
+    assert quantised.card.size_b < 0.5 * subject.card.size_b
+    assert quantised.predict(data, batch_size=4).log_probabilities.shape == (len(data), 2)
 
 
 def test_data_of_another_kind_are_refused(bert, tmp_path):
