@@ -91,14 +91,18 @@ class RoundingLinear(RoundsInputs, nn.Linear):
 
 
 class RoundingConv1d(RoundsInputs, nn.Conv1d):
-    """A convolution with a range for each row."""
+    """A convolution over a sequence, with a range for each position.
 
-    row_dims = 2
+    With one range for the row, a position would depend on what comes after it, and on padding.
+    """
+
+    row_dims = 1
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """As ``nn.Conv1d``, of the rounded inputs."""
         weight, bias = self.weight.double(), _double(self.bias)
-        outputs: torch.Tensor = self._conv_forward(self.rounded(inputs), weight, bias)
+        rounded = self.rounded(inputs.transpose(-1, -2)).transpose(-1, -2)
+        outputs: torch.Tensor = self._conv_forward(rounded, weight, bias)
         return outputs.to(inputs.dtype)
 
 

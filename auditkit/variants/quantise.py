@@ -39,8 +39,9 @@ class Quantise(Variant):
     """Weights and activations of linear, convolution and embedding layers on ``bits``-bit grids.
 
     Weights are symmetric with one scale per output channel. Activations are asymmetric with a range found
-    for every row on its own, so that what else is in a batch changes nothing. Recurrent and attention layers,
-    whose fused kernels cannot be reached between their steps, have their weights quantised only.
+    for every row on its own (every position of a sequence), so that what else is in a batch changes nothing.
+    Recurrent and attention layers, whose fused kernels cannot be reached between their steps, have their
+    weights quantised only.
     """
 
     info: ClassVar[VariantInfo] = VariantInfo(

@@ -40,7 +40,7 @@ class LanguageModelling(PairedAudit):
         limits=(
             "Perplexity per token depends on what a token is: models with different tokenizers cannot be "
             "compared by it.",
-            "At the start of a row little has been read; longer rows would give a lower loss.",
+            "At the start of a row little has been read; longer rows may give a lower loss.",
             "Intervals take rows as independent and tokens within a row as dependent; rows cut from one text "
             "that goes on are more alike than that, which makes the intervals too short.",
             "A low loss says that texts like these are foretold well, not that what the subject writes is "

@@ -13,7 +13,7 @@ from auditkit.subjects.subject import TokenLosses
 MOST_POINTS = 32
 """Points of a curve; further positions are taken together, the later the more of them."""
 
-TOKENS_SHOWN = 12
+TOKENS_SHOWN = 8
 
 
 def loss_by_position(losses: TokenLosses, data: Dataset, confidence: float) -> Curve:
