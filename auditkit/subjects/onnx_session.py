@@ -45,7 +45,9 @@ def start_session(content: bytes, place: str, path: Path) -> Any:
     try:
         return runtime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # a damaged file raises whatever its content happens to mean
-        raise CheckpointError(f"{path}: onnxruntime cannot load it: {_line(error)}") from None
+        raise CheckpointError(
+            f"{path}: onnxruntime cannot load it: {_line(error)}; export or copy it again"
+        ) from None
 
 
 def ask(session: Any, output: str, inputs: torch.Tensor, preprocessing: Preprocessing, where: str) -> Any:
