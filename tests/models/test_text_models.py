@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from auditkit.config import Architecture
+from auditkit.data.dataset import TokenSpace
 from auditkit.errors import ConfigError, DataError
 from auditkit.models.attention import SelfAttention
 from auditkit.models.positions import sinusoidal_table
 from auditkit.models.zoo import build_module, check_architecture
+from auditkit.privacy.preflight import refuse_unsuitable
 from auditkit.randomness import global_generators_seeded, torch_rng
 from tests.tolerances import FLOAT32
 
@@ -192,6 +194,18 @@ def test_every_parameter_takes_part_and_padding_gets_no_gradient(form):
     assert all(float(p.grad.abs().max()) > 0 for p in module.parameters())
     assert bool((vectors[0].grad[0, :5].abs().sum(dim=1) > 0).all())
     assert float(vectors[0].grad[0, 5:].abs().max()) == 0
+
+
+@pytest.mark.parametrize("form", ALL.values(), ids=ALL)
+def test_private_training_accepts_them_with_dropout_and_padding(form):
+    foretells = form["name"] not in ("rnn", "bert")
+    refuse_unsuitable(
+        make(form).train(),
+        torch.zeros(LENGTH, dtype=torch.int64),
+        VOCABULARY if foretells else CLASSES,
+        tokens=TokenSpace(tuple(str(token) for token in range(VOCABULARY))),
+        task="language-modelling" if foretells else "classification",
+    )
 
 
 @pytest.mark.parametrize(("cell", "kind"), [("rnn", "RNN"), ("gru", "GRU"), ("lstm", "LSTM")])
