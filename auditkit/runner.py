@@ -286,12 +286,15 @@ def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Re
         "positive": data.positive is not None,
     }
     capabilities = subject.capabilities
-    return sorted(need for need in audit.info.requires if not available.get(need, need in capabilities))
+    unmet = {need for need in audit.info.requires if not available.get(need, need in capabilities)}
+    if data.counts is not None and not audit.info.reads_counts:
+        unmet.add("single_rows")
+    return sorted(unmet)
 
 
 _NEEDS: Mapping[Requirement, str] = {
     "predictions": "a subject that predicts classes",
-    "probabilities": "a subject that gives probabilities, not labels alone",
+    "probabilities": "a subject that gives probabilities of classes",
     "losses": "a subject that gives probabilities, not labels alone",
     "gradients": "a subject with gradients (a torch module)",
     "layers": "a subject whose layers can be seen (a torch module)",
@@ -300,6 +303,7 @@ _NEEDS: Mapping[Requirement, str] = {
     "sensitive_features": "data.sensitive_features: [COLUMN, ...]",
     "members": "data.members: a split (train) or a column that tells training rows apart",
     "positive": "data.positive: the favourable label",
+    "single_rows": "rows one by one, not counts of them",
 }
 
 

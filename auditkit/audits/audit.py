@@ -29,6 +29,7 @@ Requirement = Literal[
     "sensitive_features",
     "members",
     "positive",
+    "single_rows",
 ]
 
 
@@ -45,6 +46,8 @@ class AuditInfo:
         limits: What a reader may not conclude; printed beside the figures.
         sources: Where the methods come from.
         timed_metrics: Metrics that rest on clocks or counters, and so differ from run to run.
+        reads_counts: Whether rows that stand for several (``data.counts``) are counted as such; an audit that
+            looks at single rows is skipped on them.
     """
 
     name: str
@@ -55,6 +58,7 @@ class AuditInfo:
     limits: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     timed_metrics: frozenset[str] = frozenset()
+    reads_counts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

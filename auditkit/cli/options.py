@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ set_option = click.option(
 )
 device_option = click.option("--device", default=None, metavar="auto|cpu|cuda[:N]", help="Where to compute.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine output only, on stdout.")
+
+
+def with_counts(overrides: tuple[str, ...], table: str | None) -> tuple[str, ...]:
+    """``--counts`` as overrides: the table in place of subject and data, and no variants of it."""
+    if not table:
+        return overrides
+    name = json.dumps(table, ensure_ascii=False)
+    nothing = (f"data.{key}=null" for key in ("members", "limit", "split", "train", "text"))
+    return (f"subject={{counts: {name}}}", f"data.source={name}", "variants={}", *nothing, *overrides)
 
 
 def with_device(overrides: tuple[str, ...], device: str | None) -> tuple[str, ...]:

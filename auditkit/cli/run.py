@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from auditkit.cli.options import config_argument, device_option, json_option, set_option, with_device
+from auditkit.cli.options import (
+    config_argument,
+    device_option,
+    json_option,
+    set_option,
+    with_counts,
+    with_device,
+)
 from auditkit.cli.terminal import progress, say, show_event
 
 
@@ -12,6 +19,9 @@ from auditkit.cli.terminal import progress, say, show_event
 @config_argument
 @set_option
 @click.option("--only", default="", metavar="AUDIT,...", help="Run these audits of the config only.")
+@click.option(
+    "--counts", metavar="PARQUET", help="Audit these predictions, counted, instead of the subject of CONFIG."
+)
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/NAME-DIGEST.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the plan; measure nothing.")
@@ -21,6 +31,7 @@ def command(
     config: Path,
     overrides: tuple[str, ...],
     only: str,
+    counts: str | None,
     device: str | None,
     out: Path | None,
     dry_run: bool,
@@ -40,14 +51,14 @@ def command(
     with progress() as report_progress:
         prepared = prepare_audit(
             config,
-            overrides=with_device(overrides, device),
+            overrides=with_counts(with_device(overrides, device), counts),
             only=tuple(name.strip() for name in only.split(",") if name.strip()),
             report_progress=report_progress,
         )
         if dry_run:
             click.echo("\n".join(plan_lines(prepared)))
             return 0
-        say(f"auditing {prepared.project.title} on {len(prepared.data):,} rows")
+        say(f"auditing {prepared.project.title} on {prepared.data.card().n_rows:,} rows")
         run, folder = audit(
             prepared, out=out, fresh=fresh, report_progress=report_progress, observe=show_event
         )

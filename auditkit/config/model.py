@@ -94,6 +94,9 @@ class SubjectConfig(Section):
     onnx: str | None = Field(None, description="An ONNX file (extra onnx)")
     function: str | None = Field(None, description="package.module:predict, called with a data frame")
     predictions: str | None = Field(None, description="A table of predictions; no model is needed")
+    counts: str | None = Field(
+        None, description="Parquet files of predictions that are counted, not read; no model is needed"
+    )
     inputs: Literal["encoded", "raw"] | None = Field(
         None,
         description="What an onnx or keras model reads: rows encoded as for a checkpoint (default), or the "
@@ -106,7 +109,7 @@ class SubjectConfig(Section):
     @property
     def sources(self) -> dict[str, str]:
         """Where the model is to come from, by key."""
-        keys = ("checkpoint", "hf", "keras", "sklearn", "onnx", "function", "predictions")
+        keys = ("checkpoint", "hf", "keras", "sklearn", "onnx", "function", "predictions", "counts")
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
     @model_validator(mode="after")
@@ -163,6 +166,8 @@ class DataConfig(Section):
     sensitive_features: tuple[str, ...] = ()
     control_features: tuple[str, ...] = ()
     weight: str | None = None
+    counted: bool = Field(False, description="Read the source as counts; subject.counts sets it")
+    count: str | None = Field(None, description="Column of a table of counts: how many rows each row is")
     person: str | None = Field(None, description="Column that tells which rows are one person")
     members: str | None = Field(
         None,
@@ -231,10 +236,12 @@ class RunConfig(Section):
     def _table_of_predictions_is_the_data(cls, value: Any) -> Any:
         if not (isinstance(value, dict) and isinstance(value.get("subject"), dict)):
             return value
-        table, data = value["subject"].get("predictions"), value.get("data") or {}
-        if table is None or not isinstance(data, dict) or "source" in data:
+        subject, data = value["subject"], value.get("data") or {}
+        table = subject.get("predictions", subject.get("counts"))
+        if table is None or not isinstance(data, dict):
             return value
-        return {**value, "data": {"source": table, **data}}
+        counted = {"counted": True} if "counts" in subject else {}
+        return {**value, "data": {"source": table, **counted, **data}}
 
     @model_validator(mode="before")
     @classmethod

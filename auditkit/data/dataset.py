@@ -50,6 +50,13 @@ class GroupColumn:
         return {level: int(total) for level, total in zip(self.levels, totals, strict=True)}
 
 
+def _level_counts(column: "GroupColumn", counts: "Counts | None") -> dict[str, int]:
+    if counts is None:
+        return column.counts()
+    totals = np.bincount(column.codes, weights=counts.n, minlength=len(column.levels))
+    return {level: int(total) for level, total in zip(column.levels, totals, strict=True)}
+
+
 def _level(value: object) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return UNKNOWN
@@ -84,6 +91,19 @@ class FeatureSpace:
     levels: tuple[tuple[str, ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows each row of a table of counts stands for, and the sums of their (squared) weights."""
+
+    n: IntArray
+    weight: FloatArray
+    weight_squared: FloatArray
+
+    def take(self, rows: IntArray) -> "Counts":
+        """The same for a selection of rows."""
+        return Counts(self.n[rows], self.weight[rows], self.weight_squared[rows])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Rows to audit. Every array has one entry per row; this is checked at construction.
@@ -102,6 +122,7 @@ class Dataset:
         scores: Natural logarithms of the probabilities that came with the table, shape ``(n, k)``, or
             ``None``.
         predicted: Labels that came with the table, as index into ``classes``, shape ``(n,)``, or ``None``.
+        counts: Where the data are counts, what each row stands for; else ``None``.
         task: In language modelling ``inputs`` are token ids, ``classes`` the tokens, and ``y_true`` the token
             that follows the last of a row; every token is to be foretold from those before it.
 
@@ -125,6 +146,7 @@ class Dataset:
     person: IntArray | None = None
     scores: FloatArray | None = None
     predicted: IntArray | None = None
+    counts: Counts | None = None
     task: Task = "classification"
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
@@ -200,6 +222,7 @@ class Dataset:
             is_member=None if self.is_member is None else self.is_member[index],
             person=None if self.person is None else self.person[index],
             scores=None if self.scores is None else self.scores[index],
+            counts=None if self.counts is None else self.counts.take(index),
             predicted=None if self.predicted is None else self.predicted[index],
         )
 
@@ -235,6 +258,7 @@ class Dataset:
             self.person,
             self.scores,
             self.predicted,
+            *((self.counts.n, self.counts.weight, self.counts.weight_squared) if self.counts else ()),
         ):
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
@@ -255,14 +279,17 @@ class Dataset:
             source=self.source,
             split=self.split,
             digest=self.digest(),
-            n_rows=len(held_out),
+            n_rows=len(held_out) if self.counts is None else int(self.counts.n.sum()),
             n_members=None if self.is_member is None else int(self.is_member.sum()),
             n_features=len(self.features.names) or int(np.prod(self.inputs.shape[1:])),
             tokens_per_row=None if self.features.tokens is None else int(self.inputs.shape[1]),
             target=self.target,
             classes=self.classes if self.task == "classification" else (),
             positive=self.positive,
-            groups={key: column.counts() for key, column in held_out.sensitive_features.items()},
+            groups={
+                key: _level_counts(column, held_out.counts)
+                for key, column in held_out.sensitive_features.items()
+            },
             synthetic=self.synthetic,
             planted=self.planted,
             statements=self.statements,

@@ -81,6 +81,7 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         scores=_scores(rows, preprocessing.classes, predicted),
         predicted=predicted,
         task=rows.task,
+        counts=rows.counts,
         synthetic=rows.synthetic,
         planted=rows.planted,
         statements=tuple(statements),

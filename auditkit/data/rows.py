@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from auditkit.data.dataset import BoolArray, FloatArray, IntArray, Task
+from auditkit.data.dataset import BoolArray, Counts, FloatArray, IntArray, Task
 from auditkit.errors import DataError
 from auditkit.records import Message, Planted
 
@@ -44,6 +44,7 @@ class Rows:
         texts: One text per row, or ``None``.
         text_form: What is to be made of the texts.
         task: With language modelling the labels are the texts themselves.
+        counts: Where the table holds counts, what each row stands for.
         images: Grey values, shape ``(n, height, width)``, or ``None`` for a table.
         divisor: The largest grey value a picture can have.
         sensitive: Texts per sensitive feature; ``None`` where missing.
@@ -66,6 +67,7 @@ class Rows:
     texts: ObjectArray | None = None
     text_form: TextForm = TextForm()
     task: Task = "classification"
+    counts: Counts | None = None
     images: ByteArray | None = None
     divisor: float = 255.0
     sensitive: Mapping[str, ObjectArray] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Rows:
             labels=self.labels[index],
             columns={key: array[index] for key, array in self.columns.items()},
             texts=_taken(self.texts, index),
+            counts=None if self.counts is None else self.counts.take(index),
             images=_taken(self.images, index),
             sensitive={key: array[index] for key, array in self.sensitive.items()},
             control={key: array[index] for key, array in self.control.items()},

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from auditkit.config.model import DataConfig
+from auditkit.data.counted import counted_rows
 from auditkit.data.files import file_rows
 from auditkit.data.plain_text import TEXT_SUFFIX, text_file_rows
 from auditkit.data.roles import SPLITS
@@ -44,6 +45,8 @@ def read_rows(config: DataConfig, *, split: str, seed: int, folder: Path) -> Row
     if split not in SPLITS:
         raise DataError(f"data.split: no split {split!r}. {closest(split, SPLITS)}")
     config = _with_tokenizer_found(config, folder)
+    if config.counted:
+        return counted_rows(config, folder)
     if config.source in BUILT_IN:
         rows = _built_in(config.source)(config, split)
     elif "." not in Path(config.source).name:
@@ -63,6 +66,8 @@ def default_split(config: DataConfig) -> str:
 
     A file whose rows carry predictions, or say whether they were trained on, is audited whole.
     """
+    if config.counted:
+        return "all"
     carries = config.prediction is not None or config.score is not None
     tells = config.members is not None and config.members not in SPLITS
     return "all" if (carries or tells) and config.source not in BUILT_IN else "test"

@@ -139,8 +139,13 @@ class CountTable:
         n_groups: int,
         n_classes: int,
         sample_weight: FloatArray | None = None,
+        multiplicity: IntArray | None = None,
+        weight_squared: FloatArray | None = None,
     ) -> "CountTable":
         """Count rows; ``groups``, ``y_true`` and ``y_pred`` are codes from 0, shape ``(n,)``.
+
+        Where entries stand for several rows, ``multiplicity`` says for how many, and ``sample_weight`` and
+        ``weight_squared`` are the sums over them.
 
         Raises:
             DataError: Lengths differ or a code is out of range.
@@ -161,12 +166,16 @@ class CountTable:
                 )
         index = (groups * n_classes + y_true) * n_classes + y_pred
         shape = (n_groups, n_classes, n_classes)
-        n = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.int64)
+        # Sums of whole numbers are exact in double precision up to 2**53.
+        n = np.bincount(index, weights=multiplicity, minlength=math.prod(shape)).reshape(shape)
+        n = n.astype(np.int64)
         if sample_weight is None:
             return cls(n, n.astype(np.float64), n.astype(np.float64))
         size = math.prod(shape)
         weight = np.bincount(index, weights=sample_weight, minlength=size).astype(np.float64)
-        squared = np.bincount(index, weights=sample_weight**2, minlength=size).astype(np.float64)
+        squared = np.bincount(
+            index, weights=sample_weight**2 if weight_squared is None else weight_squared, minlength=size
+        ).astype(np.float64)
         return cls(n, weight.reshape(shape), squared.reshape(shape))
 
     def __add__(self, other: "CountTable") -> "CountTable":

@@ -52,15 +52,16 @@ class PredictionsTable:
 
 
 def load(request: Request) -> PredictionsTable:
-    """The predictions behind ``subject.predictions``.
+    """The predictions behind ``subject.predictions`` or ``subject.counts``.
 
     Raises:
         UsageError: The data are another table, or no column of predictions is named.
     """
-    path = request.path("predictions")
+    key = "predictions" if request.config.predictions is not None else "counts"
+    path = request.path(key)
     if request.probe is None or request.preprocessing is None:
         raise UsageError(f"{path}: needs data.target, and data.prediction or data.score")
-    _check_source(path, request)
+    _check_source(path, request, key)
     data = request.probe
     if data.scores is None and data.predicted is None:
         raise UsageError(
@@ -88,12 +89,10 @@ def load(request: Request) -> PredictionsTable:
     return PredictionsTable(card, request.preprocessing, gives_probabilities)
 
 
-def _check_source(path: Path, request: Request) -> None:
+def _check_source(path: Path, request: Request, key: str) -> None:
     """Refuse rows from elsewhere: they would not stand beside the predictions."""
     source = "" if request.probe is None else request.probe.source
-    named = Request(
-        config=request.config.model_copy(update={"predictions": source}), folder=request.folder
-    ).path("predictions")
+    named = Request(config=request.config.model_copy(update={key: source}), folder=request.folder).path(key)
     if named.resolve() != path.resolve():
         raise UsageError(
             f"data.source: {source} is not the table of predictions {path}; leave data.source out, and keep "

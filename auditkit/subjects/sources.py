@@ -76,6 +76,7 @@ ADAPTERS = {
     "onnx": Adapter("auditkit.subjects.onnx_model:load", "fitted"),
     "function": Adapter("auditkit.subjects.function:load", "raw"),
     "predictions": Adapter("auditkit.subjects.predictions_table:load", "nothing"),
+    "counts": Adapter("auditkit.subjects.predictions_table:load", "nothing"),
 }
 """By the key of ``subject:``; imported when it is asked for."""
 

@@ -225,8 +225,8 @@ def _statements(
         )
     if validation is not None:
         text = (
-            "Of {epochs} epochs the weights of epoch {kept} were kept: the smallest loss on {n} training rows "
-            "set aside for that."
+            "Of {epochs} epochs the weights of epoch {kept} were kept: the smallest loss on {n} training "
+            "rows set aside for that."
         )
         values = {"epochs": done.epochs, "kept": validation.kept_epoch, "n": len(validation.rows)}
         found.append(Message(text=text, values=values))

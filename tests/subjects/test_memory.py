@@ -67,6 +67,5 @@ def test_auditing_a_hundred_million_parameters_takes_less_than_three_times_their
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["n_parameters"] > 99e6
     assert set(found["statuses"].values()) == {"measured"}
-    print(found)
     batch_b = 8 * 64 * 768 * 4 * 20  # rows x tokens x width x bytes x what one layer holds at a time
     assert found["peak_b"] < 3 * found["weights_b"] + batch_b

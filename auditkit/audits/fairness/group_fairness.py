@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
         area="fairness",
         question="Are groups selected, and misjudged, at different rates?",
         requires=frozenset({"predictions", "sensitive_features"}),
+        reads_counts=True,
         limits=(
             "Rates show that groups fare differently, not why, and not whether a difference is justified.",
             "Errors are counted against the labels of the data. Biased labels make biased error rates.",
@@ -109,7 +110,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
                     y_pred,
                     n_groups=len(grouping.combinations),
                     n_classes=len(data.classes),
-                    sample_weight=data.sample_weight,
+                    **_weights(data),
                 )
                 for grouping in groupings(data, intersections=self.intersections)
             }
@@ -214,6 +215,18 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
                 )
             )
         return notes
+
+
+def _weights(data: Dataset) -> dict[str, npt.NDArray[Any] | None]:
+    """What each row weighs, and for how many it stands."""
+    if data.counts is None:
+        return {"sample_weight": data.sample_weight}
+    counts = data.counts
+    return {
+        "multiplicity": counts.n,
+        "sample_weight": counts.weight,
+        "weight_squared": counts.weight_squared,
+    }
 
 
 def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
