@@ -1,5 +1,6 @@
 """One sound model of every format, for the table of the scene."""
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -94,6 +95,16 @@ def onnx(place: Path) -> Path:
     return place / "model.onnx"
 
 
+def keras(place: Path) -> Path:
+    """A dense layer and one that chooses."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras as library
+
+    layers = [library.layers.Input((3,)), library.layers.Dense(4, activation="relu"), library.layers.Dense(2)]
+    library.Sequential(layers).save(place / "model.keras")
+    return place / "model.keras"
+
+
 def transformers(place: Path) -> Path:
     """A classifier of texts with few numbers."""
     from tests.subjects.tiny_folders import save_model
@@ -112,11 +123,12 @@ SOUND: dict[str, tuple[str, Callable[[Path], Path], dict[str, object], tuple[str
     "TorchScript": ("checkpoint", script, {}, ()),
     "skops": ("sklearn", skops, {}, ()),
     "ONNX": ("onnx", onnx, {}, ()),
+    "Keras": ("keras", keras, {}, ()),
     "transformers": ("hf", transformers, {}, ("model.safetensors", "config.json", "tokenizer.json")),
 }
 """Key of ``subject:``, what writes it, further keys, and in a folder the files whose bytes are flipped."""
 
-EXTRAS = {"skops": "skops", "ONNX": "onnxruntime", "transformers": "transformers"}
+EXTRAS = {"skops": "skops", "ONNX": "onnxruntime", "Keras": "keras", "transformers": "transformers"}
 """Packages that a format needs."""
 
 

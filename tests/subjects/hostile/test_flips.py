@@ -1,5 +1,6 @@
 """Single bits flipped in sound files of every format: refused with a message, or read as a model."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ from auditkit.subjects.program_archive import check_program
 from tests.subjects.hostile.scene import Outcome, faults_of, no_hang, take, write_table
 from tests.subjects.hostile.sound import EXTRAS, SOUND, fresh
 
-FORMATS = sorted(SOUND)
+KERAS = (
+    pytest.mark.slow,
+    pytest.mark.xdist_group("keras"),
+    # Keras 3.15 writes and predicts by np.array(tensor), which NumPy 2 warns about.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+)
+FORMATS = [pytest.param(name, marks=KERAS if name == "Keras" else ()) for name in sorted(SOUND)]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,8 @@ def sound(tmp_path_factory):
 
     def get(name: str) -> Path:
         if name in EXTRAS:
+            if name == "Keras":
+                os.environ.setdefault("KERAS_BACKEND", "torch")
             pytest.importorskip(EXTRAS[name])
         if name not in written:
             written[name] = SOUND[name][1](tmp_path_factory.mktemp("sound"))
