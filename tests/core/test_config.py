@@ -58,7 +58,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(refused):
     text = "version: 1\nsubject:\n  checkpiont: a\n  architecture: mlp\ndata:\n  split: test\nseed: -1\n"
     assert refused(text).splitlines() == [
         "audit.yaml:3:3: subject.checkpiont: unknown key 'checkpiont'. Did you mean 'checkpoint'? "
-        "Known: architecture, checkpoint, function, hf, inputs, keras, name, "
+        "Known: architecture, checkpoint, counts, function, hf, inputs, keras, name, "
         "onnx, predictions, sklearn, training, trust.",
         "audit.yaml:5:1: data.source: is required and missing",
         "audit.yaml:7:1: seed: input should be greater than or equal to 0, got -1",
