@@ -24,7 +24,9 @@ from auditkit.models.token_model import most_positions, vocabulary_size, without
 MOST_REMEMBERED = 200_000
 """Rows whose features are kept while a classifier is trained on a frozen encoder."""
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 16
+"""Few, so that rows of about the same length come together and little padding is computed."""
+
 _KEY = ("subject", "architecture")
 
 
