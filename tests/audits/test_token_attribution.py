@@ -19,6 +19,7 @@ from auditkit.config import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace, TokenSpace
 from auditkit.execution.isolation import unchanged
 from auditkit.models.given_weights import linear_layer, lookup_layer
+from auditkit.models.token_model import TokenModel
 from auditkit.records import Message, Tokens
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.testing import tiny_language_dataset, tiny_language_subject
@@ -221,6 +222,34 @@ def test_what_a_model_looks_up_in_place_of_padding_is_the_baseline():
     ids = data.inputs.numpy()
     by_word = (scores[ids, 0] - scores[4, 0]) * (ids != 0) / (ids != 0).sum(axis=1, keepdims=True)
     assert found.values == pytest.approx(np.where(target == 1, 1.0, -1.0)[:, None] * by_word, **FLOAT32)
+
+
+def library_model(kind):
+    """A tiny model of transformers with random weights, as the adapter of its folders wraps it."""
+    library = pytest.importorskip("transformers")
+    sizes = {"vocab_size": SIZE, "num_labels": 2}
+    if kind == "bert":
+        settings = library.BertConfig(
+            **sizes, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+        model = library.BertForSequenceClassification(settings)
+    else:
+        settings = library.GPT2Config(**sizes, n_positions=LENGTH, n_embd=8, n_layer=1, n_head=2)
+        model = library.GPT2ForSequenceClassification(settings)
+    return TokenModel(model, padding=0, stand_in=3)
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_models_of_transformers_are_explained_at_their_word_embeddings(kind):
+    module = made(lambda: library_model(kind))
+    subject, data = subject_of(module), texts()
+    found = find_token_embedding(subject, data.inputs[:4], 0)
+    expected = module.model.get_input_embeddings()
+    assert found.layer is expected
+    assert found.stand_in == 3
+    explanation, _ = explained(subject, data)
+    assert explanation.complete.mean() > 0.9
+    assert set(explanation.values[(data.inputs == 0).numpy()].tolist()) == {0.0}
 
 
 class OneHot(nn.Module):

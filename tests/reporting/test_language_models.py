@@ -12,6 +12,8 @@ from auditkit.reporting.json_export import render_json
 from auditkit.reporting.language import texts_for
 from auditkit.reporting.markdown import render_markdown
 from auditkit.reporting.model_card import render_model_card
+from auditkit.reporting.numbers import Scale
+from auditkit.reporting.view.evidence.estimates import with_unit
 from auditkit.reporting.view.evidence.evidence import evidence_view
 from auditkit.reporting.view.page import page
 from auditkit.runner import Bench, Runner
@@ -107,6 +109,11 @@ def test_other_exports_of_a_language_model_are_made(language_run):
     assert "Perplexity" in render_markdown(language_run, "en") or "perplexity" in render_markdown(
         language_run, "en"
     )
+
+
+def test_the_unit_of_an_axis_is_named_once_in_full_width_brackets_too():
+    assert with_unit("平均绝对归因（nat）", "nat", Scale(1.0, "nat")) == "平均绝对归因（nat）"
+    assert with_unit("平均绝对归因", "nat", Scale(1.0, "nat")) == "平均绝对归因, nat"
 
 
 def test_words_stand_apart_and_characters_together():

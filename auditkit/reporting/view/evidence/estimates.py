@@ -6,6 +6,8 @@ from auditkit.records import Estimate
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, rounded, scale_for
 
+_BRACKETS = str.maketrans("()（）", "    ")
+
 
 def estimates_scale(estimates: Sequence[Estimate], style: Style, texts: Texts) -> Scale:
     """One scale for estimates that are read together."""
@@ -29,7 +31,7 @@ def scaled(value: float | None, scale: Scale) -> float | None:
 
 def with_unit(axis: str, unit: str, scale: Scale) -> str:
     """A heading with its unit named once: as scaled, in the place of the bare unit where the text has it."""
-    words = axis.replace("(", " ").replace(")", " ").split()
+    words = axis.translate(_BRACKETS).split()
     if not scale.symbol or scale.symbol in words:
         return axis
     return axis.replace(unit, scale.symbol) if unit in words else f"{axis}, {scale.symbol}"
