@@ -6,17 +6,30 @@ memory, time and files make a crash or a loop harmless. They mitigate; they are 
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 
 if sys.platform != "win32":
     import resource
 
-MEMORY_B = 24 * 2**30
-"""Address space, most of which torch only reserves."""
+MEMORY_B = 4 * 2**30
+"""Address space beyond that which torch reserves when it is imported, and eight times the file."""
+
+RESERVED_B = 20 * 2**30
+"""What torch reserves, where the system does not tell."""
 
 WRITTEN_B = 2**20
 """Of any file; torch tries out its folder for temporary ones."""
+
+
+def reserved_b() -> int:
+    """Address space of this process now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return RESERVED_B
+    return pages * resource.getpagesize()
 
 
 def limit(time_s: int, file_b: int) -> None:
@@ -25,7 +38,7 @@ def limit(time_s: int, file_b: int) -> None:
         return
     wanted = {
         resource.RLIMIT_CPU: time_s,
-        resource.RLIMIT_AS: MEMORY_B + 8 * file_b,
+        resource.RLIMIT_AS: reserved_b() + MEMORY_B + 8 * file_b,
         resource.RLIMIT_FSIZE: WRITTEN_B,
         resource.RLIMIT_CORE: 0,
     }

@@ -344,6 +344,18 @@ def test_a_program_under_the_name_of_a_state_dict_is_recognised(program, tmp_pat
     assert loaded(path).card.architecture == "exported-program"
 
 
+class Flood(nn.Module):
+    def forward(self, inputs):
+        return inputs[:, :2] + torch.ones(2**33).sum()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux")
+def test_a_program_that_floods_memory_is_stopped_in_its_own_process(tmp_path):
+    path = exported(tmp_path / "flood.pt2", Flood(), DATA.inputs[:3])
+    with pytest.raises(CheckpointError, match=r"flood\.pt2: torch cannot load and run it.*memory.*Export"):
+        loaded(path)
+
+
 def test_loading_that_takes_too_long_is_stopped(program):
     with pytest.raises(CheckpointError, match=r"towns\.pt2: loading it took over 0\.01 s and was stopped"):
         try_in_a_process(check_program(program), program, time_limit_s=0.01)
