@@ -6,10 +6,11 @@ a file with types that were not reviewed is refused before it is loaded.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,24 +20,29 @@ from auditkit.data.dataset import FloatArray
 from auditkit.data.preprocessing import ImagePreprocessing, Preprocessing, RawTablePreprocessing
 from auditkit.errors import CheckpointError, MissingExtraError, UnsafeError, UsageError, closest
 from auditkit.records import Message, SubjectCard
-from auditkit.subjects.answers import AnswerReader, digest_of, labels_in_data
+from auditkit.subjects.answers import AnswerReader, Form, digest_of, labels_in_data
 from auditkit.subjects.archive_check import checked_archive
 from auditkit.subjects.black_box import BlackBox, as_read, capabilities_of, first_rows, steadiness
 from auditkit.subjects.sklearn_types import REVIEWED, check_trees
 from auditkit.subjects.sources import Request
 
+Method = Literal["predict_proba", "predict"]
+
+_FORMS: Mapping[Form, Method] = {"rows": "predict_proba", "labels": "predict"}
 _AGAIN = "save it again with skops.io.dump(model, PATH)"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".sav")
 _LIMIT_B = 4 * 2**30
+_TIE = 1e-9
 _SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class SklearnSubject(BlackBox):
-    """A fitted classifier; ``columns`` are those that it reads, in its order."""
+    """A fitted classifier; ``columns`` are those that it reads, in its order, ``method`` what it is asked."""
 
     model: Any
     columns: tuple[str, ...]
+    method: Method
     reader: AnswerReader
 
     def log_probabilities(self, inputs: torch.Tensor) -> FloatArray:
@@ -45,7 +51,8 @@ class SklearnSubject(BlackBox):
         Raises:
             UsageError: The model raised, or its answer is not what its labels promise.
         """
-        answers = _ask(self.model, inputs, self.preprocessing, self.columns, self.reader.where)
+        rows = _rows(self.model, inputs, self.preprocessing, self.columns, self.reader.where)
+        answers = _ask(self.model, self.method, rows, self.reader.where)
         return self.reader.log_probabilities(answers, len(inputs))
 
 
@@ -66,12 +73,14 @@ def load(request: Request) -> SklearnSubject:
     preprocessing = request.preprocessing.model_copy(update={"classes": classes})
     columns, statements = _columns(model, preprocessing, where)
     rows = first_rows(request.probe, where)
-    answers = _ask(model, rows.inputs, preprocessing, columns, where)
-    reader = AnswerReader(where, "rows" if hasattr(model, "predict_proba") else "labels", classes)
+    method, why = _method(model, _rows(model, rows.inputs, preprocessing, columns, where), classes, where)
+    reader = AnswerReader(where, "rows" if method == "predict_proba" else "labels", classes)
+
+    def asked(inputs: torch.Tensor) -> Any:
+        return _ask(model, method, _rows(model, inputs, preprocessing, columns, where), where)
 
     def ask(inputs: torch.Tensor) -> FloatArray:
-        said = _ask(model, inputs, preprocessing, columns, where)
-        return reader.log_probabilities(said, len(inputs))
+        return reader.log_probabilities(asked(inputs), len(inputs))
 
     card = SubjectCard(
         name=request.name,
@@ -83,7 +92,13 @@ def load(request: Request) -> SklearnSubject:
         size_b=len(content),
         classes=classes,
         capabilities=tuple(sorted(capabilities_of(gives_probabilities=reader.gives_probabilities))),
-        statements=(*notes, *statements, *reader.statements(answers), *steadiness(ask, rows.inputs)),
+        statements=(
+            *notes,
+            *statements,
+            *why,
+            *reader.statements(asked(rows.inputs)),
+            *steadiness(ask, rows.inputs),
+        ),
     )
     return SklearnSubject(
         card=card,
@@ -91,6 +106,7 @@ def load(request: Request) -> SklearnSubject:
         gives_probabilities=reader.gives_probabilities,
         model=model,
         columns=columns,
+        method=method,
         reader=reader,
     )
 
@@ -243,20 +259,42 @@ def _by_name(
     return tuple(own), (Message(text=text, values={"columns": ", ".join(unread)}),)
 
 
-def _ask(
-    model: Any, inputs: torch.Tensor, preprocessing: Preprocessing, columns: tuple[str, ...], where: str
-) -> Any:
-    """What the model answers: probabilities where it states them, else labels."""
-    rows = _rows(model, inputs, preprocessing, columns, where)
-    answer = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+def _method(
+    model: Any, rows: Any, classes: tuple[str, ...], where: str
+) -> tuple[Method, tuple[Message, ...]]:
+    """Probabilities, unless there are none or the model itself decides otherwise than by the highest.
+
+    A model with a threshold of its own decides by that; its decisions are audited, as they are what people
+    are told.
+    """
+    if not hasattr(model, "predict_proba"):
+        return "predict", ()
+    stated, decided = (
+        AnswerReader(where, form, classes).log_probabilities(_ask(model, method, rows, where), len(rows))
+        for form, method in _FORMS.items()
+    )
+    top = np.sort(stated, axis=1)
+    clear = top[:, -1] - top[:, -2] > _TIE
+    differing = int((clear & (stated.argmax(axis=1) != decided.argmax(axis=1))).sum())
+    if not differing:
+        return "predict_proba", ()
+    text = (
+        "In {n} of the first {total} rows it decides otherwise than by its highest probability; its "
+        "decisions are audited, and its probabilities are left out."
+    )
+    return "predict", (Message(text=text, values={"n": differing, "total": len(rows)}),)
+
+
+def _ask(model: Any, method: Method, rows: Any, where: str) -> Any:
+    """What the model answers."""
     try:
         with warnings.catch_warnings():
             # what a model warns of at each call (unknown categories, names) is not for the reader of figures
             warnings.simplefilter("ignore")
-            return answer(rows)
+            return getattr(model, method)(rows)
     except Exception as error:
         raise UsageError(
-            f"{where}: the model raised {type(error).__name__} when asked about {len(inputs)} rows: "
+            f"{where}: the model raised {type(error).__name__} when asked about {len(rows)} rows: "
             f"{str(error).splitlines()[0][:300] if str(error) else ''}"
         ) from error
 

@@ -20,6 +20,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -154,6 +155,18 @@ def test_a_model_without_probabilities_gives_labels_alone(tmp_path):
     assert subject.capabilities == frozenset({"predictions"})
     said = [data.classes[code] for code in subject.predict(data, batch_size=64).y_pred]
     assert said == model.predict(loans()[FEATURES]).tolist()
+
+
+def test_a_model_with_a_threshold_of_its_own_is_audited_by_its_decisions(tmp_path):
+    model = FixedThresholdClassifier(
+        pipeline(LogisticRegression()), threshold=0.8, pos_label="yes", response_method="predict_proba"
+    )
+    config = saved(tmp_path, model)
+    subject, data = subject_of(config)
+    said = [data.classes[code] for code in subject.predict(data, batch_size=64).y_pred]
+    assert said == model.predict(loans()[FEATURES]).tolist()
+    assert subject.capabilities == frozenset({"predictions"})
+    assert any("its decisions are audited" in str(text) for text in subject.card.statements)
 
 
 def test_a_regression_is_no_classifier(tmp_path):
