@@ -59,6 +59,15 @@ def load_exported_program(path: Path, facts: Facts, *, time_limit_s: float = TIM
     program = check_program(path)
     rows_of(facts, path)
     try_in_a_process(program, path, time_limit_s=time_limit_s)
+    return subject_of_program(program, path, facts)
+
+
+def subject_of_program(program: CheckedProgram, path: Path, facts: Facts) -> TorchSubject:
+    """The subject in a checked archive that was tried before.
+
+    Raises:
+        CheckpointError: Not loading, or not fitting the data.
+    """
     try:
         module = ExportedModule(program, facts.device)
     except Exception as error:  # torch raises whatever the text happens to break

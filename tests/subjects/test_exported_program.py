@@ -14,7 +14,8 @@ from auditkit.config import SubjectConfig
 from auditkit.data.preprocessing import encode, fit_preprocessing
 from auditkit.errors import AuditkitError, CheckpointError, UnsafeError
 from auditkit.execution.executor import ProcessExecutor
-from auditkit.subjects.exported_program import try_in_a_process
+from auditkit.subjects.exported_program import subject_of_program, try_in_a_process
+from auditkit.subjects.foreign_module import Facts
 from auditkit.subjects.intake import load_subject
 from auditkit.subjects.program_archive import check_program
 from auditkit.variants.dp import DpRetrain
@@ -30,6 +31,11 @@ DATA = encode(rows(), STEPS)
 def loaded(path, preprocessing=STEPS, **keys):
     config = SubjectConfig.model_validate({"checkpoint": path.name, **keys})
     return load_subject(config, folder=path.parent, preprocessing=preprocessing)
+
+
+def untried(path):
+    """The subject without the trial in a process of its own, which takes seconds."""
+    return subject_of_program(check_program(path), path, Facts(preprocessing=STEPS))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,7 @@ def test_a_program_of_limited_batches_answers_for_any_number_of_rows_and_says_so
     at_once = torch.export.Dim("rows", min=least, max=most) if most else torch.export.Dim("rows", min=least)
     made = torch.export.export(network(), (DATA.inputs[:6],), dynamic_shapes=({0: at_once},))
     torch.export.save(made, tmp_path / "limited.pt2")
-    limited = loaded(tmp_path / "limited.pt2")
+    limited = untried(tmp_path / "limited.pt2")
     expected = subject.predict(DATA, batch_size=60).log_probabilities
     for batch_size in (1, 7, 60):
         found = limited.predict(DATA, batch_size=batch_size).log_probabilities
@@ -127,7 +133,7 @@ def test_rows_are_given_the_layout_of_the_program(tmp_path):
     module = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 2)).eval()
     pictures = exported(tmp_path / "pictures.pt2", module, torch.zeros(3, 1, 2, 2))
     expected = module(DATA.inputs.reshape(-1, 1, 2, 2))
-    assert torch.allclose(loaded(pictures).logits(DATA.inputs), expected, atol=1e-6)
+    assert torch.allclose(untried(pictures).logits(DATA.inputs), expected, atol=1e-6)
 
 
 def test_variants_that_need_layers_refuse_a_program(subject, tmp_path):
@@ -317,7 +323,7 @@ def test_a_program_for_other_data_is_refused(tmp_path, module, said):
     n = 9 if "rows of 4" in said else 4
     path = exported(tmp_path / "other.pt2", module.eval(), torch.zeros(3, n))
     with pytest.raises(CheckpointError, match=said):
-        loaded(path)
+        untried(path)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
@@ -325,7 +331,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     with torch.no_grad():
         module[1].bias[0] = float("nan")
     with pytest.raises(CheckpointError, match="1 values that are NaN"):
-        loaded(exported(tmp_path / "nan.pt2", module, DATA.inputs[:3]))
+        untried(exported(tmp_path / "nan.pt2", module, DATA.inputs[:3]))
 
 
 def test_a_program_with_an_architecture_in_the_config_is_a_contradiction(program):
