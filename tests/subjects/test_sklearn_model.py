@@ -28,7 +28,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from auditkit.errors import CheckpointError, MissingExtraError, UnsafeError, UsageError
-from auditkit.subjects import sklearn_model
+from auditkit.subjects import skops_file
 from tests.subjects.projects import FEATURES, loans, probabilities, run_of, subject_of, write_project
 
 skops = pytest.importorskip("skops.io")
@@ -236,7 +236,7 @@ def test_a_damaged_file_is_refused_with_its_name_and_never_crashes(tmp_path):
         damaged[position] ^= 1 << int(rng.integers(8))
         (tmp_path / "model.skops").write_bytes(bytes(damaged))
         with contextlib.suppress(CheckpointError, UnsafeError):
-            sklearn_model.read_skops(tmp_path / "model.skops")
+            skops_file.read_skops(tmp_path / "model.skops")
 
 
 def test_a_tree_whose_links_lead_back_is_refused(tmp_path):
@@ -291,7 +291,7 @@ def test_without_skops_the_extra_is_named(tmp_path, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(sklearn_model, "import_module", absent)
+    monkeypatch.setattr(skops_file, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"auditkit\[sklearn\]"):
         subject_of(config)
 
