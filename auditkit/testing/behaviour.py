@@ -157,6 +157,10 @@ def _scene_without(scene: Scene, need: Requirement) -> Scene:
     return scene.of(*(_Without(subject, need) for subject in (scene.subject, scene.other)))  # type: ignore[arg-type]  # all others are capabilities
 
 
+_LABELS: frozenset[Capability] = frozenset({"predictions"})
+_PROBABILITIES: frozenset[Capability] = frozenset({"probabilities", "losses"})
+
+
 def needs_no_more_than_it_names(scene: Scene) -> None:
     """Whatever ``info.requires`` does not name may be absent, all of it at once."""
     requires, data = scene.audit.info.requires, scene.data
@@ -164,7 +168,8 @@ def needs_no_more_than_it_names(scene: Scene) -> None:
         data = data if need in requires else remove(data)
     bare = scene.on(data)
     if not requires & {"gradients", "layers", "recipe", "generative"}:
-        bare = bare.of(PredictionsOnly(scene.subject), PredictionsOnly(scene.other))
+        answers = _LABELS | (requires & _PROBABILITIES)
+        bare = bare.of(PredictionsOnly(scene.subject, answers), PredictionsOnly(scene.other, answers))
     named = ", ".join(sorted(requires))
     bare.run().require_measured(f"with no more than info.requires names ({named})")
 

@@ -139,19 +139,23 @@ def _subject(module: nn.Module, classes: tuple[str, ...], name: str) -> TorchSub
 
 @dataclass(frozen=True, slots=True)
 class PredictionsOnly:
-    """A subject seen from outside: it predicts, and shows neither gradients nor layers."""
+    """A subject seen from outside: it answers, and shows neither gradients nor layers.
+
+    ``answers`` is what it gives: labels alone, or also probabilities and the losses that follow from them.
+    """
 
     subject: Subject
+    answers: frozenset[Capability] = frozenset({"predictions"})
 
     @property
     def card(self) -> SubjectCard:
         """The card of the subject behind it, with fewer capabilities."""
-        return self.subject.card.model_copy(update={"capabilities": ("predictions",)})
+        return self.subject.card.model_copy(update={"capabilities": tuple(sorted(self.answers))})
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Predictions."""
-        return frozenset({"predictions"})
+        """What it answers with, and nothing of what is inside."""
+        return self.answers
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         """What the subject behind it predicts."""

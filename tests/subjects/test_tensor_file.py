@@ -165,7 +165,8 @@ def test_loading_and_saving_hold_the_weights_once(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     loaded, saved, weights = (int(word) for word in done.stdout.split())
     assert weights > 90_000
-    assert 0.9 * weights < loaded < 1.2 * weights
+    other = 40_000  # kB of modules that loading imports
+    assert 0.9 * weights < loaded < weights + other
     assert saved < 0.2 * weights
 
 
