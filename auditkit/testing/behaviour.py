@@ -168,7 +168,7 @@ def needs_no_more_than_it_names(scene: Scene) -> None:
         data = data if need in requires else remove(data)
     bare = scene.on(data)
     if not requires & {"gradients", "layers", "recipe", "generative"}:
-        answers = _LABELS | (requires & _PROBABILITIES)
+        answers = _LABELS | {name for name in _PROBABILITIES if name in requires}
         bare = bare.of(PredictionsOnly(scene.subject, answers), PredictionsOnly(scene.other, answers))
     named = ", ".join(sorted(requires))
     bare.run().require_measured(f"with no more than info.requires names ({named})")
