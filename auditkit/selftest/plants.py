@@ -24,6 +24,7 @@ def plants() -> tuple[Plant, ...]:
         forgotten_order(),
         _overconfidence(),
         _rule_by_group(),
+        _worse_slice(),
         _planted_weight(),
         _remembered_rows(),
         _more_parameters(),
@@ -91,6 +92,30 @@ def _rule_by_group() -> Plant:
         faulty=partial(scene, 1.0),
         sound=partial(scene, 0.0),
         parameters={"metrics": ["selection_rate"]},
+    )
+
+
+def _worse_slice() -> Plant:
+    """A subject that is right but for one label in twenty; among the young in the north, for one in two."""
+
+    def scene(share: float) -> Scene:
+        inputs = _normal("slices", 3000, 1)
+        rng = numpy_rng(0, "selftest", "places")
+        young, north = rng.random(3000) < 0.4, rng.random(3000) < 0.4
+        flipped = rng.random(3000) < np.where(young & north, share, 0.05)
+        groups = {
+            "age": np.where(young, "young", "old").tolist(),
+            "region": np.where(north, "north", "south").tolist(),
+        }
+        return Scene(logistic([8.0]), rows_of(inputs, (inputs[:, 0] > 0) ^ flipped, groups=groups))
+
+    return Plant(
+        audit="worst-slices",
+        fault=Message(text="errors pile up where two conditions meet"),
+        figure="worst-slices/confirmed_slices",
+        above=0.0,
+        faulty=partial(scene, 0.5),
+        sound=partial(scene, 0.05),
     )
 
 
