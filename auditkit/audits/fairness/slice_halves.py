@@ -48,15 +48,15 @@ def halves(rows: BoolArray, errors: BoolArray, person: IntArray | None, context:
         context: Where the draw comes from.
     """
     n = rows.shape[1]
-    colour, item_colours = _colours(rows)
     unit = np.arange(n) if person is None else np.unique(person, return_inverse=True)[1].reshape(-1)
     n_units = int(unit.max()) + 1
-    with_error = _mixed(colour + errors.astype(np.uint64))
-    place = _places(_summed(_mixed(colour), unit, n_units), _summed(with_error, unit, n_units))
+    alike, _ = _refined(np.ones(n, dtype=np.uint64), rows, unit, n_units)
+    colour, item_colours = _refined(_mixed(alike) + errors.astype(np.uint64), rows, unit, n_units)
+    place = _places(_summed(_mixed(alike), unit, n_units), _summed(_mixed(colour), unit, n_units))
     drawn = context.numpy_rng("halves").permutation(n_units)[place]
     explores = (drawn < n_units // 2)[unit]
     # of a person with several rows one is tested, whichever comes first in another draw
-    row_place = _places(place[unit].astype(np.uint64), colour, with_error)
+    row_place = _places(place[unit].astype(np.uint64), colour)
     turn = context.numpy_rng("rows of a person").permutation(n)[row_place]
     confirming = np.flatnonzero(~explores)
     in_turn = confirming[np.argsort(turn[confirming], kind="stable")]
@@ -64,14 +64,13 @@ def halves(rows: BoolArray, errors: BoolArray, person: IntArray | None, context:
     return Halves(np.flatnonzero(explores), chosen, len(confirming) - len(chosen), item_colours)
 
 
-def _colours(rows: BoolArray) -> tuple[Colours, Colours]:
-    """Colours of the rows and of the items."""
-    row = np.ones(rows.shape[1], dtype=np.uint64)
+def _refined(row: Colours, rows: BoolArray, unit: IntArray, n_units: int) -> tuple[Colours, Colours]:
+    """Colours of the rows, told apart by their items and persons, and of the items, by their rows."""
     item = np.zeros(len(rows), dtype=np.uint64)
     for _ in range(_ROUNDS):
         mixed = _mixed(row)
         item = _mixed(np.array([mixed[mask].sum() for mask in rows], dtype=np.uint64))
-        row = mixed
+        row = _mixed(mixed + _summed(mixed, unit, n_units)[unit])
         for mask, colour in zip(rows, item, strict=True):
             row[mask] += colour
     return row, item
