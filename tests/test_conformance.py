@@ -29,6 +29,7 @@ QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
+    "score-fairness": {"n_bootstrap": 50},
 }
 """Fewer repeats where the default takes long; the promises do not depend on them."""
 

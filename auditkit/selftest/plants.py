@@ -11,6 +11,7 @@ from auditkit.randomness import numpy_rng
 from auditkit.records import Message
 from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.plant import Plant, Scene
+from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 
 WIDTH: Final = 16
@@ -24,6 +25,7 @@ def plants() -> tuple[Plant, ...]:
         forgotten_order(),
         _overconfidence(),
         _rule_by_group(),
+        lost_ranking(),
         _worse_slice(),
         _planted_weight(),
         _remembered_rows(),

@@ -22,7 +22,7 @@ from scipy.stats import norm, studentized_range
 from auditkit.errors import DataError
 from auditkit.records import Interval
 from auditkit.statistics.comparisons import difference_bounds, ratio_bounds
-from auditkit.statistics.intervals import FloatArray, wilson_bounds
+from auditkit.statistics.intervals import Bounds, FloatArray, wilson_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +64,45 @@ def largest_difference(
     x, size = _checked(successes, n)
     if len(x) < 2:
         return None
-    rates = x / size
-    first, second = np.triu_indices(len(x), 1)
-    low_ends, high_ends = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
+    bounds = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
+    return largest_gap(x / size, bounds, confidence=confidence, method="simultaneous-newcombe")
+
+
+def largest_gap(values: npt.ArrayLike, bounds: Bounds, *, confidence: float, method: str) -> Disparity | None:
+    """Highest minus lowest of any figures of independent groups.
+
+    Args:
+        values: One figure per group, shape ``(n_groups,)``.
+        bounds: Their intervals at ``pair_confidence(n_groups, confidence)``, from which those of the pairs
+            follow (see :func:`~auditkit.statistics.comparisons.difference_bounds`).
+        confidence: That the interval holds, all pairs taken together.
+        method: Its name in the record.
+
+    Returns:
+        A difference that is not negative, or ``None`` with fewer than two groups.
+    """
+    figures = np.asarray(values, dtype=np.float64)
+    low_ends, high_ends = bounds
+    if len(figures) < 2:
+        return None
+    first, second = np.triu_indices(len(figures), 1)
     low, high = difference_bounds(
-        rates[first],
+        figures[first],
         (low_ends[first], high_ends[first]),
-        rates[second],
+        figures[second],
         (low_ends[second], high_ends[second]),
     )
-    lowest, highest = _extremes(rates)
+    lowest, highest = _extremes(figures)
     first_higher = low >= -high
     clearest = int(np.maximum(low, -high).argmax())
     pair = (int(second[clearest]), int(first[clearest]))
     return Disparity(
-        value=float(rates[highest] - rates[lowest]),
+        value=float(figures[highest] - figures[lowest]),
         interval=Interval(
             low=max(0.0, float(np.maximum(low, -high).max())),
             high=float(np.maximum(high, -low).max()),
             confidence=confidence,
-            method="simultaneous-newcombe",
+            method=method,
         ),
         lowest=lowest,
         highest=highest,
