@@ -34,8 +34,8 @@ class Grouping:
         n_groups = math.prod(len(names) for names in levels)
         if n_groups > MOST_GROUPS:
             raise DataError(
-                f"group-fairness: crossing {', '.join(attributes)} makes {n_groups} groups, expected at most "
-                f"{MOST_GROUPS}. Set intersections to false or name fewer sensitive_features."
+                f"sensitive_features: crossing {', '.join(attributes)} makes {n_groups} groups, expected at "
+                f"most {MOST_GROUPS}. Set intersections to false or name fewer sensitive_features."
             )
         return cls(tuple(attributes), tuple(product(*levels)))
 
@@ -76,7 +76,7 @@ def groupings(data: Dataset, *, intersections: bool) -> tuple[Grouping, ...]:
     """
     names = tuple(data.sensitive_features)
     if not names:
-        raise DataError("group-fairness: the data has no sensitive features. Name them in data.")
+        raise DataError("sensitive_features: the data has none. Name them in data.")
     found = [Grouping.of(data, (name,)) for name in names]
     if intersections and len(names) > 1:
         found.append(Grouping.of(data, names))
