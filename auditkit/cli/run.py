@@ -53,6 +53,7 @@ def command(
             config,
             overrides=with_counts(with_device(overrides, device), counts),
             only=tuple(name.strip() for name in only.split(",") if name.strip()),
+            train=not dry_run,
             report_progress=report_progress,
         )
         if dry_run:

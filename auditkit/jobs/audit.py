@@ -21,6 +21,7 @@ from auditkit.jobs.prepare import (
     no_progress,
     obtain_subject,
     open_project,
+    untrained_subject,
 )
 from auditkit.jobs.variants import derive_variants
 from auditkit.policy import judge
@@ -63,15 +64,19 @@ def prepare_audit(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
+    train: bool = True,
     report_progress: Progress = no_progress,
 ) -> Prepared:
     """Read the config, the subject and the data.
+
+    A subject that has no checkpoint yet is trained, unless ``train`` is false: then it has initial weights,
+    enough to plan with and not to be audited.
 
     Raises:
         ConfigError: No audit is named, or ``only`` names one that the config does not.
     """
     project = _select(open_project(config, overrides), only)
-    subject = obtain_subject(project, report_progress)
+    subject = obtain_subject(project, report_progress) if train else untrained_subject(project)
     data = audit_data(project, subject)
     digest = data.digest()
     return Prepared(project, subject, data, digest, _run_id(project, subject, digest))

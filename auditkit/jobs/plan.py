@@ -24,6 +24,10 @@ def plan_lines(prepared: Prepared) -> list[str]:
         f"data      {data.name}: {len(held_out):,} rows held out, {len(data) - len(held_out):,} members",
         f"subjects  {', '.join(['baseline', *config.variants])}",
     ]
+    if not prepared.project.checkpoint.exists() and config.subject.training is not None:
+        lines.append(
+            f"training  {config.subject.training.epochs} epochs first, as there is no checkpoint yet"
+        )
     lines += [
         f"variant   {name}: {VARIANTS.load(entry.kind).info.summary}"
         for name, entry in config.variants.items()

@@ -12,8 +12,9 @@ from auditkit.data.loading import load_dataset, load_raw_data, load_training_dat
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import ConfigError, UsageError
 from auditkit.jobs.model_folder import with_model_folder
-from auditkit.models.zoo import check_architecture
-from auditkit.randomness import derive_seed
+from auditkit.models.zoo import build_module, check_architecture, complete
+from auditkit.randomness import derive_seed, torch_rng
+from auditkit.records import Message
 from auditkit.registry import check_extensions
 from auditkit.subjects.black_box import ROWS_ASKED
 from auditkit.subjects.checkpoint import checkpoint_files, save_checkpoint
@@ -111,6 +112,30 @@ def train_subject(project: Project, report_progress: Progress = no_progress) -> 
     )
     save_checkpoint(project.checkpoint, subject, positive=data.positive)
     return subject
+
+
+def untrained_subject(project: Project) -> Subject:
+    """What :func:`obtain_subject` would train, with initial weights; the subject itself where it exists.
+
+    Raises:
+        UsageError: As :func:`obtain_subject`.
+    """
+    config = project.config
+    architecture, training = config.subject.architecture, config.subject.training
+    if architecture is None or training is None or project.checkpoint.exists():
+        return obtain_subject(project)
+    data, preprocessing = load_training_data(
+        config.data, preprocessing=None, seed=config.seed, folder=project.folder
+    )
+    full = complete(architecture, **data.sizes())
+    return TorchSubject.build(
+        build_module(full, rng=torch_rng(config.seed, "plan")),
+        title=project.title,
+        architecture=full,
+        classes=data.classes,
+        preprocessing=preprocessing,
+        statements=(Message(text="Not trained yet."),),
+    )
 
 
 def obtain_subject(project: Project, report_progress: Progress = no_progress) -> Subject:

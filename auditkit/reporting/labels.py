@@ -82,6 +82,9 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     # suffix: (with attributes, without)
     "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, variant divided by baseline")),
     "difference": (mark("{figure}, difference across {attributes}"), mark("{figure}, difference")),
+    "smallest": (mark("{figure}, at least"), mark("{figure}, at least")),
+    "largest": (mark("{figure}, at most"), mark("{figure}, at most")),
+    "flips": (mark("{figure}, labels to flip"), mark("{figure}, labels to flip")),
     "change": (mark("{figure}, change from the baseline"), mark("{figure}, change from the baseline")),
     "floor": (mark("{figure}, what chance alone gives"), mark("{figure}, what chance alone gives")),
     "excess": (mark("{figure}, beyond chance"), mark("{figure}, beyond chance")),
@@ -106,6 +109,7 @@ AUDITS: dict[str, str] = {
     "calibration": mark("Calibration"),
     "group-fairness": mark("Groups"),
     "score-fairness": mark("Scores by group"),
+    "disparity-bounds": mark("Bounds of gaps"),
     "attribution": mark("Attributions"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
@@ -147,7 +151,7 @@ def style_of(metric: str) -> Style:
     """How the figures of a metric are written: rates in percent, their differences in points."""
     name = MetricName.parse(metric)
     style = METRICS[name.base][1] if name.base in METRICS else _pattern_style(name.base)
-    if "ratio" in name.suffixes:
+    if {"ratio", "flips"} & set(name.suffixes):
         return Style.PLAIN
     is_difference = bool({"difference", "change", "excess"} & set(name.suffixes))
     return Style.POINTS if is_difference and style is Style.PERCENT else style

@@ -27,6 +27,7 @@ def plants() -> tuple[Plant, ...]:
         _rule_by_group(),
         lost_ranking(),
         _worse_slice(),
+        _unknown_groups(),
         _planted_weight(),
         _remembered_rows(),
         _more_parameters(),
@@ -118,6 +119,27 @@ def _worse_slice() -> Plant:
         above=0.0,
         faulty=partial(scene, 0.5),
         sound=partial(scene, 0.05),
+    )
+
+
+def _unknown_groups() -> Plant:
+    """Nobody knows the group of every second row of one kind: the gap could be anything."""
+
+    def scene(share: float) -> Scene:
+        score = _normal("unknown groups", 2000, 1)
+        draws = numpy_rng(0, "selftest", "unknown").random((2, 2000))
+        names = np.where(draws[0] < 0.5, "b", "a").astype(object)
+        names[draws[1] < share] = None
+        return Scene(logistic([8.0]), rows_of(score, score[:, 0] > 0, groups={"group": names.tolist()}))
+
+    return Plant(
+        audit="disparity-bounds",
+        fault=Message(text="the group of half of the rows is unknown"),
+        figure="disparity-bounds/selection_rate.difference.largest[group]",
+        above=0.3,
+        faulty=partial(scene, 0.5),
+        sound=partial(scene, 0.0),
+        parameters={"metrics": ["selection_rate"]},
     )
 
 

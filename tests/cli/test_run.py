@@ -1,6 +1,7 @@
 """``auditkit run`` from the outside: what it writes, prints and returns."""
 
 import json
+import shutil
 
 import pytest
 
@@ -120,6 +121,14 @@ def test_another_seed_is_another_run(project, capsys):
 def test_a_dry_run_measures_nothing(project, capsys):
     assert project.auditkit("run", "loans.yaml", "--dry-run") == 0
     assert "group-fairness" in capsys.readouterr().out
+    assert not (project.folder / "runs").exists()
+
+
+def test_a_dry_run_of_a_model_that_is_not_there_yet_does_not_train_it(project, capsys):
+    shutil.rmtree(project.folder / "checkpoints")
+    assert project.auditkit("run", "loans.yaml", "--dry-run") == 0
+    assert "4 epochs first" in capsys.readouterr().out
+    assert not (project.folder / "checkpoints").exists()
     assert not (project.folder / "runs").exists()
 
 

@@ -1,8 +1,7 @@
 """Are groups selected, and misjudged, at different rates?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from auditkit.audits.fairness.group_changes import (
     change_measurements,
     gap_change_measurement,
 )
+from auditkit.audits.fairness.group_counts import GroupCounts, count_groups
 from auditkit.audits.fairness.group_evidence import count_table, rate_chart
 from auditkit.audits.fairness.group_rates import (
     GroupRates,
@@ -25,11 +25,11 @@ from auditkit.audits.fairness.group_rates import (
     ratio_measurement,
     undecided_measurement,
 )
-from auditkit.audits.fairness.groupings import EVERYONE, Grouping, group_codes, groupings
+from auditkit.audits.fairness.groupings import EVERYONE, Grouping, groupings
 from auditkit.data.dataset import Dataset, IntArray
 from auditkit.errors import closest
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, merge, positive_class
+from auditkit.statistics.counts import METRICS, Cells, RateMetric, merge, positive_class
 from auditkit.subjects.subject import Subject
 
 DEFAULT_METRICS = (
@@ -40,13 +40,6 @@ DEFAULT_METRICS = (
     "accuracy",
     "base_rate",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GroupCounts:
-    """What rows contribute: one count table per grouping, keyed by its attributes."""
-
-    tables: Mapping[tuple[str, ...], CountTable]
 
 
 class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
@@ -101,20 +94,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
 
     def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
         """Count the rows of one shard in every grouping."""
-        y_pred = subject.predict(data, batch_size=context.batch_size).y_pred
-        return GroupCounts(
-            {
-                grouping.attributes: CountTable.count(
-                    group_codes(grouping, data),
-                    data.y_true,
-                    y_pred,
-                    n_groups=len(grouping.combinations),
-                    n_classes=len(data.classes),
-                    **_weights(data),
-                )
-                for grouping in groupings(data, intersections=self.intersections)
-            }
-        )
+        return count_groups(subject, data, batch_size=context.batch_size, intersections=self.intersections)
 
     def merge(self, partials: Sequence[GroupCounts]) -> GroupCounts:
         """Add the counts."""
@@ -215,18 +195,6 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
                 )
             )
         return notes
-
-
-def _weights(data: Dataset) -> dict[str, npt.NDArray[Any] | None]:
-    """What each row weighs, and for how many it stands."""
-    if data.counts is None:
-        return {"sample_weight": data.sample_weight}
-    counts = data.counts
-    return {
-        "multiplicity": counts.n,
-        "sample_weight": counts.weight,
-        "weight_squared": counts.weight_squared,
-    }
 
 
 def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
