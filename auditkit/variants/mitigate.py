@@ -14,23 +14,20 @@ from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.dataset import BoolArray, Dataset
 from auditkit.errors import UsageError
 from auditkit.randomness import derive_seed
-from auditkit.records import Message, SubjectCard, TrainingRecord
+from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.answers import digest_of
-from auditkit.subjects.subject import Capability, Subject
+from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.training.fit import fit
 from auditkit.variants import mitigate_statements as say
 from auditkit.variants.mitigate_adversarial import Aim, Debiased, adversarial_fit, unused_settings
+from auditkit.variants.mitigate_around import BATCH_SIZE, BYTES, mixed, require_probabilities, thresholded
 from auditkit.variants.mitigate_choice import Chosen, Grid, choose
 from auditkit.variants.mitigate_correlation import CAPABILITIES as DECORRELATED
 from auditkit.variants.mitigate_correlation import DecorrelatedSubject, Decorrelator, flat_numbers
 from auditkit.variants.mitigate_recipe import trained_again
-from auditkit.variants.mitigate_reduction import CAPABILITIES as MIXED
-from auditkit.variants.mitigate_reduction import MixtureSubject, columns_of, fit_reduction, mixture_of
 from auditkit.variants.mitigate_reweighing import reweighed, single_label_levels
 from auditkit.variants.mitigate_task import BinaryTask, Constraint
-from auditkit.variants.mitigate_thresholds import CAPABILITIES as THRESHOLDED
-from auditkit.variants.mitigate_thresholds import ThresholdedSubject, fit_thresholds
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 
 Method = Literal[
@@ -42,11 +39,6 @@ STRENGTHS: Mapping[Method, tuple[float, ...]] = {
     "correlation-remover": (1.0,),
 }
 """What is tried by default. Methods that are not here have no strength."""
-
-BATCH_SIZE = 1024
-"""Rows predicted at once while fitting."""
-
-_BYTES = 8
 
 
 class Mitigate(Variant):
@@ -109,19 +101,21 @@ class Mitigate(Variant):
         if "generative" in baseline.capabilities:
             raise UsageError(f"mitigate: {baseline.card.title!r} foretells tokens; expected a classifier")
         if self.method in ("threshold-optimiser", "exponentiated-gradient"):
-            _require_probabilities(baseline, self.method)
+            require_probabilities(baseline, self.method)
         else:
             trained_again(baseline, self.method)
         data = context.training_data()
         task = BinaryTask.of(data, self.attribute)
-        derive: Mapping[str, Callable[[Subject, VariantContext, Dataset, BinaryTask], Subject]] = {
+        if self.method == "threshold-optimiser":
+            return thresholded(baseline, context, data, task, self.constraint)
+        if self.method == "exponentiated-gradient":
+            return mixed(baseline, context, data, task, constraint=self.constraint, slack=self.slack)
+        trained: Mapping[str, Callable[[Subject, VariantContext, Dataset, BinaryTask], Subject]] = {
             "reweighing": self._reweighing,
             "adversarial": self._adversarial,
             "correlation-remover": self._correlation_remover,
-            "threshold-optimiser": self._threshold_optimiser,
-            "exponentiated-gradient": self._exponentiated_gradient,
         }
-        return derive[self.method](baseline, context, data, task)
+        return trained[self.method](baseline, context, data, task)
 
     def _reweighing(
         self, baseline: Subject, context: VariantContext, data: Dataset, task: BinaryTask
@@ -199,56 +193,14 @@ class Mitigate(Variant):
         inner = self._torch_subject(baseline, context, fitted, (), self._noted(fitted.card.training, task))
         card = inner.card.model_copy(
             update={
-                "digest": digest_of(
-                    inner.card.digest, *_identity(remover.attribute, remover.levels), remover.shifts
-                ),
+                "digest": digest_of(inner.card.digest, remover.attribute, *remover.levels, remover.shifts),
                 "capabilities": tuple(sorted(DECORRELATED)),
                 "n_parameters": (inner.card.n_parameters or 0) + remover.shifts.size,
-                "size_b": (inner.card.size_b or 0) + _BYTES * remover.shifts.size,
+                "size_b": (inner.card.size_b or 0) + BYTES * remover.shifts.size,
                 "statements": tuple(statements),
             }
         )
         return DecorrelatedSubject(card, inner, remover)
-
-    def _threshold_optimiser(
-        self, baseline: Subject, context: VariantContext, data: Dataset, task: BinaryTask
-    ) -> Subject:
-        positive = int(data.positive_index or 0)
-        scores = baseline.predict(data, batch_size=BATCH_SIZE).probabilities[:, positive]
-        thresholds = fit_thresholds(scores, task, self.constraint)
-        seed = derive_seed(context.seed, "mitigate", "draws")
-        without = [level for level in task.levels if level not in thresholds.levels]
-        statements = [
-            *say.threshold_statements(task, self.constraint, without),
-            *say.on_the_rows(data, task, uses_weights=False),
-            *say.used_in_predictions(task, unknown=say.pooled_rule(task)),
-        ]
-        digest = digest_of(baseline.card.digest, "thresholds", repr(thresholds), str(positive), str(seed))
-        card = self._card(
-            baseline, context, digest, statements, THRESHOLDED, n_added=6 * len(thresholds.rules)
-        )
-        return ThresholdedSubject(card, baseline, thresholds, positive, seed)
-
-    def _exponentiated_gradient(
-        self, baseline: Subject, context: VariantContext, data: Dataset, task: BinaryTask
-    ) -> Subject:
-        positive = int(data.positive_index or 0)
-        columns = columns_of(baseline, data, positive, batch_size=BATCH_SIZE)
-        reduction = fit_reduction(columns, task, self.constraint, self.slack)
-        mixture = mixture_of(reduction, columns.shape[1])
-        statements = [
-            *say.mixture_statements(
-                task, self.constraint, self.slack, len(mixture.weights), mixture.n_unfinished
-            ),
-            *say.on_the_rows(data, task, uses_weights=False),
-            say.used_in_training(data, task),
-        ]
-        numbers = (mixture.coefficients, mixture.intercepts, mixture.weights)
-        digest = digest_of(baseline.card.digest, "mixture", *numbers, str(positive))
-        card = self._card(
-            baseline, context, digest, statements, MIXED, n_added=sum(array.size for array in numbers)
-        )
-        return MixtureSubject(card, baseline, mixture, positive)
 
     def _chosen(
         self,
@@ -291,33 +243,6 @@ class Mitigate(Variant):
             device=context.device,
         )
 
-    def _card(
-        self,
-        baseline: Subject,
-        context: VariantContext,
-        digest: str,
-        statements: list[Message],
-        capabilities: frozenset[Capability],
-        *,
-        n_added: int,
-    ) -> SubjectCard:
-        """That of a subject around the baseline, with ``n_added`` numbers of its own."""
-        before = baseline.card
-        private = [say.without_certificate()] if before.certificate else []
-        return SubjectCard(
-            name=context.name,
-            title=before.title,
-            kind=self.info.kind,
-            source=f"variants/{context.name}",
-            digest=digest,
-            architecture=before.architecture,
-            n_parameters=None if before.n_parameters is None else before.n_parameters + n_added,
-            size_b=None if before.size_b is None else before.size_b + _BYTES * n_added,
-            classes=before.classes,
-            capabilities=tuple(sorted(capabilities)),
-            statements=(*statements, *private, *before.statements),
-        )
-
 
 def _fit(
     architecture: Architecture, data: Dataset, recipe: TrainingConfig, context: VariantContext
@@ -335,15 +260,3 @@ def _fit(
 def _selected(subject: Subject, data: Dataset) -> BoolArray:
     """Whether the prediction is the favourable label, for each row."""
     return np.asarray(subject.predict(data, batch_size=BATCH_SIZE).y_pred == data.positive_index)
-
-
-def _require_probabilities(baseline: Subject, method: str) -> None:
-    if "probabilities" not in baseline.capabilities:
-        raise UsageError(
-            f"mitigate: {baseline.card.title!r} answers with labels alone, and {method} needs probabilities; "
-            "reweighing and adversarial train a torch model again instead"
-        )
-
-
-def _identity(attribute: str, levels: tuple[str, ...]) -> tuple[str, ...]:
-    return (attribute, *levels)

@@ -111,12 +111,13 @@ def _statement(
     taken: Candidate, candidates: Sequence[Candidate], grid: Grid, constraint: Constraint, n: int
 ) -> Message:
     text = (
-        "Of the strengths {strengths}, {strength} was chosen on {n} training rows set aside: the smallest "
-        "gap in {constraint} ({gap}) among those whose accuracy is within {budget} of the best ({best})."
+        "Of the strengths {strengths}, strength {strength} was chosen on {n} training rows set aside: the "
+        "smallest gap in {constraint} ({gap}) among those whose accuracy is within {budget} of the best "
+        "({best})."
     )
     values = {
         "strengths": ", ".join(f"{strength:g}" for strength in grid.strengths),
-        "strength": taken.strength,
+        "strength": f"{taken.strength:g}",
         "n": n,
         "constraint": constraint,
         "gap": round(taken.gap, 4),

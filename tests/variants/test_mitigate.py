@@ -222,7 +222,7 @@ def test_group_fairness_measures_it_beside_the_baseline(derived, method):
 def test_a_strength_is_chosen_on_training_rows_and_said():
     found = mitigated({"method": "correlation-remover", "strengths": [0.25, 1.0]})
     text = next(str(one) for one in found.card.statements if "set aside" in str(one))
-    assert text.startswith("Of the strengths 0.25, 1, 1.0 was chosen on 600 training rows set aside")
+    assert text.startswith("Of the strengths 0.25, 1, strength 1 was chosen on 600 training rows set aside")
     assert outcome(found, loans()[1], "demographic_parity")[1] < 0.08
 
 
