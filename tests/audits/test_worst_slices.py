@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.stats import norm
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.fairness.slice_confirmation import smallest_found
@@ -152,6 +153,18 @@ def test_silence_says_what_would_have_been_heard():
     expected = smallest_found(figures(output)["error_rate"].value, 50, 1500, n_tests=10, confidence=0.95)
     assert found.note.values["gap_small"] == pytest.approx(100 * expected, abs=0.1)
     assert "Smaller gaps may exist" in str(found.note)
+
+
+def test_the_gap_that_would_be_heard_is_one_that_the_test_finds_nine_times_in_ten():
+    """Binomial draws inside and outside, tested by their pooled score as the formula supposes."""
+    gap = smallest_found(0.15, 200, 2000, n_tests=10, confidence=0.95)
+    rng = np.random.default_rng(0)
+    inside, outside = rng.binomial(200, 0.15 + gap, 4000), rng.binomial(1800, 0.15, 4000)
+    pooled = (inside + outside) / 2000
+    score = (inside / 200 - outside / 1800) / np.sqrt(pooled * (1 - pooled) * (1 / 200 + 1 / 1800))
+    assert (score > norm.ppf(1 - 0.0025)).mean() == pytest.approx(0.9, abs=0.03)
+    assert smallest_found(0.15, 2, 2000, n_tests=10, confidence=0.95) is None
+    assert smallest_found(0.15, 2000, 2000, n_tests=10, confidence=0.95) is None
 
 
 def test_a_subject_that_is_never_wrong_is_said_to_be_so():
@@ -302,11 +315,14 @@ def test_noise_is_confirmed_no_more_often_than_stated():
 
 
 @pytest.mark.proof
-def test_what_silence_promises_to_hear_is_heard_about_four_times_in_five():
-    runs, n = 100, 4000
-    share = 1 / 9
-    gap = smallest_found(0.15, round(share * n / 2), n // 2, n_tests=10, confidence=0.95)
-    found = sum(
-        PLANTED in confirmed(measured(scene(seed, n=n, boost=gap), seed=seed)) for seed in range(runs)
-    )
-    assert 0.65 <= found / runs <= 0.95
+@pytest.mark.parametrize(("n", "base"), [(4000, 0.15), (2000, 0.3)])
+def test_what_silence_promises_to_hear_is_heard_four_times_in_five_and_less_is_not(n, base):
+    runs, share = 100, 1 / 9
+    gap = smallest_found(base, round(share * n / 2), n // 2, n_tests=10, confidence=0.95)
+
+    def heard(boost):
+        rows = (scene(seed, n=n, boost=boost, base=base) for seed in range(runs))
+        return sum(PLANTED in confirmed(measured(one, seed=seed)) for seed, one in enumerate(rows)) / runs
+
+    assert heard(gap) >= 0.8 - statistical(runs, p=0.8, k=2)
+    assert heard(0.6 * gap) < 0.6

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.stats import hypergeom
+from scipy.stats import hypergeom, norm
 
 from auditkit.audits.fairness.slice_search import Gaps, Slice
 from auditkit.data.dataset import BoolArray, FloatArray
 from auditkit.records import Interval
 from auditkit.statistics.comparisons import newcombe_difference
 from auditkit.statistics.decision import minimum_detectable_difference
-from auditkit.statistics.intervals import rate
+from auditkit.statistics.intervals import critical_value, rate
 from auditkit.statistics.multiplicity import holm
 
-SEARCH_POWER = 0.85
-"""Power of the test at which the whole way, by the search and the test, finds about four in five slices."""
+TEST_POWER = 0.9
+"""Of the test alone; search and test together then find about four slices in five, or more (simulated)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +152,35 @@ def contributions(items: Slice, gaps: Gaps) -> tuple[float, ...]:
 def smallest_found(
     error_rate: float, n_slice: int, n_all: int, *, n_tests: int, confidence: float
 ) -> float | None:
-    """About the smallest gap at which four in five slices of ``n_slice`` rows are found and confirmed.
+    """About the smallest gap at which at least four in five slices of ``n_slice`` rows are confirmed.
 
-    ``None`` where no row or every row is an error, or one side is empty.
+    Args:
+        error_rate: Of the rest, in ``[0, 1]``.
+        n_slice: Confirming rows inside.
+        n_all: Confirming rows.
+        n_tests: Slices tested.
+        confidence: That no slice is confirmed by accident.
+
+    Returns:
+        ``None`` where even a slice of nothing but errors would not be found so often, or a side is empty.
+
+    Source:
+        Fleiss, Levin and Paik (2003), Statistical Methods for Rates and Proportions, chapter 4, with the
+        spread under both hypotheses.
     """
-    each = 1 - (1 - confidence) / n_tests
-    return minimum_detectable_difference(
-        error_rate, n_slice, n_all - n_slice, confidence=each, power=SEARCH_POWER
-    )
+    level = (1 - confidence) / n_tests
+    # the chance that a slice like the rest is all errors: where that is no rarity, no test can tell
+    if not 0 < n_slice < n_all or 2 * error_rate**n_slice > level:
+        return None
+    critical = critical_value(1 - level)
+    gaps = np.linspace(0, 1 - error_rate, 2001)[1:]
+    inside, share = error_rate + gaps, n_slice / n_all
+    pooled = share * inside + (1 - share) * error_rate
+    n_rest = n_all - n_slice
+    if_none = np.sqrt(pooled * (1 - pooled) * (1 / n_slice + 1 / n_rest))
+    if_gap = np.sqrt(inside * (1 - inside) / n_slice + error_rate * (1 - error_rate) / n_rest)
+    found = gaps - critical * if_none >= float(norm.ppf(TEST_POWER)) * if_gap
+    return float(gaps[found.argmax()]) if found.any() else None
 
 
 def _interval(

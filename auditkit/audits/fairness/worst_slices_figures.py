@@ -91,25 +91,31 @@ def _what_would_be_found(
 ) -> Message:
     """So that silence is not taken for absence."""
     n = len(errors)
-    tenth = max(min_rows, math.ceil(n / 10))
-    found = [
-        smallest_found(float(errors.mean()), size, n, n_tests=max(top, n_tested), confidence=confidence)
-        for size in (min_rows, tenth)
-    ]
-    if found[0] is None or found[1] is None:
+    if errors.all() or not errors.any():
         return Message(
             text="Of {n} confirming rows none, or every one, is wrong: no slice can stand out.",
             values={"n": n},
         )
+    tenth = max(min_rows, math.ceil(n / 10))
+    small, large = (
+        smallest_found(float(errors.mean()), size, n, n_tests=max(top, n_tested), confidence=confidence)
+        for size in (min_rows, tenth)
+    )
+    if small is None or large is None:
+        return Message(
+            text="With {n} confirming rows, a slice of {small} rows may go unnoticed even where all of them "
+            "are wrong.",
+            values={"n": n, "small": min_rows},
+        )
     return Message(
-        text="A slice of {small} of the {n} confirming rows is confirmed about four times in five where its "
-        "error rate is {gap_small} percentage points above that of the rest; one of {large} rows, where it "
-        "is {gap_large} points above. Smaller gaps may exist and not be shown.",
+        text="A slice of {small} of the {n} confirming rows is confirmed in about four cases of five, or "
+        "more, where its error rate is {gap_small} percentage points above that of the rest; one of {large} "
+        "rows, where it is {gap_large} points above. Smaller gaps may exist and not be shown.",
         values={
-            "gap_small": _points(found[0]),
+            "gap_small": _points(small),
             "small": min_rows,
             "n": n,
-            "gap_large": _points(found[1]),
+            "gap_large": _points(large),
             "large": tenth,
         },
     )
