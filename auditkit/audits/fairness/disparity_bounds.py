@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, ShardedAudit
-from auditkit.audits.fairness.group_counts import GroupCounts, count_groups
+from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput
+from auditkit.audits.fairness.group_counts import AuditOfCounts, GroupCounts
 from auditkit.audits.fairness.group_rates import GroupRates
 from auditkit.audits.fairness.groupings import Grouping, groupings
 from auditkit.data.dataset import Dataset
-from auditkit.errors import closest
 from auditkit.records import Cell, Dots, Estimate, Evidence, Interval, Mark, Measurement, Message, Table
-from auditkit.statistics.counts import METRICS, Cells, RateMetric, merge, positive_class
+from auditkit.statistics.counts import METRICS, Cells, RateMetric, positive_class
 from auditkit.statistics.label_flips import Flips, fewest_flips
 from auditkit.statistics.simultaneous import pair_confidence
 from auditkit.statistics.unknown_groups import GapBounds, gap_bounds
@@ -38,7 +36,7 @@ class _Found:
     flips: Flips | None
 
 
-class DisparityBounds(ShardedAudit[GroupCounts]):
+class DisparityBounds(AuditOfCounts):
     """Worst cases of every gap: over the groups of rows without one, and over labels that may be wrong.
 
     A reader may conclude that the gap of these rows lies between the two bounds whatever the missing groups
@@ -64,26 +62,6 @@ class DisparityBounds(ShardedAudit[GroupCounts]):
     )
 
     metrics: tuple[str, ...] = DEFAULT_METRICS
-    intersections: bool = False
-    confidence: float = Field(0.95, ge=0.5, lt=1)
-
-    @field_validator("metrics")
-    @classmethod
-    def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}. {closest(name, METRICS)}")
-        return tuple(dict.fromkeys(names)) or DEFAULT_METRICS
-
-    def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
-        """Count the rows of one shard in every grouping."""
-        return count_groups(subject, data, batch_size=context.batch_size, intersections=self.intersections)
-
-    def merge(self, partials: Sequence[GroupCounts]) -> GroupCounts:
-        """Add the counts."""
-        return GroupCounts(
-            {key: merge([partial.tables[key] for partial in partials]) for key in partials[0].tables}
-        )
 
     def conclude(
         self, total: GroupCounts, subject: Subject, data: Dataset, context: AuditContext

@@ -1,14 +1,18 @@
-"""Counting rows by group, label and prediction: all that rates of groups need of them."""
+"""Counting rows by group, label and prediction: all that audits of rates need of them."""
 
-from collections.abc import Mapping
+from abc import ABC
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
+from pydantic import Field, field_validator
 
+from auditkit.audits.audit import AuditContext, ShardedAudit
 from auditkit.audits.fairness.groupings import group_codes, groupings
 from auditkit.data.dataset import Dataset
-from auditkit.statistics.counts import CountTable
+from auditkit.errors import closest
+from auditkit.statistics.counts import METRICS, CountTable, merge
 from auditkit.subjects.subject import Subject
 
 
@@ -17,6 +21,40 @@ class GroupCounts:
     """What rows contribute: one count table per grouping, keyed by its attributes."""
 
     tables: Mapping[tuple[str, ...], CountTable]
+
+
+class AuditOfCounts(ShardedAudit[GroupCounts], ABC):
+    """Base of audits whose figures follow from counts: which rates they are about, counting, and adding up.
+
+    Attributes:
+        metrics: Rates to look at.
+        intersections: Also cross all sensitive features.
+        confidence: Of all intervals.
+    """
+
+    metrics: tuple[str, ...]
+    intersections: bool = False
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError(f"no metric given. {closest('', METRICS)}")
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}. {closest(name, METRICS)}")
+        return tuple(dict.fromkeys(names))
+
+    def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
+        """Count the rows of one shard in every grouping."""
+        return count_groups(subject, data, batch_size=context.batch_size, intersections=self.intersections)
+
+    def merge(self, partials: Sequence[GroupCounts]) -> GroupCounts:
+        """Add the counts."""
+        return GroupCounts(
+            {key: merge([partial.tables[key] for partial in partials]) for key in partials[0].tables}
+        )
 
 
 def count_groups(subject: Subject, data: Dataset, *, batch_size: int, intersections: bool) -> GroupCounts:

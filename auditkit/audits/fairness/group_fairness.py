@@ -1,20 +1,19 @@
 """Are groups selected, and misjudged, at different rates?"""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit, ShardedAudit
+from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
 from auditkit.audits.fairness.group_changes import (
     JointCells,
     RateChanges,
     change_measurements,
     gap_change_measurement,
 )
-from auditkit.audits.fairness.group_counts import GroupCounts, count_groups
+from auditkit.audits.fairness.group_counts import AuditOfCounts, GroupCounts
 from auditkit.audits.fairness.group_evidence import count_table, rate_chart
 from auditkit.audits.fairness.group_rates import (
     GroupRates,
@@ -27,9 +26,8 @@ from auditkit.audits.fairness.group_rates import (
 )
 from auditkit.audits.fairness.groupings import EVERYONE, Grouping, groupings
 from auditkit.data.dataset import Dataset, IntArray
-from auditkit.errors import closest
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.statistics.counts import METRICS, Cells, RateMetric, merge, positive_class
+from auditkit.statistics.counts import METRICS, Cells, RateMetric, positive_class
 from auditkit.subjects.subject import Subject
 
 DEFAULT_METRICS = (
@@ -42,7 +40,7 @@ DEFAULT_METRICS = (
 )
 
 
-class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
+class GroupFairness(AuditOfCounts, PairedAudit):
     """Rates of every group, and the gaps between groups with intervals that allow for their being picked.
 
     A reader may conclude that a gap whose interval excludes 0 is no accident of the sample. They may not
@@ -78,29 +76,7 @@ class GroupFairness(ShardedAudit[GroupCounts], PairedAudit):
     )
 
     metrics: tuple[str, ...] = DEFAULT_METRICS
-    intersections: bool = False
     small_group: int = Field(30, ge=1)
-    confidence: float = Field(0.95, ge=0.5, lt=1)
-
-    @field_validator("metrics")
-    @classmethod
-    def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
-            raise ValueError(f"no metric given. {closest('', METRICS)}")
-        for name in names:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}. {closest(name, METRICS)}")
-        return tuple(dict.fromkeys(names))
-
-    def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
-        """Count the rows of one shard in every grouping."""
-        return count_groups(subject, data, batch_size=context.batch_size, intersections=self.intersections)
-
-    def merge(self, partials: Sequence[GroupCounts]) -> GroupCounts:
-        """Add the counts."""
-        return GroupCounts(
-            {key: merge([partial.tables[key] for partial in partials]) for key in partials[0].tables}
-        )
 
     def conclude(
         self, total: GroupCounts, subject: Subject, data: Dataset, context: AuditContext
