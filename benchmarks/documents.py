@@ -85,7 +85,7 @@ def _figures(name: str, run: dict[str, Any], out: Path, seconds: float) -> dict[
         "parameters": run["subjects"][0]["n_parameters"],
         quality: _rounded(before),
         f"{quality}_private": _rounded(after),
-        "epsilon": round(private["certificate"]["epsilon"], 3),
+        "epsilon": _up(private["certificate"]["epsilon"], 3),
         "delta": private["certificate"]["delta"],
         "findings": {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         "skipped": skipped,
@@ -103,6 +103,11 @@ def _measured(run: dict[str, Any], metric: str, subject: str) -> dict[str, Any] 
                 if measurement["metric"] == metric and not measurement["group"]:
                     return dict(measurement)
     return None
+
+
+def _up(value: float, digits: int) -> float:
+    """Rounded up: a privacy bound must not look smaller than it is."""
+    return math.ceil(value * 10**digits - 1e-9) / 10**digits
 
 
 def _rounded(measurement: dict[str, Any]) -> list[float]:
@@ -133,7 +138,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         "| system | data | parameters | held out | with differential privacy | findings | seconds |",
         "|---|---|---:|---:|---:|---|---:|",
     ]
-    for name, row in rows.items():
+    for name in SYSTEMS:
+        row = rows[name]
         quality = "perplexity" if "perplexity" in row else "accuracy"
         before, after = row[quality][0], row[f"{quality}_private"][0]
         form = "{:.1%}" if quality == "accuracy" else "perplexity {:.2f}"
@@ -141,7 +147,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         findings = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in row["findings"].items())
         lines.append(
             f"| [`{name}`](examples/documents/{name}.yaml) | {row['data']} | {row['parameters']:,} | {shown[0]} "
-            f"| {shown[1]} at ε {row['epsilon']:.2f} | {findings} | {row['seconds']:.0f} |"
+            f"| {shown[1]} at ε {_up(row['epsilon'], 2):.2f} | {findings} | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 
