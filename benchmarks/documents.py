@@ -147,7 +147,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         findings = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in row["findings"].items())
         lines.append(
             f"| [`{name}`](examples/documents/{name}.yaml) | {row['data']} | {row['parameters']:,} "
-            f"| {shown[0]} | {shown[1]} at ε {_up(row['epsilon'], 2):.2f} | {findings} | {row['seconds']:.0f} |"
+            f"| {shown[0]} | {shown[1]} at ε {_up(row['epsilon'], 2):.2f} "
+            f"| {findings} | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 
