@@ -16,6 +16,7 @@ CHECKS = (
     "mnist_training",
     "adult_training",
     "command_line",
+    "counted_stream",
     "documents",
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from auditkit.jobs.audit import audit, prepare_audit
 from auditkit.jobs import train  # what a run imports anyway
@@ -16,7 +16,8 @@ import auditkit.audits.performance.language_modelling, auditkit.audits.privacy.m
 import auditkit.audits.compute.footprint, captum.attr, opacus
 
 def peak_b():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # ru_maxrss would begin with that of the process that started this one.
+    return 1024 * int(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1])
 
 before_b = peak_b()
 run, _ = audit(prepare_audit(Path(sys.argv[1])), out=Path(sys.argv[2]))
