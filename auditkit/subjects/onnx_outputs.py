@@ -53,7 +53,10 @@ def find_output(
             f"{where}: has {len(stating)} outputs of numbers ({names}), expected one; export it with one"
         )
     if not stating and not labels:
-        raise CheckpointError(f"{where}: has no output of numbers or labels")
+        raise CheckpointError(
+            f"{where}: has no output of numbers or labels; "
+            "export the model again with its logits, probabilities or labels as output"
+        )
     if not stating:
         reader, answers = AnswerReader(where, "labels", classes), ask(labels[0])
         reader.log_probabilities(answers, len(answers))

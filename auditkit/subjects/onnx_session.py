@@ -43,7 +43,8 @@ def start_session(content: bytes, place: str, path: Path) -> Any:
     if place.startswith("cuda") and "CUDAExecutionProvider" in runtime.get_available_providers():
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        return runtime.InferenceSession(content, options, providers=providers)
+        # The fallback prints to stdout, which belongs to the result, and tries the same provider again.
+        return runtime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # a damaged file raises whatever its content happens to mean
         raise CheckpointError(
             f"{path}: onnxruntime cannot load it: {_line(error)}; export or copy it again"
