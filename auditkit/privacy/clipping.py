@@ -48,7 +48,7 @@ class ClippedGradients:
             One tensor per trainable parameter, in the order of ``parameters``.
 
         Raises:
-            NotImplementedError: A layer is called in a way that does not tell rows apart.
+            UnsuitableLayerError: A layer is called in a way that does not tell rows apart.
         """
         total = [torch.zeros_like(parameter) for parameter in self.parameters]
         for start in range(0, len(inputs), self._physical_batch_size):

@@ -18,6 +18,7 @@ from auditkit.data.sequences import next_tokens
 from auditkit.errors import UsageError
 from auditkit.models.losses import per_row_loss
 from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.per_example.book_keeping import UnsuitableLayerError
 from auditkit.privacy.per_example.recurrent import why_not
 from auditkit.randomness import global_generators_seeded, torch_rng
 
@@ -157,7 +158,7 @@ def _refuse_wrong_gradients(module: nn.Module, inputs: torch.Tensor, targets: to
         expected = _plain_norms(module, inputs, targets)
         with ClippedGradients(module, max_grad_norm=1.0) as clipped, global_generators_seeded(_SEED):
             found = clipped.norms(inputs, targets).double()
-    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError) as error:
+    except (AttributeError, IndexError, RuntimeError, TypeError, UnsuitableLayerError) as error:
         raise UsageError(
             "This model cannot be retrained with DP-SGD: no per-example gradients for it "
             f"({type(error).__name__}: {error}). Every trainable parameter must belong to a layer that "

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from auditkit.errors import UsageError
 from auditkit.models.losses import per_row_loss
 from auditkit.privacy.per_example.parts import Part, together
 from auditkit.privacy.per_example.recurrent import Pass, unrolled, why_not
 from auditkit.privacy.per_example.rules import Use, all_parts
+
+
+class UnsuitableLayerError(UsageError):
+    """A layer is called in a way that does not tell the gradients of rows apart."""
+
 
 _IN_PLACE = "inplace"
 """The attribute of activations that write over what the layer before them put out."""
@@ -68,7 +74,7 @@ class Recorder:
     def _noting(self, name: str) -> Any:
         def note(layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             if len(arguments) != 1 or not isinstance(arguments[0], Tensor) or not isinstance(output, Tensor):
-                raise NotImplementedError(
+                raise UnsuitableLayerError(
                     f"layer {name!r} ({type(layer).__name__}) is called with more than one tensor"
                 )
             self.calls.append(_Call(layer, name, arguments[0].detach(), output, output._version))
@@ -83,7 +89,7 @@ class Recorder:
                 else why_not(layer)
             )
             if reason is not None:
-                raise NotImplementedError(f"{type(layer).__name__}: {reason}")
+                raise UnsuitableLayerError(f"{type(layer).__name__}: {reason}")
             output, final, passes = unrolled(layer, inputs, start)
             self.passes.extend((layer, one) for one in passes)
             return output, final
@@ -94,7 +100,7 @@ class Recorder:
         """The rows' gradients of every trainable parameter that took part.
 
         Raises:
-            NotImplementedError: A layer was called with another number of rows, or its output was changed
+            UnsuitableLayerError: A layer was called with another number of rows, or its output was changed
                 in place.
         """
         of_calls = [call.output for call in self.calls]
@@ -125,11 +131,11 @@ class Recorder:
     def _check(self, call: _Call, n_rows: int) -> None:
         where = f"layer {call.name!r} ({type(call.layer).__name__})"
         if len(call.inputs) != n_rows or len(call.output) != n_rows:
-            raise NotImplementedError(
+            raise UnsuitableLayerError(
                 f"{where} is called with {len(call.inputs)} rows, expected one for each of the {n_rows}"
             )
         if call.output._version != call.version:
-            raise NotImplementedError(f"{where}: its output is changed in place; make that a new tensor")
+            raise UnsuitableLayerError(f"{where}: its output is changed in place; make that a new tensor")
 
 
 def squared_norms(parts: Sequence[Part], n_rows: int, like: Tensor) -> Tensor:
