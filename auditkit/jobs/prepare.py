@@ -19,7 +19,7 @@ from auditkit.registry import check_extensions
 from auditkit.subjects.black_box import ROWS_ASKED
 from auditkit.subjects.checkpoint import checkpoint_files, save_checkpoint
 from auditkit.subjects.sources import ADAPTERS, Request, load_source
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, preprocessing_of
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.training.fit import fit
 
@@ -186,12 +186,6 @@ def _is_bare(project: Project, key: str) -> bool:
     """Whether the checkpoint is weights without a card."""
     path = project.checkpoint
     return key == "checkpoint" and path.is_file() and not checkpoint_files(path)[1].exists()
-
-
-def preprocessing_of(subject: Subject) -> Preprocessing | None:
-    """How raw rows become the inputs of ``subject``, where it has an own way."""
-    found: Preprocessing | None = getattr(subject, "preprocessing", None)
-    return found
 
 
 def _check_recipe(project: Project, subject: Subject) -> None:

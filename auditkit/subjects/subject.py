@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
+from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import UsageError
 from auditkit.records import SubjectCard
 
@@ -124,3 +125,9 @@ def row_losses(subject: Subject, data: Dataset, *, batch_size: int) -> FloatArra
     if "generative" in subject.capabilities and isinstance(subject, Generative):
         return subject.token_losses(data, batch_size=batch_size).of_rows
     return subject.predict(data, batch_size=batch_size).loss(data.y_true)
+
+
+def preprocessing_of(subject: Subject) -> Preprocessing | None:
+    """How raw rows become the inputs of ``subject``, where it has an own way."""
+    found: Preprocessing | None = getattr(subject, "preprocessing", None)
+    return found

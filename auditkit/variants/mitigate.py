@@ -16,7 +16,7 @@ from auditkit.errors import UsageError
 from auditkit.randomness import derive_seed
 from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.answers import digest_of
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, preprocessing_of
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.training.fit import fit
 from auditkit.variants import mitigate_statements as say
@@ -237,7 +237,7 @@ class Mitigate(Variant):
             source=f"variants/{context.name}",
             architecture=fitted.architecture,
             classes=baseline.card.classes,
-            preprocessing=getattr(baseline, "preprocessing", None),
+            preprocessing=preprocessing_of(baseline),
             training=training,
             statements=tuple(statements),
             device=context.device,

@@ -20,7 +20,7 @@ from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.data.scores import log_of
 from auditkit.records import SubjectCard
-from auditkit.subjects.subject import Capability, Predictions, Subject
+from auditkit.subjects.subject import Capability, Predictions, Subject, preprocessing_of
 from auditkit.variants.mitigate_correlation import flat_numbers
 from auditkit.variants.mitigate_task import BinaryTask, Constraint
 
@@ -145,8 +145,7 @@ class MixtureSubject:
     @property
     def preprocessing(self) -> Preprocessing | None:
         """How raw rows become the inputs of the baseline."""
-        found: Preprocessing | None = getattr(self.baseline, "preprocessing", None)
-        return found
+        return preprocessing_of(self.baseline)
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         """Log-probabilities of all rows; none is below the smallest that counts."""

@@ -19,7 +19,7 @@ from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import UsageError
 from auditkit.records import SubjectCard
 from auditkit.subjects.answers import certain
-from auditkit.subjects.subject import Capability, Predictions, Subject
+from auditkit.subjects.subject import Capability, Predictions, Subject, preprocessing_of
 from auditkit.variants.mitigate_task import NOT_KNOWN, BinaryTask, Constraint, groups_of
 
 CONSTRAINTS: Mapping[Constraint, str] = {
@@ -197,8 +197,7 @@ class ThresholdedSubject:
     @property
     def preprocessing(self) -> Preprocessing | None:
         """How raw rows become the inputs of the baseline."""
-        found: Preprocessing | None = getattr(self.baseline, "preprocessing", None)
-        return found
+        return preprocessing_of(self.baseline)
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         """Near certainty about the label that was decided on.

@@ -35,7 +35,7 @@ from auditkit.data.dataset import Dataset, FloatArray, TokenSpace
 from auditkit.data.token_text import visible
 from auditkit.errors import AuditkitError
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.subjects.subject import Predictions, Subject, WhiteBox
+from auditkit.subjects.subject import Predictions, Subject, WhiteBox, preprocessing_of
 
 
 class Attribution(PairedAudit):
@@ -178,7 +178,7 @@ def _of_pictures(
 ) -> tuple[Evidence, ...]:
     attributions = by_pixel(explanation.attributions.values, image_shape)
     inputs = rows.inputs.detach().double().cpu().numpy()
-    pictures = grey_values(inputs, getattr(subject, "preprocessing", None), image_shape)
+    pictures = grey_values(inputs, preprocessing_of(subject), image_shape)
     examples = _examples(rows, predictions)
     return (
         heat_map(pictures, attributions),

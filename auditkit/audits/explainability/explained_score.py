@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from auditkit.data.preprocessing import ImagePreprocessing, TablePreprocessing
 from auditkit.records import Message
-from auditkit.subjects.subject import WhiteBox
+from auditkit.subjects.subject import WhiteBox, preprocessing_of
 
 Explained = Literal["logit", "log_odds"]
 
@@ -63,7 +63,7 @@ class Baseline:
 
 def baseline_of(subject: WhiteBox, inputs: Tensor) -> Baseline:
     """The absence of information, as far as the preprocessing tells what that is."""
-    preprocessing = getattr(subject, "preprocessing", None)
+    preprocessing = preprocessing_of(subject)
     start = torch.zeros_like(inputs[:1])
     if isinstance(preprocessing, TablePreprocessing):
         return Baseline(

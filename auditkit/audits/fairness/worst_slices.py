@@ -22,7 +22,7 @@ from auditkit.audits.fairness.worst_slices_figures import (
 )
 from auditkit.data.dataset import BoolArray, Dataset
 from auditkit.records import Evidence, Message
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, preprocessing_of
 
 FEWEST_ROWS = 50
 """Of a slice in the exploring half, unless set."""
@@ -107,7 +107,7 @@ class WorstSlices(Audit):
             )
             return AuditOutput([nothing_measured(reason, len(data))])
         errors = subject.predict(data, batch_size=context.batch_size).y_pred != data.y_true
-        features = slice_features(data, getattr(subject, "preprocessing", None), bins=self.bins)
+        features = slice_features(data, preprocessing_of(subject), bins=self.bins)
         outcome = self._outcome(features, errors, data, context)
         return self._output(outcome, features)
 
