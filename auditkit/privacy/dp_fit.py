@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +21,7 @@ from auditkit.privacy.accounting import default_delta, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, certify
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
+from auditkit.privacy.noisy_step import noisy_gradients
 from auditkit.privacy.preflight import refuse_unsuitable
 from auditkit.randomness import derive_seed, global_generators_seeded
 from auditkit.records import Certificate, TrainingRecord
@@ -152,28 +152,6 @@ def rows_at_once(module: nn.Module, row: torch.Tensor) -> int:
     return int(min(MOST_ROWS, max(FEWEST_ROWS, FLOPS_AT_ONCE // max(1, flops))))
 
 
-def noisy_gradients(
-    clipped: ClippedGradients,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    mechanism: Mechanism,
-    draws: Draws,
-) -> list[torch.Tensor]:
-    """One step of the mechanism: the clipped sum of one batch plus noise, over the fixed divisor.
-
-    Sum and noise are added in double precision.
-    """
-    rows = draws.poisson_rows(len(inputs), mechanism.sample_rate)
-    index = torch.from_numpy(rows).to(inputs.device)
-    total = clipped.clipped_sum(inputs[index], targets[index])
-    scale = mechanism.noise_multiplier * mechanism.max_grad_norm
-    noise = _like(draws.normal(sum(part.numel() for part in total)) * scale, total)
-    return [
-        ((part.double() + more) / mechanism.normaliser).to(part.dtype)
-        for part, more in zip(total, noise, strict=True)
-    ]
-
-
 def _train(
     module: nn.Module,
     data: Dataset,
@@ -221,12 +199,6 @@ def _optimizer(parameters: Sequence[torch.nn.Parameter], settings: DpSettings) -
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=settings.learning_rate)
     return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
-
-
-def _like(flat: np.ndarray, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Cut a flat array into float64 tensors of the shapes of ``tensors``."""
-    parts = torch.split(torch.from_numpy(flat), [tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape).to(tensor.device) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _check(settings: DpSettings, delta: float, n_rows: int) -> None:

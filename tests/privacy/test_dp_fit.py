@@ -11,8 +11,9 @@ from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError, DataError, UsageError
 from auditkit.privacy.certificate import Mechanism, certify, recomputed_epsilon
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, noisy_gradients, plan
+from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
+from auditkit.privacy.noisy_step import noisy_gradients
 from tests.privacy.networks import batch_norm, built, mlp, mlp_with_dropout
 from tests.privacy.reference import clipped_sum_one_by_one, length
 from tests.tolerances import FLOAT32

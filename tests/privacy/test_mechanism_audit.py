@@ -14,8 +14,8 @@ from scipy.stats import beta
 from auditkit.privacy.accounting import epsilon_prv
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import noisy_gradients
 from auditkit.privacy.draws import SeededDraws
+from auditkit.privacy.noisy_step import noisy_gradients
 from tests.privacy.networks import built
 
 DELTA = 1e-5
