@@ -1,6 +1,6 @@
 """One figure per group, and the largest gap between groups with an interval that allows for the picking."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from scipy.stats import norm
 from auditkit.audits.fairness.score_groups import GroupScores, Scored
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Better, Estimate, Interval, Measurement, Message
-from auditkit.statistics.intervals import critical_value
+from auditkit.statistics.intervals import Bounds, critical_value
 from auditkit.statistics.simultaneous import Disparity, largest_gap, pair_confidence
 
 POWER = 0.8
@@ -52,8 +52,8 @@ class GroupFigures:
         found: Of each the figure, or why there is none.
         compared: Known groups whose figure has an interval.
         value: Figures of those compared.
-        low: Lower ends of their intervals at the confidence at which all pairs hold together.
-        high: Upper ends likewise.
+        joint: Ends of their intervals at the confidence at which all pairs hold together.
+        each: Ends of their intervals at ``confidence``.
         confidence: Of all intervals.
     """
 
@@ -63,8 +63,8 @@ class GroupFigures:
     found: tuple[Found | Message, ...]
     compared: IntArray
     value: FloatArray
-    low: FloatArray
-    high: FloatArray
+    joint: Bounds
+    each: Bounds
     confidence: float
 
     @classmethod
@@ -74,22 +74,21 @@ class GroupFigures:
         """``compute`` for every group, and again for those that are compared."""
         found = tuple(compute(rows, confidence) for rows in groups.groups)
         comparable = {
-            group: one.value
+            group: one
             for group in groups.known.tolist()
             if isinstance(one := found[group], Found) and one.interval is not None
         }
         joint = pair_confidence(len(comparable), confidence) if len(comparable) > 1 else confidence
-        again = (compute(groups.groups[group], joint) for group in comparable)
-        ends = [one.interval for one in again if isinstance(one, Found) and one.interval is not None]
+        again = [compute(groups.groups[group], joint) for group in comparable]
         return cls(
             metric,
             better,
             groups,
             found,
             np.array(list(comparable), dtype=np.int64),
-            np.array(list(comparable.values()), dtype=np.float64),
-            np.array([interval.low for interval in ends], dtype=np.float64),
-            np.array([interval.high for interval in ends], dtype=np.float64),
+            np.array([one.value for one in comparable.values()], dtype=np.float64),
+            _ends(again),
+            _ends(comparable.values()),
             confidence,
         )
 
@@ -97,7 +96,7 @@ class GroupFigures:
     def gap(self) -> Disparity | None:
         """Highest minus lowest, ``None`` with fewer than two groups to compare."""
         return largest_gap(
-            self.value, (self.low, self.high), confidence=self.confidence, method="simultaneous-mover"
+            self.value, self.joint, self.each, confidence=self.confidence, method="simultaneous-mover"
         )
 
     @property
@@ -209,6 +208,15 @@ def too_few(groups: GroupScores) -> Message:
     )
 
 
+def _ends(found: Iterable[Found | Message]) -> Bounds:
+    """Lower and upper ends of the intervals of figures that have one."""
+    ends = [one.interval for one in found if isinstance(one, Found) and one.interval is not None]
+    return (
+        np.array([interval.low for interval in ends], dtype=np.float64),
+        np.array([interval.high for interval in ends], dtype=np.float64),
+    )
+
+
 def _why_no_gap(figures: GroupFigures) -> Message:
     known = [figures.found[group] for group in figures.groups.known.tolist()]
     return UNEVEN if known and all(one == UNEVEN for one in known) else too_few(figures.groups)
@@ -247,5 +255,6 @@ def _pair_note(figures: GroupFigures, lowest: int, highest: int) -> Message:
 def _detectable(figures: GroupFigures, gap: Disparity) -> float:
     """The gap that this pair's intervals would find with 80 % power, at the confidence used for pairs."""
     critical = critical_value(pair_confidence(len(figures.compared), figures.confidence))
-    halves = [(figures.high[index] - figures.low[index]) / 2 for index in (gap.lowest, gap.highest)]
+    low, high = figures.joint
+    halves = [(high[index] - low[index]) / 2 for index in (gap.lowest, gap.highest)]
     return float(np.hypot(*halves)) * (1 + float(norm.ppf(POWER)) / critical)
