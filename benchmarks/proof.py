@@ -12,7 +12,9 @@ from benchmarks.record import write_result
 
 CHECKS = (
     "null_simulation",
+    "coverage",
     "group_metrics",
+    "bootstrap_law",
     "mnist_training",
     "adult_training",
     "command_line",
