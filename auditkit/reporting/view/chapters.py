@@ -7,6 +7,7 @@ from auditkit.records import AuditResult, Run
 from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import decimal_shortest
+from auditkit.reporting.view.disparities import Disparities, disparities
 from auditkit.reporting.view.evidence.evidence import evidence_view
 from auditkit.reporting.view.evidence.shapes import EvidenceView
 from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
@@ -51,11 +52,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One area."""
+    """One area; that of fairness begins with its gaps at a glance."""
 
     anchor: str
     title: str
     question: str
+    disparities: Disparities | None
     sections: tuple[Section, ...]
 
 
@@ -75,7 +77,8 @@ def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
         for number, audit in enumerate(audits, 1)
     ]
     question = texts.text(AREAS[area][1]) if area in AREAS else ""
-    return Chapter(anchor, area_title(texts, area), question, tuple(sections))
+    glance = disparities(run, texts) if area == "fairness" else None
+    return Chapter(anchor, area_title(texts, area), question, glance, tuple(sections))
 
 
 def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Section:

@@ -238,7 +238,7 @@ def _next_steps(judged: JudgedFigure, areas: Mapping[str, str], texts: Texts, sc
             finding, variant, number_of(variant.measurement, scale, thresholds), texts
         )
     if finding.needed_n and finding.measurement:
-        steps.append(_more_samples(texts, finding.needed_n, finding.measurement.n))
+        steps.append(more_samples(texts, finding.needed_n, finding.measurement.n))
     if finding.verdict == "fail" and not steps:
         area = areas.get(finding.figure.partition("/")[0], "")
         steps.append(
@@ -258,7 +258,8 @@ def _what_variant_changes(finding: Finding, variant: Finding, number: Number, te
     return []
 
 
-def _more_samples(texts: Texts, needed: int, n: int) -> str:
+def more_samples(texts: Texts, needed: int, n: int) -> str:
+    """How many samples would settle an open question, rounded up."""
     magnitude = 10 ** max(0, len(str(needed)) - 2)
     rounded_up = -(-needed // magnitude) * magnitude
     return texts.text(
