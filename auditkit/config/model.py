@@ -54,7 +54,7 @@ class EarlyStoppingConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How to train: cross-entropy with a torch optimiser on shuffled batches."""
+    """How to train: cross-entropy (squared error of a number) with a torch optimiser on shuffled batches."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
@@ -144,7 +144,12 @@ class DataConfig(Section):
         0.3, gt=0, lt=1, description="Share held out when a file without own splits is divided"
     )
     target: str | None = None
-    prediction: str | None = Field(None, description="Column of predicted labels, for tables with them")
+    task: Literal["classification", "regression"] = Field(
+        "classification", description="Whether the target is a label or a number to be foretold"
+    )
+    prediction: str | None = Field(
+        None, description="Column of predicted labels (or numbers), for tables with them"
+    )
     score: str | dict[str, str] | None = Field(
         None, description="Column of the positive label's score, or one column per label {LABEL: COLUMN}"
     )
@@ -185,6 +190,24 @@ class DataConfig(Section):
         if isinstance(value.get("score"), dict):
             value = {**value, "score": {str(label): column for label, column in value["score"].items()}}
         return value
+
+    @model_validator(mode="after")
+    def _regression_has_no_labels(self) -> "DataConfig":
+        if self.task != "regression":
+            return self
+        given = {
+            "positive": self.positive is not None,
+            "score": self.score is not None,
+            "text": self.text is not None,
+            "count": self.counted or self.count is not None,
+        }
+        odd = [f"{key}:" for key, is_given in given.items() if is_given]
+        if odd:
+            raise ValueError(
+                f"task: regression foretells a number; {' and '.join(odd)} would be about labels. Remove "
+                "that, or remove task:. Predicted numbers are named by prediction: COLUMN"
+            )
+        return self
 
 
 class ReportConfig(Section):

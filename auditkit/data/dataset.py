@@ -14,7 +14,7 @@ from auditkit.records import DataCard, Message, Planted
 
 UNKNOWN = "unknown"
 
-Task = Literal["classification", "language-modelling"]
+Task = Literal["classification", "regression", "language-modelling"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -123,8 +123,12 @@ class Dataset:
             ``None``.
         predicted: Labels that came with the table, as index into ``classes``, shape ``(n,)``, or ``None``.
         counts: Where the data are counts, what each row stands for; else ``None``.
+        outcome: In regression the number to be foretold, shape ``(n,)``, finite; else ``None``.
+        predicted_outcome: In regression, predictions of it that came with the table, shape ``(n,)``, or
+            ``None``.
         task: In language modelling ``inputs`` are token ids, ``classes`` the tokens, and ``y_true`` the token
-            that follows the last of a row; every token is to be foretold from those before it.
+            that follows the last of a row; every token is to be foretold from those before it. In regression
+            there are no classes, and ``y_true`` is 0 everywhere and means nothing.
 
     Raises:
         DataError: Lengths differ, inputs are not finite, labels are out of range, or there are no rows.
@@ -147,6 +151,8 @@ class Dataset:
     scores: FloatArray | None = None
     predicted: IntArray | None = None
     counts: Counts | None = None
+    outcome: FloatArray | None = None
+    predicted_outcome: FloatArray | None = None
     task: Task = "classification"
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
@@ -169,6 +175,8 @@ class Dataset:
             "person": self.person,
             "scores": self.scores,
             "predicted": self.predicted,
+            "outcome": self.outcome,
+            "predicted_outcome": self.predicted_outcome,
             **{f"sensitive feature {key!r}": col.codes for key, col in self.sensitive_features.items()},
             **{f"control feature {key!r}": col.codes for key, col in self.control_features.items()},
         }
@@ -187,8 +195,11 @@ class Dataset:
             if bool(bad.any()):
                 what = "infinite" if self.features.levels else "NaN or infinite"
                 problems.append(f"inputs hold {int(bad.sum())} values that are {what}; impute or drop them")
-        if len(self.y_true) and not (
-            int(self.y_true.min()) >= 0 and int(self.y_true.max()) < len(self.classes)
+        problems += self._outcome_problems()
+        if (
+            self.task != "regression"
+            and len(self.y_true)
+            and not (int(self.y_true.min()) >= 0 and int(self.y_true.max()) < len(self.classes))
         ):
             problems.append(
                 f"labels run from {self.y_true.min()} to {self.y_true.max()}, "
@@ -203,6 +214,19 @@ class Dataset:
         ):
             problems.append("sample_weight must be finite and not negative")
         return problems
+
+    def _outcome_problems(self) -> list[str]:
+        """What is wrong with the numbers of a regression."""
+        is_regression = self.task == "regression"
+        if is_regression != (self.outcome is not None) or (is_regression and self.classes):
+            return ["a regression has outcomes and no classes; other tasks have no outcomes"]
+        if self.predicted_outcome is not None and not is_regression:
+            return ["predicted_outcome belongs to a regression"]
+        return [
+            f"{name} holds {int((~np.isfinite(values)).sum())} values that are NaN or infinite; remove them"
+            for name, values in (("outcome", self.outcome), ("predicted_outcome", self.predicted_outcome))
+            if values is not None and not np.isfinite(values).all()
+        ]
 
     @property
     def positive_index(self) -> int | None:
@@ -224,11 +248,17 @@ class Dataset:
             scores=None if self.scores is None else self.scores[index],
             counts=None if self.counts is None else self.counts.take(index),
             predicted=None if self.predicted is None else self.predicted[index],
+            outcome=None if self.outcome is None else self.outcome[index],
+            predicted_outcome=None if self.predicted_outcome is None else self.predicted_outcome[index],
         )
 
     def sizes(self) -> dict[str, int]:
-        """The sizes that an architecture may leave open, by the name of its parameter."""
-        sizes = {"n_inputs": int(np.prod(self.inputs.shape[1:])), "n_classes": len(self.classes)}
+        """The sizes that an architecture may leave open, by the name of its parameter.
+
+        A regression has one output, which counts as one class.
+        """
+        n_outputs = 1 if self.task == "regression" else len(self.classes)
+        sizes = {"n_inputs": int(np.prod(self.inputs.shape[1:])), "n_classes": n_outputs}
         if self.features.image_shape is not None:
             sizes |= dict(zip(("height", "width"), self.features.image_shape, strict=True))
         if self.features.tokens is not None:
@@ -258,6 +288,8 @@ class Dataset:
             self.person,
             self.scores,
             self.predicted,
+            self.outcome,
+            self.predicted_outcome,
             *((self.counts.n, self.counts.weight, self.counts.weight_squared) if self.counts else ()),
         ):
             if array is not None:

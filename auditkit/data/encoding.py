@@ -27,6 +27,8 @@ from auditkit.data.steps import (
     RawTablePreprocessing,
     TablePreprocessing,
     TextPreprocessing,
+    ValueTablePreprocessing,
+    foretells_value,
     n_columns,
 )
 from auditkit.data.tokenizers import padded
@@ -43,13 +45,14 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         DataError: There are no rows, a column or label is absent or unknown, pictures have another size, or
             a column that was numbers in training holds texts.
     """
+    _check_task(rows, preprocessing)
     check_labels(rows)
     statements = list(rows.statements)
     inputs: npt.NDArray[np.float32] | FloatArray | IntArray
     if isinstance(preprocessing, LanguagePreprocessing):
         inputs, space, y_true = _encode_language(rows, preprocessing, statements)
     else:
-        y_true = _codes(rows, rows.labels, preprocessing.classes, "target")
+        y_true = _label_codes(rows, preprocessing)
         if isinstance(preprocessing, TextPreprocessing):
             inputs, space = _encode_texts(rows, preprocessing, statements)
         elif isinstance(preprocessing, ImagePreprocessing):
@@ -79,6 +82,8 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         is_member=rows.member,
         person=_person_codes(rows.person),
         scores=_scores(rows, preprocessing.classes, predicted),
+        outcome=rows.outcome,
+        predicted_outcome=rows.predicted_outcome,
         predicted=predicted,
         task=rows.task,
         counts=rows.counts,
@@ -86,6 +91,27 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         planted=rows.planted,
         statements=tuple(statements),
     )
+
+
+def _check_task(rows: Rows, preprocessing: Preprocessing) -> None:
+    """Refuse labels where a number is to be foretold, and numbers where a label is."""
+    if foretells_value(preprocessing) == (rows.task == "regression"):
+        return
+    if rows.task == "regression":
+        raise DataError(
+            f"{rows.name}: data.task is regression, but the model tells classes; leave data.task out, or "
+            "train a model of this target"
+        )
+    raise DataError(
+        f"{rows.name}: the model foretells a number ({preprocessing.target}); write data.task: regression"
+    )
+
+
+def _label_codes(rows: Rows, preprocessing: Preprocessing) -> IntArray:
+    """Class of every row; 0 where a number is to be foretold."""
+    if rows.task == "regression":
+        return np.zeros(len(rows), dtype=np.int64)
+    return _codes(rows, rows.labels, preprocessing.classes, "target")
 
 
 def _encode_pictures(rows: Rows, preprocessing: ImagePreprocessing) -> tuple[Block, FeatureSpace]:
@@ -151,7 +177,7 @@ def _texts(rows: Rows) -> ObjectArray:
 
 
 def _encode_table(
-    rows: Rows, preprocessing: TablePreprocessing, statements: list[Message]
+    rows: Rows, preprocessing: TablePreprocessing | ValueTablePreprocessing, statements: list[Message]
 ) -> tuple[Block, FeatureSpace]:
     if rows.images is not None or rows.texts is not None:
         what = "pictures" if rows.images is not None else "texts"

@@ -15,6 +15,7 @@ from auditkit.data.steps import (
     Preprocessing,
     TablePreprocessing,
     TextPreprocessing,
+    ValueTablePreprocessing,
 )
 from auditkit.data.tokenizers import Tokenizer, fit_tokenizer
 from auditkit.errors import DataError
@@ -46,23 +47,45 @@ def fit_preprocessing(rows: Rows) -> Preprocessing:
         tokenizer, length = _of_texts(rows.texts, rows)
         # The last token of a row is foretold, not read.
         return LanguagePreprocessing(tokenizer=tokenizer, length=rows.text_form.length or max(1, length - 1))
+    if rows.outcome is not None:
+        return _of_values(rows, rows.outcome)
     classes = class_names(rows)
     if rows.texts is not None:
         tokenizer, length = _of_texts(rows.texts, rows)
         return TextPreprocessing(target=rows.target, classes=classes, tokenizer=tokenizer, length=length)
     if rows.images is not None:
         return _of_pictures(rows.images, rows, classes)
+    return TablePreprocessing(target=rows.target, classes=classes, features=_features(rows))
+
+
+def _of_values(rows: Rows, outcome: FloatArray) -> ValueTablePreprocessing:
+    """As a table of labels; the target is standardised by its mean and spread over the training rows."""
+    with np.errstate(over="ignore"):
+        mean, scale = float(outcome.mean()), float(outcome.std())
+    if not (np.isfinite(mean) and np.isfinite(scale)):
+        raise DataError(
+            f"{rows.name}: the target {rows.target!r} holds values too large to be scaled "
+            f"(up to {np.abs(outcome).max():g}); use a larger unit"
+        )
+    return ValueTablePreprocessing(
+        target=rows.target, mean=mean, scale=scale or 1.0, features=_features(rows)
+    )
+
+
+def _features(rows: Rows) -> tuple[NumericFeature | CategoricalFeature, ...]:
+    """The input columns that vary."""
     fitted = [
         _text_feature(name, column) if column.dtype == object else _number_feature(name, column)
         for name, column in rows.columns.items()
     ]
     features = tuple(feature for feature in fitted if feature is not None)
-    if not features and rows.prediction is None and rows.score is None:
+    carries = (rows.prediction, rows.score, rows.predicted_outcome)
+    if not features and all(column is None for column in carries):
         raise DataError(
             f"{rows.name}: no input column varies over the {len(rows)} training rows; "
             "check data.features and data.drop"
         )
-    return TablePreprocessing(target=rows.target, classes=classes, features=features)
+    return features
 
 
 def class_names(rows: Rows) -> tuple[str, ...]:
@@ -85,8 +108,16 @@ def class_names(rows: Rows) -> tuple[str, ...]:
         raise DataError(
             f"{rows.name}: the target {rows.target!r} has {len(names)} different values, at most "
             f"{MOST_CLASSES} classes are supported; name a column of labels"
+            + (", or write data.task: regression to foretell a number" if _are_numbers(names) else "")
         )
     return names
+
+
+def _are_numbers(names: tuple[str, ...]) -> bool:
+    try:
+        return all(np.isfinite(float(name)) for name in names)
+    except ValueError:
+        return False
 
 
 def check_labels(rows: Rows) -> None:

@@ -12,6 +12,8 @@ from auditkit.data.steps import (
     RawTablePreprocessing,
     TablePreprocessing,
     TextPreprocessing,
+    ValueTablePreprocessing,
+    foretells_value,
     n_inputs,
     sizes_of,
 )
@@ -25,9 +27,11 @@ __all__ = [
     "RawTablePreprocessing",
     "TablePreprocessing",
     "TextPreprocessing",
+    "ValueTablePreprocessing",
     "encode",
     "fit_preprocessing",
     "fit_raw",
+    "foretells_value",
     "n_inputs",
     "sizes_of",
 ]

@@ -43,7 +43,7 @@ def fit_raw(rows: Rows) -> Preprocessing:
             f"{rows.name} is a text without labels; a model that is called from outside answers with labels. "
             "Name data with a target"
         )
-    classes = class_names(rows)
+    classes = () if rows.task == "regression" else class_names(rows)
     if rows.texts is not None:
         longest = max(len(str(text or "").encode()) for text in rows.texts.tolist())
         return TextPreprocessing(

@@ -1,12 +1,14 @@
 """What the columns of a table mean, as the config says it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from auditkit.config.model import DataConfig
 from auditkit.data.dataset import BoolArray, FloatArray
+from auditkit.data.outcomes import outcomes_of_table
 from auditkit.data.rows import ObjectArray, Rows, TextForm, as_texts
 from auditkit.data.scores import scores_of_table
 from auditkit.data.table import Columns
@@ -42,19 +44,12 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
     target = str(config.target)
     labels = as_texts(table.column(target))
     inputs = _input_columns(table, config) if config.text is None else []
-    positive = matching_label(config.positive, labels, f"{table.file}: data.positive")
-    prediction = _predictions(table, config, labels)
-    known = {label for label in labels if label is not None}
-    if prediction is not None:
-        known |= set(prediction.tolist())
-    scores = scores_of_table(table, _with_own_labels(config, known), known, positive)
-    return Rows(
+    common = Rows(
         name=name,
         source=config.source,
         split=split,
         target=target,
         labels=labels,
-        positive=positive,
         columns={key: table.column(key) for key in inputs},
         texts=None if config.text is None else table.texts(config.text),
         text_form=TextForm(config.tokenizer or "word", config.length),
@@ -63,6 +58,24 @@ def rows_of_table(table: Columns, config: DataConfig, *, name: str, split: str) 
         weight=_weights(table, config.weight),
         person=None if config.person is None else table.texts(config.person),
         member=_members(table, config.members),
+    )
+    if config.task == "regression":
+        outcome, foretold = outcomes_of_table(table, config)
+        return replace(common, task="regression", outcome=outcome, predicted_outcome=foretold)
+    return _with_labels(common, table, config)
+
+
+def _with_labels(rows: Rows, table: Columns, config: DataConfig) -> Rows:
+    """``rows`` with what is said of their labels: the favourable one, predictions and scores."""
+    positive = matching_label(config.positive, rows.labels, f"{table.file}: data.positive")
+    prediction = _predictions(table, config, rows.labels)
+    known = {label for label in rows.labels if label is not None}
+    if prediction is not None:
+        known |= set(prediction.tolist())
+    scores = scores_of_table(table, _with_own_labels(config, known), known, positive)
+    return replace(
+        rows,
+        positive=positive,
         prediction=prediction,
         score=None if scores is None else scores[0],
         score_labels=() if scores is None else scores[1],

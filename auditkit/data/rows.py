@@ -55,6 +55,8 @@ class Rows:
         prediction: Labels that another system predicted, or ``None``.
         score: What it says of each label, shape ``(n, k)`` natural logarithms of probabilities, or ``None``.
         score_labels: The label of each column of ``score``.
+        outcome: In regression the number to be foretold, finite; the labels are its text. Else ``None``.
+        predicted_outcome: What another system foretold, finite, or ``None``.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Rows:
     prediction: ObjectArray | None = None
     score: FloatArray | None = None
     score_labels: tuple[str, ...] = ()
+    outcome: FloatArray | None = None
+    predicted_outcome: FloatArray | None = None
     synthetic: bool = False
     planted: tuple[Planted, ...] = ()
     statements: tuple[Message, ...] = ()
@@ -99,6 +103,8 @@ class Rows:
             "member": self.member,
             "prediction": self.prediction,
             "score": self.score,
+            "outcome": self.outcome,
+            "predicted_outcome": self.predicted_outcome,
         }
         return {
             **{key: array for key, array in single.items() if array is not None},
@@ -123,6 +129,8 @@ class Rows:
             member=_taken(self.member, index),
             prediction=_taken(self.prediction, index),
             score=_taken(self.score, index),
+            outcome=_taken(self.outcome, index),
+            predicted_outcome=_taken(self.predicted_outcome, index),
         )
 
     def followed_by(self, other: "Rows", *, split: str | None) -> "Rows":
@@ -148,6 +156,8 @@ class Rows:
             member=_both(self.member, other.member),
             prediction=_both(self.prediction, other.prediction),
             score=_both(self.score, other.score),
+            outcome=_both(self.outcome, other.outcome),
+            predicted_outcome=_both(self.predicted_outcome, other.predicted_outcome),
         )
 
 

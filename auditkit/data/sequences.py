@@ -3,6 +3,7 @@
 import torch
 
 from auditkit.data.dataset import Dataset
+from auditkit.errors import UsageError
 
 NOT_COUNTED = -100
 """Target of positions that are padding; the value that torch's cross-entropy leaves out."""
@@ -12,8 +13,16 @@ def targets_of(data: Dataset) -> torch.Tensor:
     """What the model should answer: classes, shape ``(n,)``, or next tokens, shape ``(n, length)``.
 
     The token after the last one of a row is ``y_true``; after it and for padding there is ``NOT_COUNTED``.
+
+    Raises:
+        UsageError: The rows are of a regression.
     """
     labels = torch.from_numpy(data.y_true)
+    if data.task == "regression":
+        raise UsageError(
+            f"{data.name}: data.task is regression, so rows have numbers, not labels; this kind of training "
+            "is for labels"
+        )
     if data.task == "classification":
         return labels
     return next_tokens(data.inputs, labels, padding_of(data))

@@ -47,6 +47,11 @@ def read_rows(config: DataConfig, *, split: str, seed: int, folder: Path) -> Row
     config = _with_tokenizer_found(config, folder)
     if config.counted:
         return counted_rows(config, folder)
+    if config.task == "regression" and Path(config.source).suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"data.source: {config.source!r} has no target that is a number; data.task: regression reads "
+            f"tables ({', '.join(SUFFIXES)})"
+        )
     if config.source in BUILT_IN:
         rows = _built_in(config.source)(config, split)
     elif "." not in Path(config.source).name:

@@ -42,6 +42,24 @@ class TablePreprocessing(_Step):
     features: tuple[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")], ...]
 
 
+class ValueTablePreprocessing(_Step):
+    """As :class:`TablePreprocessing`, for models that foretell a number.
+
+    A model is trained on ``(target - mean) / scale``; its answers are given back in the unit of the target.
+    """
+
+    kind: Literal["table-value"] = "table-value"
+    target: str
+    mean: float
+    scale: float = Field(gt=0)
+    features: tuple[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")], ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """None: the answer is a number."""
+        return ()
+
+
 class RawNumber(_Step):
     """A column of numbers as it was read; ``whole`` where all are whole and none is missing."""
 
@@ -61,7 +79,8 @@ class RawText(_Step):
 class RawTablePreprocessing(_Step):
     """Rows as they were read, for models that bring their own steps: one column per feature.
 
-    Numbers stay as they are, texts become the index of their level; NaN is a missing value.
+    Numbers stay as they are, texts become the index of their level; NaN is a missing value. There are no
+    classes where the target is a number to be foretold.
     """
 
     kind: Literal["raw"] = "raw"
@@ -118,6 +137,7 @@ class LanguagePreprocessing(_Step):
 
 Preprocessing = (
     TablePreprocessing
+    | ValueTablePreprocessing
     | RawTablePreprocessing
     | ImagePreprocessing
     | TextPreprocessing
@@ -126,11 +146,16 @@ Preprocessing = (
 AnyPreprocessing = Annotated[Preprocessing, Field(discriminator="kind")]
 
 
+def foretells_value(preprocessing: Preprocessing) -> bool:
+    """Whether the rows are for a model that foretells a number."""
+    return not preprocessing.classes and not isinstance(preprocessing, LanguagePreprocessing)
+
+
 def n_inputs(preprocessing: Preprocessing) -> int:
     """Numbers per encoded row."""
     if isinstance(preprocessing, ImagePreprocessing):
         return preprocessing.height * preprocessing.width
-    if isinstance(preprocessing, TablePreprocessing):
+    if isinstance(preprocessing, TablePreprocessing | ValueTablePreprocessing):
         return sum(n_columns(feature) for feature in preprocessing.features)
     if isinstance(preprocessing, RawTablePreprocessing):
         return len(preprocessing.features)
@@ -138,8 +163,9 @@ def n_inputs(preprocessing: Preprocessing) -> int:
 
 
 def sizes_of(preprocessing: Preprocessing) -> dict[str, int]:
-    """The sizes that an architecture may leave open, by the name of its parameter."""
-    sizes = {"n_inputs": n_inputs(preprocessing), "n_classes": len(preprocessing.classes)}
+    """The sizes that an architecture may leave open, by the name of its parameter; a number is one class."""
+    n_outputs = 1 if foretells_value(preprocessing) else len(preprocessing.classes)
+    sizes = {"n_inputs": n_inputs(preprocessing), "n_classes": n_outputs}
     if isinstance(preprocessing, ImagePreprocessing):
         sizes |= {"height": preprocessing.height, "width": preprocessing.width}
     if isinstance(preprocessing, TextPreprocessing | LanguagePreprocessing):

@@ -39,6 +39,8 @@ def _described(card: SubjectCard) -> str:
     """What kind of model it is; of one that only answers, what it answers with."""
     if card.n_parameters is not None:
         return f"{card.architecture}, {card.n_parameters:,} parameters"
+    if "values" in card.capabilities:
+        return f"{card.architecture}, answers with numbers"
     known = "probabilities" in card.capabilities or "generative" in card.capabilities
     return f"{card.architecture}, answers with {'probabilities' if known else 'labels alone'}"
 

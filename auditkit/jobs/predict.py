@@ -12,8 +12,8 @@ import pandas as pd
 
 from auditkit.data.dataset import UNKNOWN, Dataset
 from auditkit.errors import UsageError
-from auditkit.jobs.prepare import Progress, audit_data, no_progress, obtain_subject, open_project
-from auditkit.subjects.subject import Predictions
+from auditkit.jobs.prepare import Progress, Project, audit_data, no_progress, obtain_subject, open_project
+from auditkit.subjects.subject import Predictions, Subject, values_of
 
 _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -56,6 +56,8 @@ def predict(
         raise UsageError(f"--out {out}: expected a file that ends in .parquet")
     project = open_project(config, overrides)
     subject = obtain_subject(project, report_progress)
+    if "values" in subject.capabilities:
+        return _predict_values(project, subject, out)
     if "predictions" not in subject.capabilities:
         raise UsageError(
             f"{subject.card.title}: foretells tokens, not labels; a table of predictions needs a classifier"
@@ -67,6 +69,20 @@ def predict(
     write_parquet(table, out)
     sections = {"subject": {"predictions": str(out), "name": project.title}, "data": roles}
     return PredictedTable(out, len(table), sections)
+
+
+def _predict_values(project: Project, subject: Subject, out: Path) -> PredictedTable:
+    """The same for a subject that foretells numbers."""
+    data = audit_data(project, subject)
+    foretold = values_of(subject, data, batch_size=project.config.execution.batch_size)
+    columns: dict[str, Any] = {}
+    roles: dict[str, Any] = {"target": _add(columns, data.target, data.outcome), "task": "regression"}
+    roles |= _group_roles(columns, data)
+    roles["prediction"] = _add(columns, "prediction", foretold)
+    roles |= _row_roles(columns, data)
+    write_parquet(pd.DataFrame(columns), out)
+    sections = {"subject": {"predictions": str(out), "name": project.title}, "data": roles}
+    return PredictedTable(out, len(data), sections)
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
@@ -92,41 +108,46 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 def _table(data: Dataset, predictions: Predictions, *, scored: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The columns, and the ``data:`` section that says what they mean."""
     columns: dict[str, Any] = {}
-
-    def add(name: str, values: Any) -> str:
-        free = name
-        while free.casefold() in {known.casefold() for known in columns}:
-            free += "_"
-        columns[free] = values
-        return free
-
     classes = np.array([*data.classes, None], dtype=object)
-    roles: dict[str, Any] = {"target": add(data.target, classes[data.y_true])}
-    groups = {
-        role: [add(name, _levels(column.levels, column.codes)) for name, column in found.items()]
-        for role, found in (
-            ("sensitive_features", data.sensitive_features),
-            ("control_features", data.control_features),
-        )
-    }
-    roles["prediction"] = add("prediction", classes[predictions.y_pred])
+    roles: dict[str, Any] = {"target": _add(columns, data.target, classes[data.y_true])}
+    groups = _group_roles(columns, data)
+    roles["prediction"] = _add(columns, "prediction", classes[predictions.y_pred])
     if scored:
         roles["score"] = {
-            label: add(f"log_probability[{label}]", predictions.log_probabilities[:, index])
+            label: _add(columns, f"log_probability[{label}]", predictions.log_probabilities[:, index])
             for index, label in enumerate(data.classes)
         }
         roles["score_scale"] = "log-probability"
     if data.positive is not None:
         roles["positive"] = data.positive
-    roles |= {role: names for role, names in groups.items() if names}
-    for role, values in (
-        ("weight", data.sample_weight),
-        ("person", data.person),
-        ("members", data.is_member),
-    ):
-        if values is not None:
-            roles[role] = add(role, values)
+    roles |= groups
+    roles |= _row_roles(columns, data)
     return pd.DataFrame(columns), roles
+
+
+def _add(columns: dict[str, Any], name: str, values: Any) -> str:
+    """Put ``values`` under a name that is still free, and say which."""
+    free = name
+    while free.casefold() in {known.casefold() for known in columns}:
+        free += "_"
+    columns[free] = values
+    return free
+
+
+def _group_roles(columns: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    groups = {
+        role: [_add(columns, name, _levels(column.levels, column.codes)) for name, column in found.items()]
+        for role, found in (
+            ("sensitive_features", data.sensitive_features),
+            ("control_features", data.control_features),
+        )
+    }
+    return {role: names for role, names in groups.items() if names}
+
+
+def _row_roles(columns: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    single = (("weight", data.sample_weight), ("person", data.person), ("members", data.is_member))
+    return {role: _add(columns, role, values) for role, values in single if values is not None}
 
 
 def _levels(levels: tuple[str, ...], codes: Any) -> Any:

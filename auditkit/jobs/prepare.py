@@ -12,7 +12,7 @@ from auditkit.data.loading import load_dataset, load_raw_data, load_training_dat
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import ConfigError, UsageError
 from auditkit.jobs.model_folder import with_model_folder
-from auditkit.models.zoo import build_module, check_architecture, complete
+from auditkit.models.zoo import build_module, check_architecture, complete, require_value_model
 from auditkit.randomness import derive_seed, torch_rng
 from auditkit.records import Message
 from auditkit.registry import check_extensions
@@ -127,6 +127,8 @@ def untrained_subject(project: Project) -> Subject:
     data, preprocessing = load_training_data(
         config.data, preprocessing=None, seed=config.seed, folder=project.folder
     )
+    if data.task == "regression":
+        require_value_model(architecture)
     full = complete(architecture, **data.sizes())
     return TorchSubject.build(
         build_module(full, rng=torch_rng(config.seed, "plan")),
@@ -149,6 +151,7 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
     if makes_it and not project.checkpoint.exists():
         return train_subject(project, report_progress)
     key = next(iter(config.sources), "checkpoint")
+    _check_source(project, key)
     update = {
         "name": project.title,
         **({"checkpoint": str(project.checkpoint)} if key == "checkpoint" else {}),
@@ -167,7 +170,40 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
         ),
     )
     _check_recipe(project, subject)
+    _check_task(project, subject)
     return subject
+
+
+def _check_source(project: Project, key: str) -> None:
+    """Refuse models that are read as classifiers where a number is to be foretold.
+
+    Raises:
+        ConfigError: With what can be done instead.
+    """
+    readable = ("checkpoint", "function", "predictions")
+    if project.config.data.task == "regression" and (key not in readable or _is_bare(project, key)):
+        what = "bare weights" if key == "checkpoint" else f"a model of {key}"
+        raise ConfigError(
+            f"subject.{key}: {what} cannot be read as a regression. Call it from a Python function "
+            "(function: package.module:predict), or put its answers into a table (predictions: TABLE.parquet "
+            "with data.prediction: COLUMN)"
+        )
+
+
+def _check_task(project: Project, subject: Subject) -> None:
+    """Refuse a model that answers otherwise than the data ask.
+
+    Raises:
+        ConfigError: One is about numbers and the other about labels.
+    """
+    foretells_value, wanted = "values" in subject.capabilities, project.config.data.task == "regression"
+    if wanted and not foretells_value:
+        raise ConfigError(
+            f"data.task is regression, but {subject.card.title} tells classes; leave task out, or train a "
+            "model of this target"
+        )
+    if foretells_value and not wanted:
+        raise ConfigError(f"{subject.card.title} foretells a number; write data.task: regression")
 
 
 def _data_for(project: Project, key: str) -> tuple[Dataset | None, Preprocessing | None]:

@@ -61,6 +61,10 @@ def retrain(
     """
     _check_budget(epsilon, delta)
     project = open_project(config, overrides)
+    if project.config.data.task == "regression":
+        raise UsageError(
+            "retrain: data.task is regression, and private training is for models that tell classes or tokens"
+        )
     baseline = obtain_subject(project, report_progress)
     folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
     parameters = {"epsilon": epsilon, "delta": delta, "certified": not reproducible}

@@ -57,16 +57,27 @@ def check_variants(project: Project, baseline: Subject) -> None:
     """
     problems = []
     for name, entry in project.config.variants.items():
+        if "values" in baseline.capabilities and entry.kind not in _OF_NUMBERS:
+            problems.append(f"variant {name!r}: {entry.kind} is for labels, and data.task is regression")
+            continue
         unmet = VARIANTS.load(entry.kind).info.requires - baseline.capabilities
         if unmet:
             needs = " and ".join(_NEEDS.get(need, need) for need in sorted(unmet))
             problems.append(f"variant {name!r}: {entry.kind} needs {needs}")
+    if problems and "values" in baseline.capabilities:
+        raise UsageError(
+            f"{'; '.join(problems)}. Remove the variant; of a model that foretells numbers there can be: "
+            f"{', '.join(_OF_NUMBERS)}"
+        )
     if problems:
         raise UsageError(
             f"{'; '.join(problems)}; {baseline.card.title} ({baseline.card.architecture}) does not show "
             "that. Remove the variant, or audit a torch checkpoint"
         )
 
+
+_OF_NUMBERS = ("quantise",)
+"""Kinds of variants that do not ask what a model answers."""
 
 _NEEDS: Mapping[str, str] = {
     "layers": "a torch module whose layers can be changed",

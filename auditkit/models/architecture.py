@@ -32,6 +32,12 @@ class VectorParameters(Parameters):
     n_classes: int | None = Field(None, ge=2, le=MOST_UNITS)
 
 
+class ValueParameters(VectorParameters):
+    """Of models that may also foretell a number: ``n_classes`` is 1 then."""
+
+    n_classes: int | None = Field(None, ge=1, le=MOST_UNITS)
+
+
 class PictureParameters(Parameters):
     """Of classifiers of grey pictures."""
 
@@ -77,10 +83,12 @@ class ArchitectureKind:
 
     ``build`` is called with sizes filled in and draws initial values from torch's global generator. The
     module takes a batch of rows and gives logits, shape ``(n, n_classes)``; with the task language modelling
-    it takes token ids ``(n, length)`` and gives logits ``(n, length, vocabulary_size)``.
+    it takes token ids ``(n, length)`` and gives logits ``(n, length, vocabulary_size)``. With
+    ``foretells_values`` it can also be built with ``n_classes`` 1 and then gives a number, shape ``(n, 1)``.
     """
 
     parameters: type[Parameters]
     build: Callable[[Any], nn.Module]
     takes: Takes = "numbers"
     task: Task = "classification"
+    foretells_values: bool = False

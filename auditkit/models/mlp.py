@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from auditkit.models.architecture import ArchitectureKind, Dropout, VectorParameters, Widths
+from auditkit.models.architecture import ArchitectureKind, Dropout, ValueParameters, Widths
 
 
-class MlpParameters(VectorParameters):
+class MlpParameters(ValueParameters):
     """Fully connected layers with ReLU and dropout between them."""
 
     hidden: Widths = (128,)
@@ -38,4 +38,4 @@ def _build(parameters: MlpParameters) -> nn.Module:
     )
 
 
-MLP = ArchitectureKind(MlpParameters, _build)
+MLP = ArchitectureKind(MlpParameters, _build, foretells_values=True)

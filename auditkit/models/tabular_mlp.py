@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from auditkit.models.architecture import ArchitectureKind, Dropout, VectorParameters, Widths
+from auditkit.models.architecture import ArchitectureKind, Dropout, ValueParameters, Widths
 from auditkit.models.mlp import feed_forward
 
 
-class TabularMlpParameters(VectorParameters):
+class TabularMlpParameters(ValueParameters):
     """As :class:`MlpParameters`, with widths that suit a hundred columns."""
 
     hidden: Widths = (128, 64)
@@ -19,4 +19,4 @@ def _build(parameters: TabularMlpParameters) -> nn.Module:
     )
 
 
-TABULAR_MLP = ArchitectureKind(TabularMlpParameters, _build)
+TABULAR_MLP = ArchitectureKind(TabularMlpParameters, _build, foretells_values=True)

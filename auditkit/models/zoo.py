@@ -110,6 +110,22 @@ def check_architecture(architecture: Architecture, folders: Sequence[Path] = ())
     return []
 
 
+def require_value_model(architecture: Architecture) -> None:
+    """Refuse architectures that only tell classes.
+
+    Raises:
+        ConfigError: With those that can foretell a number.
+    """
+    if is_own(architecture.name) or kind_of(architecture).foretells_values:
+        return
+    able = [name for name in ARCHITECTURES if kind_of(Architecture(name=name)).foretells_values]
+    message = (
+        f"{architecture.name!r} tells classes, and data.task is regression. These foretell a number: "
+        f"{', '.join(able)}, or a class of your own with one output"
+    )
+    raise ConfigError([Problem(message, (*_KEY, "name"))])
+
+
 def kind_of(architecture: Architecture) -> ArchitectureKind:
     """The architecture behind a known name, or the class that a name with a colon tells."""
     if is_own(architecture.name):

@@ -3,7 +3,7 @@
 The table holds, row by row, what was true (``data.target``) and what some model said of it: labels
 (``data.prediction``), or scores of the positive label or of every label (``data.score``, in the scale
 ``data.score_scale``). Other columns have the roles that ``data`` gives them. Labels alone give no
-probabilities; audits that need them say so.
+probabilities; audits that need them say so. With ``data.task: regression`` target and prediction are numbers.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from auditkit.subjects.answers import certain
 from auditkit.subjects.black_box import capabilities_of
 from auditkit.subjects.sources import Request
 from auditkit.subjects.subject import Capability, Predictions
+from auditkit.subjects.values import ValueTable, value_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class PredictionsTable:
         raise DataError(f"{data.name}: the rows carry no predictions of {self.card.title}")
 
 
-def load(request: Request) -> PredictionsTable:
+def load(request: Request) -> PredictionsTable | ValueTable:
     """The predictions behind ``subject.predictions`` or ``subject.counts``.
 
     Raises:
@@ -63,6 +64,8 @@ def load(request: Request) -> PredictionsTable:
         raise UsageError(f"{path}: needs data.target, and data.prediction or data.score")
     _check_source(path, request, key)
     data = request.probe
+    if data.task == "regression":
+        return value_table(request, path, data, request.preprocessing)
     if data.scores is None and data.predicted is None:
         raise UsageError(
             f"{path}: which column holds the predictions? Name it: data.prediction (labels) or data.score "

@@ -13,9 +13,11 @@ from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import UsageError
 from auditkit.records import SubjectCard
 
-Capability = Literal["predictions", "probabilities", "losses", "gradients", "layers", "recipe", "generative"]
+Capability = Literal[
+    "predictions", "probabilities", "losses", "gradients", "layers", "recipe", "generative", "values"
+]
 """What can be asked of a subject: labels, their probabilities, the loss of a row, gradients, layers, to be
-trained again, tokens of a language."""
+trained again, tokens of a language, numbers. A subject that foretells numbers has no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,15 @@ class Generative(Subject, Protocol):
 
 
 @runtime_checkable
+class Valued(Subject, Protocol):
+    """A subject with the capability ``values``: it foretells a number for every row."""
+
+    def predict_values(self, data: Dataset, *, batch_size: int) -> FloatArray:
+        """Shape ``(n,)``, float64, finite, in the unit of the target; in evaluation mode."""
+        ...
+
+
+@runtime_checkable
 class WhiteBox(Subject, Protocol):
     """A subject with a torch module inside: capabilities ``gradients`` and ``layers``."""
 
@@ -125,6 +136,22 @@ def row_losses(subject: Subject, data: Dataset, *, batch_size: int) -> FloatArra
     if "generative" in subject.capabilities and isinstance(subject, Generative):
         return subject.token_losses(data, batch_size=batch_size).of_rows
     return subject.predict(data, batch_size=batch_size).loss(data.y_true)
+
+
+def values_of(subject: Subject, data: Dataset, *, batch_size: int) -> FloatArray:
+    """What ``subject`` foretells for every row, shape ``(n,)``, in the unit of the target.
+
+    Raises:
+        UsageError: The subject lacks the capability ``values``, or the data have no outcomes.
+    """
+    if "values" not in subject.capabilities or not isinstance(subject, Valued):
+        raise UsageError(f"{subject.card.name}: tells labels, not numbers")
+    return subject.predict_values(data, batch_size=batch_size)
+
+
+def no_labels(title: str) -> UsageError:
+    """What a subject says that foretells numbers and is asked for labels."""
+    return UsageError(f"{title}: foretells numbers (data.task: regression); it has no labels")
 
 
 def preprocessing_of(subject: Subject) -> Preprocessing | None:

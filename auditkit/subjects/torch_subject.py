@@ -5,17 +5,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
 from auditkit.config.model import Architecture
-from auditkit.data.dataset import Dataset, Task
-from auditkit.data.preprocessing import LanguagePreprocessing, Preprocessing
+from auditkit.data.dataset import Dataset, FloatArray, Task
+from auditkit.data.preprocessing import LanguagePreprocessing, Preprocessing, ValueTablePreprocessing
 from auditkit.data.sequences import NOT_COUNTED, targets_of
-from auditkit.models.losses import class_logits
+from auditkit.errors import UsageError
+from auditkit.models.losses import class_logits, values_of
 from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
-from auditkit.subjects.subject import Capability, Predictions, TokenLosses
+from auditkit.subjects.subject import Capability, Predictions, TokenLosses, no_labels
 
 MOST_LOGITS = 2**26
 """Numbers that a model of language may give at once: 256 MiB in single precision."""
@@ -27,7 +29,7 @@ batch is filled up to so many, so that what is said of a row does not depend on 
 
 @dataclass(frozen=True, slots=True)
 class TorchSubject:
-    """A classifier or model of language in evaluation mode with the preprocessing of its inputs.
+    """A classifier, regression or model of language in evaluation mode with the preprocessing of its inputs.
 
     Attributes:
         card: Identity, with the digest of the weights.
@@ -94,6 +96,8 @@ class TorchSubject:
     @property
     def task(self) -> Task:
         """What the module does; decided by what its inputs are."""
+        if isinstance(self.preprocessing, ValueTablePreprocessing):
+            return "regression"
         return (
             "language-modelling"
             if isinstance(self.preprocessing, LanguagePreprocessing)
@@ -105,24 +109,53 @@ class TorchSubject:
 
         A single output is taken as the logit of the second class. Log-probabilities pass unchanged in
         meaning, because log-softmax leaves them as they are. A model of language answers with the token that
-        follows the last one of each row.
+        follows the last one of each row. In a regression these are numbers on the scale of the training,
+        shape ``(n, 1)``.
         """
         outputs: torch.Tensor = self.module(inputs)
+        if self.task == "regression":
+            return values_of(outputs).unsqueeze(1)
         if self.task == "language-modelling":
             last = (inputs != self._padding).sum(dim=1).clamp(min=1) - 1
             return outputs[torch.arange(len(inputs), device=inputs.device), last]
         return class_logits(outputs)
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
-        """Log-probabilities of all rows, in float64."""
+        """Log-probabilities of all rows, in float64.
+
+        Raises:
+            UsageError: It foretells numbers.
+        """
+        if self.task == "regression":
+            raise no_labels(self.card.title)
+        return Predictions(torch.log_softmax(self._outputs(data, batch_size), dim=1).numpy())
+
+    def predict_values(self, data: Dataset, *, batch_size: int) -> FloatArray:
+        """The number foretold for every row, in the unit of the target, float64.
+
+        Raises:
+            UsageError: It is no regression, or foretells a number that is not finite.
+        """
+        scale = self.preprocessing
+        if not isinstance(scale, ValueTablePreprocessing):
+            raise UsageError(f"{self.card.title}: tells classes, not numbers")
+        values: FloatArray = self._outputs(data, batch_size)[:, 0].numpy() * scale.scale + scale.mean
+        if not np.isfinite(values).all():
+            raise UsageError(
+                f"{self.card.title}: {int((~np.isfinite(values)).sum())} of {len(values)} foretold numbers "
+                "are not finite"
+            )
+        return values
+
+    def _outputs(self, data: Dataset, batch_size: int) -> torch.Tensor:
+        """What :meth:`logits` says of all rows, float64, on the CPU."""
         parts = []
         with torch.inference_mode():
             for start in range(0, len(data), batch_size):
                 rows = data.inputs[start : start + batch_size]
                 batch = _filled(rows, min(batch_size, FEWEST_ROWS)).to(self.device)
-                logits = self.logits(batch)[: len(rows)]
-                parts.append(torch.log_softmax(logits.double(), dim=1).cpu())
-        return Predictions(torch.cat(parts).numpy())
+                parts.append(self.logits(batch)[: len(rows)].double().cpu())
+        return torch.cat(parts)
 
     def token_losses(self, data: Dataset, *, batch_size: int) -> TokenLosses:
         """The loss of every token, in nats and float64."""
@@ -163,13 +196,15 @@ def _filled(rows: torch.Tensor, least: int) -> torch.Tensor:
 def _capabilities(
     module: nn.Module, preprocessing: Preprocessing | None, training: TrainingRecord | None
 ) -> frozenset[Capability]:
-    found: set[Capability] = {"losses", "gradients"}
+    is_regression = isinstance(preprocessing, ValueTablePreprocessing)
+    # Audits that follow gradients or losses take outputs as logits of classes.
+    found: set[Capability] = {"values"} if is_regression else {"losses", "gradients"}
     # A compiled graph computes without calling its parts: hooks on them never fire.
     if not any(isinstance(part, torch.jit.ScriptModule | fx.GraphModule) for part in module.modules()):
         found.add("layers")
     if isinstance(preprocessing, LanguagePreprocessing):
         found.add("generative")
-    else:
+    elif not is_regression:
         found |= {"predictions", "probabilities"}
     return frozenset(found | ({"recipe"} if training else set()))
 

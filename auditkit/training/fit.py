@@ -1,4 +1,4 @@
-"""The training loop: cross-entropy on shuffled batches, reproducible, leaving no trace outside."""
+"""The training loop: cross-entropy or squared error on shuffled batches, reproducible, without a trace."""
 
 import math
 import time
@@ -12,10 +12,10 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing
-from auditkit.errors import DataError, UsageError
+from auditkit.data.preprocessing import Preprocessing, ValueTablePreprocessing
+from auditkit.errors import ConfigError, DataError, Problem, UsageError
 from auditkit.models.losses import mean_loss, per_row_loss
-from auditkit.models.zoo import build_module, complete
+from auditkit.models.zoo import build_module, complete, require_value_model
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
 from auditkit.records import Message, TrainingRecord
 from auditkit.subjects.torch_subject import TorchSubject
@@ -49,7 +49,7 @@ def fit(
 
     Initial values, order of rows and dropout come from streams of their own under ``seed``; on a CPU the
     same seed gives the same weights bit for bit. Sample weights are scaled to a mean of 1 and multiply the
-    loss of their rows.
+    loss of their rows. The target of a regression is standardised by ``preprocessing``.
 
     Args:
         architecture: Sizes that it leaves open are those of the data.
@@ -62,11 +62,14 @@ def fit(
         report_progress: Called with steps done, steps in all, and a text.
 
     Raises:
-        DataError: All rows have the same label, or the weights are all 0.
+        DataError: All rows have the same label or outcome, or the weights are all 0.
         ConfigError: The architecture is unknown or does not fit the data, or the augmentation does not.
         UsageError: The loss became NaN or infinite.
     """
     _check(data)
+    scale = _scale_of(data, config, preprocessing)
+    if data.task == "regression":
+        require_value_model(architecture)
     full = complete(architecture, **data.sizes())
     module = build_module(full, rng=torch_rng(seed, "fit", "initial values")).to(device)
     trained, validated = data, None
@@ -74,13 +77,13 @@ def fit(
         trained, validated = set_aside(data, config.early_stopping)
     training = _Training(
         module=module,
-        rows=TrainingRows.of(trained, device),
+        rows=TrainingRows.of(trained, device, scale),
         config=config,
         seed=seed,
         augment=augmentation_of(
             config.augmentation, data, preprocessing, torch_rng(seed, "fit", "augmentation")
         ),
-        validation=_validation(validated, config, device),
+        validation=_validation(validated, config, device, scale),
         report=report_progress,
     )
     started = time.perf_counter()
@@ -117,7 +120,10 @@ def fit(
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a training took, and the mean loss over its last epoch in nats."""
+    """What a training took, and the mean loss over its last epoch.
+
+    It is in nats, or the squared error in units of the variance of the target.
+    """
 
     steps: int
     epochs: int
@@ -207,12 +213,33 @@ class _Training:
             )
 
 
-def _validation(data: Dataset | None, config: TrainingConfig, device: str) -> Validation | None:
+def _validation(
+    data: Dataset | None, config: TrainingConfig, device: str, scale: ValueTablePreprocessing | None
+) -> Validation | None:
     if data is None or config.early_stopping is None:
         return None
     return Validation(
-        TrainingRows.of(data, device), config.early_stopping.patience, max(256, config.batch_size)
+        TrainingRows.of(data, device, scale), config.early_stopping.patience, max(256, config.batch_size)
     )
+
+
+def _scale_of(
+    data: Dataset, config: TrainingConfig, preprocessing: Preprocessing | None
+) -> ValueTablePreprocessing | None:
+    """On which scale numbers are learned; ``None`` where labels are.
+
+    Raises:
+        ConfigError: The recipe has settings that are for labels.
+        UsageError: The scale is not given.
+    """
+    if data.task != "regression":
+        return None
+    if config.label_smoothing:
+        path = ("subject", "training", "label_smoothing")
+        raise ConfigError([Problem("is for labels, and data.task is regression; remove it", path)])
+    if not isinstance(preprocessing, ValueTablePreprocessing):
+        raise UsageError(f"{data.name}: a regression needs the preprocessing that fit_preprocessing gives")
+    return preprocessing
 
 
 def _statements(
@@ -234,6 +261,14 @@ def _statements(
 
 
 def _check(data: Dataset) -> None:
+    if data.outcome is not None:
+        if float(data.outcome.min()) == float(data.outcome.max()):
+            raise DataError(
+                f"{data.name}: all {len(data)} training rows have the outcome {data.outcome[0]:g}; "
+                "there is nothing to learn"
+            )
+        _check_weight(data)
+        return
     seen = np.unique(data.y_true)
     if len(seen) < 2:
         only = data.classes[int(seen[0])]
@@ -241,5 +276,9 @@ def _check(data: Dataset) -> None:
             f"{data.name}: all {len(data)} training rows have the label {only!r}; "
             "a classifier needs two or more"
         )
+    _check_weight(data)
+
+
+def _check_weight(data: Dataset) -> None:
     if data.sample_weight is not None and not data.sample_weight.any():
         raise DataError(f"{data.name}: all training rows have the weight 0")

@@ -7,25 +7,42 @@ import numpy as np
 import torch
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import ValueTablePreprocessing
 from auditkit.data.sequences import targets_of
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """Inputs, what the model should answer, and the weights of the rows, whose mean is 1."""
+    """Inputs, what the model should answer, and the weights of the rows, whose mean is 1.
+
+    Targets are classes or tokens (int64), or standardised numbers (float32).
+    """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     weight: torch.Tensor | None
 
     @classmethod
-    def of(cls, data: Dataset, device: str) -> "TrainingRows":
-        """All rows of ``data``, moved once."""
+    def of(
+        cls, data: Dataset, device: str, preprocessing: ValueTablePreprocessing | None = None
+    ) -> "TrainingRows":
+        """All rows of ``data``, moved once; those of a regression on the scale of ``preprocessing``.
+
+        Raises:
+            UsageError: The rows are of a regression and no scale is given.
+        """
         weight = None
         if data.sample_weight is not None:
             scaled = data.sample_weight / data.sample_weight.mean()
             weight = torch.from_numpy(scaled.astype(np.float32)).to(device)
-        return cls(data.inputs.to(device), targets_of(data).to(device), weight)
+        targets = (
+            targets_of(data)
+            if preprocessing is None or data.outcome is None
+            else torch.from_numpy(
+                ((data.outcome - preprocessing.mean) / preprocessing.scale).astype(np.float32)
+            )
+        )
+        return cls(data.inputs.to(device), targets.to(device), weight)
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -63,7 +63,7 @@ class Validation:
         total, count = 0.0, 0
         with torch.no_grad():
             for part in self.rows.parts(self.batch_size):
-                counted = int((part.targets >= 0).sum())
+                counted = len(part) if part.targets.is_floating_point() else int((part.targets >= 0).sum())
                 total += float(mean_loss(module(part.inputs), part.targets)) * counted
                 count += counted
         module.train(training)

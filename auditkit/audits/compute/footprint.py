@@ -30,7 +30,7 @@ from auditkit.energy.flops import FlopCount, count_flops
 from auditkit.energy.memory import cuda_peak_memory, peak_memory
 from auditkit.energy.probe import Discovery
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.subjects.subject import Subject, WhiteBox
+from auditkit.subjects.subject import Subject, WhiteBox, values_of
 
 TIMED_METRICS: Final = (
     figures.LATENCY_ROW,
@@ -192,6 +192,8 @@ def _predicting(subject: Subject, rows: Dataset) -> Call:
     """One call that predicts all ``rows`` at once; of a model of language one token per row."""
     if "generative" in subject.capabilities and isinstance(subject, WhiteBox):
         return partial(_next_tokens, subject, rows)
+    if "values" in subject.capabilities:
+        return lambda: values_of(subject, rows, batch_size=len(rows))
     return lambda: subject.predict(rows, batch_size=len(rows))
 
 
