@@ -9,6 +9,8 @@ AuditkitError                 3   anything unforeseen that we raise ourselves
 │   └── RunFolderError        2   a run that is unfinished, damaged or too new to read
 ├── NothingMeasuredError      3   every audit failed or was skipped
 ├── UnsafeError               5   refused: loading it could execute code
+├── PrivacyRefusedError       5   refused: privacy would be spent beyond what was allowed, or without a record
+│   └── LedgerError           5   a privacy ledger that was changed, or cannot be read or written
 ├── MissingExtraError         6   an optional dependency is absent, named
 └── Interrupted             130   Ctrl-C
 
@@ -79,6 +81,16 @@ class UnsafeError(AuditkitError):
     """A file whose loading could execute code. Nothing in it was executed."""
 
     exit_code = 5
+
+
+class PrivacyRefusedError(AuditkitError):
+    """A private training that would spend more than was allowed, or protect next to nothing."""
+
+    exit_code = 5
+
+
+class LedgerError(PrivacyRefusedError):
+    """A privacy ledger that was changed, or cannot be read or written: what was spent is not known."""
 
 
 class MissingExtraError(AuditkitError):

@@ -19,6 +19,7 @@ import numpy as np
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 
+from auditkit.data.dataset import FloatArray
 from auditkit.errors import UsageError
 
 ACCOUNTANT = "PRV, upper bound (Opacus)"
@@ -70,17 +71,46 @@ def epsilon_prv(noise_multiplier: float, sample_rate: float, steps: int, delta: 
             f"{LARGEST_EPSILON:g} it protects nobody and is not computed. Raise the noise or take fewer "
             "steps."
         )
+    return run_prv([(noise_multiplier, sample_rate, steps)], delta)
+
+
+def run_prv(history: Sequence[tuple[float, float, int]], delta: float) -> float:
+    """PRV bound on (noise multiplier, sample rate, steps) together; takes long where epsilon is above 100.
+
+    Raises:
+        UsageError: The numerical composition fails.
+    """
     accountant = PRVAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    accountant.history = list(history)
     try:
         with _known_warnings_silenced():
             epsilon = float(accountant.get_epsilon(delta=delta))
     except (RuntimeError, ValueError, MemoryError) as error:
+        shown = "; ".join(f"noise multiplier {s}, sample rate {q}, {n} steps" for s, q, n in history[:3])
         raise UsageError(
-            f"the PRV accountant cannot bound epsilon at noise multiplier {noise_multiplier}, sample rate "
-            f"{sample_rate}, {steps} steps, delta {delta}: {error}. Raise delta or the noise."
+            f"the PRV accountant cannot bound epsilon at {shown}, delta {delta}: {error}. "
+            "Raise delta or the noise."
         ) from error
     return max(0.0, epsilon)
+
+
+def rdp_curve(noise_multiplier: float, sample_rate: float, steps: int) -> FloatArray:
+    """RDP of ``steps`` steps at every order of ``RDP_ORDERS``; curves of several runs are added up."""
+    return steps * _rdp_of_a_step(noise_multiplier, sample_rate)
+
+
+@lru_cache(maxsize=1024)
+def _rdp_of_a_step(noise_multiplier: float, sample_rate: float) -> FloatArray:
+    with _known_warnings_silenced():
+        rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=RDP_ORDERS)
+    return np.asarray(rdp, dtype=np.float64)
+
+
+def epsilon_from_rdp(curve: FloatArray, orders: Sequence[float], delta: float) -> tuple[float, float]:
+    """The least epsilon that an RDP curve implies at ``delta``, and its order (Balle et al., theorem 21)."""
+    with _known_warnings_silenced():
+        epsilon, order = get_privacy_spent(orders=orders, rdp=curve, delta=delta)
+    return max(0.0, float(epsilon)), float(order)
 
 
 def epsilon_rdp(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
