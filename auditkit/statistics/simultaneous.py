@@ -9,7 +9,9 @@ its counterpart for the ratio, so that both always agree on whether there is a g
 From above no pair is picked: the largest gap can exceed the upper ends of all pairs only if it exceeds that
 of the one pair that is truly furthest apart. Hence the largest of the upper ends at the stated confidence
 itself bounds it as surely as that of a single pair. Both ends together fail no more often than stated, for
-where the upper end can fail at all, the lower fails in one direction only (``benchmarks/coverage.py``).
+where the upper end can fail at all, the lower fails in one direction only (``benchmarks/coverage.py``). With
+three groups or more that end rests on exact intervals of the rates: score intervals of small groups that lie
+far apart end too early on that side (30 against 30 rows at 0.1 and 0.9: 7 % of samples instead of 2.5 %).
 
 The critical value is that of the studentised range for infinitely many degrees of freedom, divided by the
 square root of 2 (Tukey; conservative for unequal group sizes: Hayter 1984, Annals of Statistics 12:61-75). It
@@ -26,7 +28,7 @@ from scipy.stats import norm, studentized_range
 from auditkit.errors import DataError
 from auditkit.records import Interval
 from auditkit.statistics.comparisons import difference_bounds, ratio_bounds
-from auditkit.statistics.intervals import Bounds, FloatArray, wilson_bounds
+from auditkit.statistics.intervals import Bounds, FloatArray, clopper_pearson_bounds, wilson_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def largest_difference(
     if len(x) < 2:
         return None
     joint = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
-    each = wilson_bounds(x, size, confidence=confidence)
+    each = _each_bounds(x, size, confidence)
     return largest_gap(x / size, joint, each, confidence=confidence, method="simultaneous-newcombe")
 
 
@@ -145,8 +147,8 @@ def smallest_ratio(
     (_, high), (low, most) = (
         ratio_bounds(rates[bottom], (lows[bottom], highs[bottom]), rates[top], (lows[top], highs[top]))
         for lows, highs in (
-            wilson_bounds(x, size, confidence=level)
-            for level in (pair_confidence(len(x), confidence), confidence)
+            wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence)),
+            _each_bounds(x, size, confidence),
         )
     )
     lowest, highest = _extremes(rates)
@@ -190,6 +192,12 @@ def _checked(successes: npt.ArrayLike, n: npt.ArrayLike) -> tuple[FloatArray, Fl
             "leave groups without a denominator out and name them"
         )
     return np.minimum(x, size), size
+
+
+def _each_bounds(x: FloatArray, size: FloatArray, confidence: float) -> Bounds:
+    """Intervals of the rates for the end away from no gap; two groups get Newcombe's interval unchanged."""
+    bounds = wilson_bounds if len(x) == 2 else clopper_pearson_bounds
+    return bounds(x, size, confidence=confidence)
 
 
 def _extremes(rates: FloatArray) -> tuple[int, int]:

@@ -109,3 +109,13 @@ def test_pairs_are_taken_more_strictly_the_more_groups_there_are():
 def test_a_single_group_has_no_pairs():
     with pytest.raises(DataError, match="at least 2"):
         pair_confidence(1)
+
+
+def test_from_above_each_pair_is_taken_as_if_it_were_the_only_one():
+    """No pair is picked there, so more groups that are alike do not move that end."""
+    few, many = ([600, *[300] * k] for k in (2, 20))
+    ends = [largest_difference(x, [1000] * len(x)).interval.high for x in (few, many)]
+    assert ends[0] == pytest.approx(ends[1], **FLOAT)
+    ratios = [smallest_ratio(x, [1000] * len(x)).interval.low for x in (few, many)]
+    assert ratios[0] == pytest.approx(ratios[1], **FLOAT)
+    assert ends[0] == pytest.approx(newcombe_difference(600, 1000, 300, 1000).high, abs=0.002)
