@@ -172,7 +172,8 @@ def as_texts(column: npt.NDArray[Any]) -> ObjectArray:
     """A column as texts: whole numbers without a point, NaN and ``None`` as ``None``."""
     if column.dtype == object:
         return column
-    return texts([number_text(value) for value in column.tolist()])
+    values, which = np.unique(column, return_inverse=True)
+    return texts([number_text(value) for value in values.tolist()])[which]
 
 
 def number_text(value: float | None) -> str | None:
