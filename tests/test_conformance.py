@@ -12,6 +12,7 @@ from auditkit.audits.audit import Audit, AuditOutput, PairedAudit, ShardedAudit
 from auditkit.errors import DataError
 from auditkit.records import Measurement
 from auditkit.registry import AUDITS
+from auditkit.selftest.preferences import PAIRS
 from auditkit.testing import (
     CheckError,
     PredictionsOnly,
@@ -30,6 +31,7 @@ QUICK = {
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
     "score-fairness": {"n_bootstrap": 50},
+    "stereotype-pairs": {"pairs": str(PAIRS)},
 }
 """Fewer repeats where the default takes long; the promises do not depend on them."""
 

@@ -11,6 +11,7 @@ from auditkit.randomness import numpy_rng
 from auditkit.records import Message
 from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.plant import Plant, Scene
+from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 
@@ -28,6 +29,7 @@ def plants() -> tuple[Plant, ...]:
         lost_ranking(),
         _worse_slice(),
         _unknown_groups(),
+        preferred_sentences(),
         _planted_weight(),
         _remembered_rows(),
         _more_parameters(),

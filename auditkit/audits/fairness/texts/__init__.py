@@ -1,0 +1,1 @@
+"""Sentences that differ only in whom they are about, shown to models that read text."""
