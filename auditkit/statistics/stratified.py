@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from auditkit.errors import DataError
@@ -17,9 +18,6 @@ from auditkit.records import Interval
 from auditkit.statistics.intervals import critical_value
 
 FloatArray = npt.NDArray[np.float64]
-
-HALVINGS = 50
-"""Of the range in which an end of the interval lies: 2 / 2**50 is below any rounding that is printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +66,12 @@ def stratified_difference(
     between = _variance_of_shares(differences, share, size, x)
     critical = critical_value(confidence) ** 2
 
-    def is_outside(delta: float) -> bool:
+    def excess(delta: float) -> float:
         variance = float(share**2 @ _restricted_variance(x, size, delta)) + between
-        return (value - delta) ** 2 > critical * variance
+        return (value - delta) ** 2 - critical * variance
 
-    low = _end(is_outside, value, -1.0)
-    high = _end(is_outside, value, 1.0)
+    low = _end(excess, value, -1.0)
+    high = _end(excess, value, 1.0)
     return StratifiedDifference(
         value, Interval(low=low, high=high, confidence=confidence, method="stratified-miettinen-nurminen")
     )
@@ -197,19 +195,16 @@ def _expected_under(ratio: float, first: FloatArray, second: FloatArray, drawn: 
     return np.asarray(2 * ratio * first * drawn / (half + root))
 
 
-def _end(is_outside: Callable[[float], bool], inside: float, limit: float) -> float:
-    if not is_outside(limit):
+def _end(excess: Callable[[float], float], inside: float, limit: float) -> float:
+    """Where ``excess`` turns positive between the value and the end of the scale."""
+    if excess(limit) <= 0:
         return limit
-    within, beyond = inside, limit
-    for _ in range(HALVINGS):
-        middle = (within + beyond) / 2
-        within, beyond = (within, middle) if is_outside(middle) else (middle, beyond)
-    return within
+    if excess(inside) >= 0:
+        return inside
+    return float(brentq(excess, inside, limit, xtol=1e-14))
 
 
-def _variance_of_shares(
-    differences: FloatArray, share: FloatArray, size: FloatArray, x: FloatArray
-) -> float:
+def _variance_of_shares(differences: FloatArray, share: FloatArray, size: FloatArray, x: FloatArray) -> float:
     """What estimated shares of the strata add: the differences' spread, less what is sampling error."""
     value = float(share @ differences)
     noise = _restricted_variance(x, size, value)
