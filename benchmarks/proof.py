@@ -13,11 +13,13 @@ from benchmarks.record import write_result
 CHECKS = (
     "null_simulation",
     "coverage",
+    "multiplicity",
     "group_metrics",
     "bootstrap_law",
     "mnist_training",
     "adult_training",
     "command_line",
+    "large_table",
     "counted_stream",
     "documents",
 )
