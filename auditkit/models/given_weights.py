@@ -24,3 +24,20 @@ def lookup_layer(vectors: torch.Tensor) -> nn.Embedding:
     """A layer that gives row ``i`` of ``vectors`` for the id ``i``; nothing is drawn."""
     n, width = vectors.shape
     return nn.Embedding(n, width, _weight=vectors.clone())
+
+
+class BagOfWords(nn.Module):
+    """Adds up one row of numbers per token, whatever their order.
+
+    Attributes:
+        rows: Logits that each id contributes, shape ``(vocabulary, k)``; zero for padding.
+    """
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        super().__init__()
+        self.rows = lookup_layer(rows)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits, shape ``(n, k)``, of ids ``(n, length)``."""
+        summed: torch.Tensor = self.rows(inputs).sum(dim=1)
+        return summed

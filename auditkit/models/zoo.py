@@ -25,6 +25,7 @@ ARCHITECTURES = {
     "net": "auditkit.models.net:NET",
     "resnet": "auditkit.models.resnet:RESNET",
     "rnn": "auditkit.models.rnn:RNN",
+    "scattering": "auditkit.models.scattering:SCATTERING",
     "tabular-mlp": "auditkit.models.tabular_mlp:TABULAR_MLP",
     "transformer-lm": "auditkit.models.transformer_lm:TRANSFORMER_LM",
     "vgg": "auditkit.models.vgg:VGG",
