@@ -300,6 +300,7 @@ _NEEDS: Mapping[Requirement, str] = {
     "layers": "a subject whose layers can be seen (a torch module)",
     "recipe": "a checkpoint with its training record, so that it can be trained again",
     "generative": "a subject that foretells tokens (a model of language)",
+    "values": "a subject that foretells numbers (data.task: regression)",
     "sensitive_features": "data.sensitive_features: [COLUMN, ...]",
     "members": "data.members: a split (train) or a column that tells training rows apart",
     "positive": "data.positive: the favourable label",

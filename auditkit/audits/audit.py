@@ -26,6 +26,7 @@ Requirement = Literal[
     "layers",
     "recipe",
     "generative",
+    "values",
     "sensitive_features",
     "members",
     "positive",

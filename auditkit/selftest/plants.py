@@ -14,6 +14,7 @@ from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
+from auditkit.selftest.values import numbers_by_group, shifted_numbers
 
 WIDTH: Final = 16
 WEIGHT: Final = 2.0
@@ -24,9 +25,11 @@ def plants() -> tuple[Plant, ...]:
     return (
         _flipped_labels(),
         forgotten_order(),
+        shifted_numbers(),
         _overconfidence(),
         _rule_by_group(),
         lost_ranking(),
+        numbers_by_group(),
         _worse_slice(),
         _unknown_groups(),
         preferred_sentences(),

@@ -10,6 +10,7 @@ from auditkit.testing import behaviour, figures, hard_data
 from auditkit.testing.language import tiny_language_dataset, tiny_language_subject
 from auditkit.testing.planted import tiny_dataset, tiny_subject
 from auditkit.testing.scene import CheckError, Scene
+from auditkit.testing.values import tiny_value_dataset, tiny_value_subject
 
 __all__ = ["CheckError", "audit_checks"]
 
@@ -42,8 +43,9 @@ def audit_checks(
     Args:
         audit: An instance; choose parameters that make it quick.
         subject: What to examine; default :func:`~auditkit.testing.tiny_subject`, or
-            :func:`~auditkit.testing.tiny_language_subject` when the audit requires ``generative``. Give one
-            (with ``data``) when the audit is about pictures or a capability that the default lacks.
+            :func:`~auditkit.testing.tiny_language_subject` when the audit requires ``generative``, or
+            :func:`~auditkit.testing.tiny_value_subject` when it requires ``values``. Give one (with ``data``)
+            when the audit is about pictures or a capability that the default lacks.
         other: For paired audits, what to compare with it; default another tiny subject.
         data: The rows; default :func:`~auditkit.testing.tiny_dataset` (or ``tiny_language_dataset``) with a
             sensitive feature, members and a favourable label.
@@ -51,9 +53,18 @@ def audit_checks(
     Returns:
         Each check raises :class:`CheckError` when the audit breaks a promise.
     """
-    usual = _language_scene(audit) if "generative" in audit.info.requires else _table_scene(audit)
+    usual = _usual_scene(audit)
     scene = Scene(audit, subject or usual.subject, other or usual.other, usual.data if data is None else data)
     return [(name, partial(check, scene)) for name, check in _applicable(scene)]
+
+
+def _usual_scene(audit: Audit) -> Scene:
+    if "generative" in audit.info.requires:
+        return _language_scene(audit)
+    if "values" in audit.info.requires:
+        other = tiny_value_subject(seed=1, name="other")
+        return Scene(audit, tiny_value_subject(), other, tiny_value_dataset())
+    return _table_scene(audit)
 
 
 def _table_scene(audit: Audit) -> Scene:

@@ -10,6 +10,7 @@ from auditkit.records import AuditResult
 from auditkit.store import as_json
 from auditkit.testing.planted import linear_subject, tiny_dataset, tiny_subject
 from auditkit.testing.scene import Scene, differences, require, written_out
+from auditkit.testing.values import linear_value_subject
 
 HOSTILE = (
     "\x00\n\t\r",
@@ -65,6 +66,11 @@ def handles_constant_predictions(scene: Scene) -> None:
     """A subject that says the same of every row."""
     columns = int(np.prod(scene.data.inputs.shape[1:]))
     if not scene.data.inputs.is_floating_point():
+        return
+    if scene.data.task == "regression":
+        same = linear_value_subject(np.zeros(columns))
+        outcome = scene.of(same, linear_value_subject(np.zeros(columns), name="other")).run()
+        outcome.require_no_crash("constant predictions")
         return
     silent = linear_subject(np.zeros((len(scene.data.classes), columns)), classes=scene.data.classes)
     outcome = scene.of(silent, replace(silent, card=silent.card.model_copy(update={"name": "other"}))).run()
