@@ -123,7 +123,8 @@ class Scattering(nn.Module):
 
 
 def _frequencies(size: int) -> Tensor:
-    return 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64)
+    cycles: Tensor = torch.fft.fftfreq(size, dtype=torch.float64)
+    return 2 * math.pi * cycles
 
 
 def _bump(grid: tuple[Tensor, ...], width: float, centre: float, turn: float, slant: float) -> Tensor:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from auditkit.errors import DataError
 from auditkit.records import Better
+from auditkit.statistics.clusters import PersonSums, design_effects
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -79,11 +80,13 @@ class Cells:
         n: Rows.
         weight: Sum of their weights.
         weight_squared: Sum of their squared weights.
+        persons: Sums of weights per person; ``None`` where every row is taken as a person of its own.
     """
 
     n: IntArray
     weight: FloatArray
     weight_squared: FloatArray
+    persons: PersonSums | None = None
 
     def overall(self) -> "Cells":
         """All groups as one."""
@@ -91,12 +94,14 @@ class Cells:
             self.n.sum(axis=0, keepdims=True),
             self.weight.sum(axis=0, keepdims=True),
             self.weight_squared.sum(axis=0, keepdims=True),
+            None if self.persons is None else self.persons.overall(),
         )
 
     def take(self, groups: npt.ArrayLike) -> "Cells":
         """The cells of some groups, in that order."""
         index = np.asarray(groups, dtype=np.int64)
-        return Cells(self.n[index], self.weight[index], self.weight_squared[index])
+        persons = None if self.persons is None else self.persons.take(index, len(self.n))
+        return Cells(self.n[index], self.weight[index], self.weight_squared[index], persons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,9 @@ class Rates:
     Attributes:
         value: The weighted rate, NaN where the denominator is 0.
         n: Rows in the denominator.
-        effective_n: Equally weighted rows that would carry as much (Kish); ``n`` without weights.
-        successes: Numerators that match ``effective_n``; the plain counts without weights.
+        effective_n: Equally weighted rows of different persons that would carry as much (Kish, by the design
+            effect); ``n`` without weights and persons.
+        successes: Numerators that match ``effective_n``; the plain counts without weights and persons.
     """
 
     value: FloatArray
@@ -123,11 +129,15 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class CountTable:
-    """Rows per (group, true class, predicted class), each array of shape ``(n_groups, k, k)``."""
+    """Rows per (group, true class, predicted class), each array of shape ``(n_groups, k, k)``.
+
+    ``persons`` has the same sums of weights per person, or is ``None``.
+    """
 
     n: IntArray
     weight: FloatArray
     weight_squared: FloatArray
+    persons: PersonSums | None = None
 
     @classmethod
     def count(
@@ -141,11 +151,12 @@ class CountTable:
         sample_weight: FloatArray | None = None,
         multiplicity: IntArray | None = None,
         weight_squared: FloatArray | None = None,
+        person: IntArray | None = None,
     ) -> "CountTable":
         """Count rows; ``groups``, ``y_true`` and ``y_pred`` are codes from 0, shape ``(n,)``.
 
         Where entries stand for several rows, ``multiplicity`` says for how many, and ``sample_weight`` and
-        ``weight_squared`` are the sums over them.
+        ``weight_squared`` are the sums over them. ``person`` tells which rows belong together.
 
         Raises:
             DataError: Lengths differ or a code is out of range.
@@ -169,21 +180,18 @@ class CountTable:
         # Sums of whole numbers are exact in double precision up to 2**53.
         n = np.bincount(index, weights=multiplicity, minlength=math.prod(shape)).reshape(shape)
         n = n.astype(np.int64)
+        persons = None if person is None else _person_sums(person, index, n_classes**2, sample_weight)
         if sample_weight is None:
-            return cls(n, n.astype(np.float64), n.astype(np.float64))
+            return cls(n, n.astype(np.float64), n.astype(np.float64), persons)
         size = math.prod(shape)
         weight = np.bincount(index, weights=sample_weight, minlength=size).astype(np.float64)
         squared = np.bincount(
             index, weights=sample_weight**2 if weight_squared is None else weight_squared, minlength=size
         ).astype(np.float64)
-        return cls(n, weight.reshape(shape), squared.reshape(shape))
+        return cls(n, weight.reshape(shape), squared.reshape(shape), persons)
 
     def __add__(self, other: "CountTable") -> "CountTable":
-        if self.n.shape != other.n.shape:
-            raise DataError(f"counts: cannot add tables of shape {self.n.shape} and {other.n.shape}")
-        return CountTable(
-            self.n + other.n, self.weight + other.weight, self.weight_squared + other.weight_squared
-        )
+        return merge((self, other))
 
     @property
     def is_weighted(self) -> bool:
@@ -193,13 +201,21 @@ class CountTable:
     def cells(self, positive: int | None) -> Cells:
         """The five cells with class ``positive`` against the rest; ``None`` leaves right and wrong."""
         n_groups, n_classes = self.n.shape[:2]
+        cell = cell_of_pairs(n_classes, positive).ravel()
         selector = np.zeros((n_classes * n_classes, N_CELLS), dtype=np.int64)
-        selector[np.arange(n_classes**2), cell_of_pairs(n_classes, positive).ravel()] = 1
+        selector[np.arange(n_classes**2), cell] = 1
         return Cells(
             self.n.reshape(n_groups, -1) @ selector,
             self.weight.reshape(n_groups, -1) @ selector,
             self.weight_squared.reshape(n_groups, -1) @ selector,
+            None if self.persons is None else self.persons.recoded(cell),
         )
+
+    def take(self, groups: npt.ArrayLike) -> "CountTable":
+        """The counts of some groups, in that order."""
+        index = np.asarray(groups, dtype=np.int64)
+        persons = None if self.persons is None else self.persons.take(index, len(self.n))
+        return CountTable(self.n[index], self.weight[index], self.weight_squared[index], persons)
 
 
 def positive_class(n_classes: int, declared: int | None) -> int | None:
@@ -208,8 +224,31 @@ def positive_class(n_classes: int, declared: int | None) -> int | None:
 
 
 def merge(tables: Sequence[CountTable]) -> CountTable:
-    """The table of all rows together."""
-    return reduce(lambda left, right: left + right, tables)
+    """The table of all rows together.
+
+    Raises:
+        DataError: The tables have other groups or classes, or only some of them tell persons apart.
+    """
+    first = tables[0]
+    for table in tables:
+        if table.n.shape != first.n.shape:
+            raise DataError(f"counts: cannot add tables of shape {first.n.shape} and {table.n.shape}")
+    persons = [table.persons for table in tables if table.persons is not None]
+    if persons and len(persons) < len(tables):
+        raise DataError("counts: cannot add tables with and without persons; give person for all rows")
+    return CountTable(
+        reduce(np.add, [table.n for table in tables]),
+        reduce(np.add, [table.weight for table in tables]),
+        reduce(np.add, [table.weight_squared for table in tables]),
+        PersonSums.merge(persons) if persons else None,
+    )
+
+
+def _person_sums(
+    person: IntArray, index: IntArray, n_cells: int, sample_weight: FloatArray | None
+) -> PersonSums:
+    weight = np.ones(len(index)) if sample_weight is None else sample_weight
+    return PersonSums.count(person, index // n_cells, index % n_cells, weight)
 
 
 def cell_of_pairs(n_classes: int, positive: int | None) -> IntArray:
@@ -226,12 +265,18 @@ def cell_of_pairs(n_classes: int, positive: int | None) -> IntArray:
 def rates(cells: Cells, metric: RateMetric) -> Rates:
     """``metric`` in every group of ``cells``."""
     numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
-    return share(
+    found = share(
         cells.weight @ numerator,
         cells.weight @ denominator,
         cells.weight_squared @ denominator,
         cells.n @ denominator,
     )
+    if cells.persons is None:
+        return found
+    residual = numerator - np.nan_to_num(found.value)[:, None] * denominator
+    base = np.broadcast_to(denominator.astype(np.float64), cells.n.shape)
+    effect = design_effects(cells.persons, cells.n, cells.weight_squared, residual, base)
+    return Rates(found.value, found.n, found.effective_n / effect, found.successes / effect)
 
 
 def share(hits: FloatArray, weight: FloatArray, weight_squared: FloatArray, n: IntArray) -> Rates:

@@ -76,9 +76,9 @@ def count_groups(subject: Subject, data: Dataset, *, batch_size: int, intersecti
 
 
 def _weights(data: Dataset) -> dict[str, npt.NDArray[Any] | None]:
-    """What each row weighs, and for how many it stands."""
+    """What each row weighs, whom it is about, and for how many rows it stands."""
     if data.counts is None:
-        return {"sample_weight": data.sample_weight}
+        return {"sample_weight": data.sample_weight, "person": data.person}
     counts = data.counts
     return {
         "multiplicity": counts.n,
