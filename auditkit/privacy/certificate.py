@@ -1,13 +1,15 @@
 """What a differentially private training may claim, and under which assumptions."""
 
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
-from auditkit.records import Certificate, Message
+from auditkit.records import Certificate, LedgerReference, Message
 
 ADJACENCY = "add or remove one row"
+UNIT = "row"
 PRV_ERROR = 0.01
 
 
@@ -30,13 +32,40 @@ class Mechanism:
     normaliser: float
 
 
-def certify(mechanism: Mechanism, delta: float, *, n_rows: int, certified: bool) -> Certificate:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What became of a plan.
+
+    Attributes:
+        planned_steps: As fixed before the first.
+        charged_steps: At least as many: steps repeated after an interruption count again.
+        resumes: How often the training was taken up again.
+        ledger: What the ledger said when it ended; ``None`` where none was kept.
+    """
+
+    planned_steps: int
+    charged_steps: int
+    resumes: int = 0
+    ledger: LedgerReference | None = None
+
+
+def certify(
+    mechanism: Mechanism, delta: float, *, n_rows: int, certified: bool, execution: Execution | None = None
+) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
+
+    Args:
+        mechanism: As planned.
+        delta: Of the guarantee.
+        n_rows: Public number of rows.
+        certified: Whether sampling and noise came from the operating system.
+        execution: What was charged; default every planned step once.
 
     Raises:
         AuditkitError: The two accountants contradict each other.
     """
-    public = (mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps, delta)
+    execution = execution or Execution(planned_steps=mechanism.steps, charged_steps=mechanism.steps)
+    public = (mechanism.noise_multiplier, mechanism.sample_rate, execution.charged_steps, delta)
     epsilon, looser = epsilon_prv(*public), epsilon_rdp(*public)
     if epsilon > looser + PRV_ERROR:
         raise AuditkitError(
@@ -47,18 +76,37 @@ def certify(mechanism: Mechanism, delta: float, *, n_rows: int, certified: bool)
         epsilon=epsilon,
         delta=delta,
         adjacency=ADJACENCY,
-        unit_of_privacy="row",
+        unit_of_privacy=UNIT,
         noise_multiplier=mechanism.noise_multiplier,
         sample_rate=mechanism.sample_rate,
-        steps=mechanism.steps,
+        steps=execution.charged_steps,
+        planned_steps=execution.planned_steps,
+        resumes=execution.resumes,
         max_grad_norm=mechanism.max_grad_norm,
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
         cross_check={"rdp": looser},
         versions={name: version(name) for name in ("opacus", "torch", "numpy", "scipy")},
         certified=certified,
-        assumptions=_assumptions(n_rows, certified=certified),
+        released=Message(text="the final weights: a running average of the noisy ones"),
+        clipping=Message(text="each gradient scaled to at most the clipping norm, over all weights together"),
+        sampler=Message(text="Poisson: each row is in a step independently of all others"),
+        randomness=_randomness_source(certified=certified),
+        preflight=_PREFLIGHT,
+        ledger=execution.ledger,
+        assumptions=_assumptions(n_rows, execution, certified=certified),
     )
+
+
+_PREFLIGHT = (
+    Message(text="changing one row changed no output of another"),
+    Message(text="a pass changed no running state"),
+    Message(text="per-example gradients were those of plain backward passes, one row at a time"),
+)
+
+
+def _randomness_source(*, certified: bool) -> Message:
+    return Message(text="the operating system" if certified else "the recorded seed")
 
 
 def recomputed_epsilon(certificate: Certificate) -> float:
@@ -68,7 +116,7 @@ def recomputed_epsilon(certificate: Certificate) -> float:
     )
 
 
-def _assumptions(n_rows: int, *, certified: bool) -> tuple[Message, ...]:
+def _assumptions(n_rows: int, execution: Execution, *, certified: bool) -> tuple[Message, ...]:
     return (
         _randomness(certified=certified),
         Message(
@@ -87,15 +135,47 @@ def _assumptions(n_rows: int, *, certified: bool) -> tuple[Message, ...]:
             text="Preprocessing statistics fitted on the training rows (means, scales, fill values, category "
             "levels) are not covered, unless they were public beforehand."
         ),
-        Message(
-            text="This is one training. Other models, earlier attempts and settings chosen by looking at "
-            "these rows spend privacy of their own, which this epsilon does not contain."
-        ),
+        *_beyond_this_run(execution.ledger),
         Message(
             text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks on "
             "the difference are hindered at most, not excluded."
         ),
     )
+
+
+def _beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
+    if ledger is None:
+        return (
+            Message(
+                text="This is one training. Other models, earlier attempts and settings chosen by looking at "
+                "these rows spend privacy of their own, which this epsilon does not contain. No ledger "
+                "was kept."
+            ),
+        )
+    joint = Message(
+        text="All {n_runs} recorded trainings on these rows together come to epsilon {epsilon} at delta "
+        "{delta}, if none was set up by looking at the results of another; {rdp} if they were. What was "
+        "trained elsewhere, or before the ledger began, is not in it.",
+        values={
+            "n_runs": ledger.n_runs,
+            "epsilon": _shown(ledger.epsilon),
+            "delta": float(f"{ledger.delta:.3g}"),
+            "rdp": _shown(ledger.rdp),
+        },
+    )
+    if not ledger.same_name:
+        return (joint,)
+    others = Message(
+        text="The ledger knows {n} other sets of rows of the same name. What they share with these rows is "
+        "charged to each and not added up.",
+        values={"n": ledger.same_name},
+    )
+    return (joint, others)
+
+
+def _shown(epsilon: float) -> float:
+    """An upper bound with three decimals that still is one."""
+    return math.ceil(1000 * epsilon) / 1000
 
 
 def _randomness(*, certified: bool) -> Message:

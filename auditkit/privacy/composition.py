@@ -5,8 +5,8 @@ Two bounds stand side by side. PRV is the tight one and assumes that the setting
 looking at the results of an earlier one. RDP is looser and needs no such assumption.
 
 Sources: Gopi, Lee and Wutschitz (2021), arXiv:2106.02848 (PRV); Mironov, Talwar and Zhang (2019),
-arXiv:1908.10530, section 3.3 (RDP of integer order); Feldman and Zrnic (2021), arXiv:2008.11193 (settings
-chosen by looking at results).
+arXiv:1908.10530, section 3.3 (RDP of integer order); Balle et al. (2020), arXiv:1905.09982, theorem 21 (from
+RDP to epsilon); Feldman and Zrnic (2021), arXiv:2008.11193 (settings chosen by looking at results).
 """
 
 from collections import Counter
@@ -98,7 +98,9 @@ def quick_rdp(spendings: Iterable[Spending], delta: float) -> float:
     curve = np.zeros(len(INTEGER_ORDERS))
     for one in spendings:
         curve = curve + one.steps * integer_rdp(one.noise_multiplier, one.sample_rate)
-    return epsilon_from_rdp(curve, INTEGER_ORDERS, delta)[0]
+    orders = np.array(INTEGER_ORDERS, dtype=np.float64)
+    epsilon = curve + np.log1p(-1 / orders) - (np.log(delta) + np.log(orders)) / (orders - 1)
+    return float(max(0.0, epsilon.min()))
 
 
 @lru_cache(maxsize=4096)

@@ -4,31 +4,33 @@ Sources: Abadi et al. (2016), arXiv:1607.00133; defaults after De et al. (2022),
 and Boneh (2021), arXiv:2011.11660.
 """
 
+import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
 from auditkit.data.dataset import Dataset
-from auditkit.data.sequences import targets_of
 from auditkit.energy.flops import count_flops
-from auditkit.errors import AuditkitError, DataError, UsageError
+from auditkit.errors import DataError, PrivacyRefusedError, UsageError
 from auditkit.privacy.accounting import default_delta, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, certify
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
-from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import refuse_unsuitable
+from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
+from auditkit.privacy.resume import Tell
 from auditkit.randomness import derive_seed, global_generators_seeded
 from auditkit.records import Certificate, TrainingRecord
 
-Progress = Callable[[int, int, str], None]
-REPORT_EVERY = 10
 MOST_ROWS, FEWEST_ROWS, FLOPS_AT_ONCE = 768, 32, 4_000_000_000
+WEAK_EPSILON = 20.0
+"""Above it the promise says next to nothing; it must be asked for twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class DpSettings:
         physical_batch_size: Rows worked on at once; ``None`` is as many as take 4 GFLOP. Changes no figure
             beyond rounding.
         certified: Draw sampling and noise from the operating system rather than from the seed.
+        accept_weak: Train even where epsilon is above 20.
     """
 
     epsilon: float
@@ -59,6 +62,7 @@ class DpSettings:
     momentum: float = 0.9
     averaging: float = 0.99
     certified: bool = False
+    accept_weak: bool = False
     physical_batch_size: int | None = None
 
 
@@ -78,7 +82,9 @@ def dp_fit(
     *,
     seed: int,
     device: str = "cpu",
+    recording: Recording | None = None,
     report_progress: Progress = lambda _done, _total, _text: None,
+    tell: Tell = lambda _text: None,
 ) -> DpFitted:
     """Train ``module`` in place on ``data`` so that its weights are (epsilon, delta)-private.
 
@@ -91,10 +97,15 @@ def dp_fit(
         settings: Chosen without looking at the rows.
         seed: Of dropout, and of sampling and noise unless ``settings.certified``.
         device: Where to train.
+        recording: The ledger that every step is reserved in before it is taken; ``None`` records nothing,
+            and the certificate says so.
         report_progress: Called with (done, total, text); tells nothing about the rows.
+        tell: Called with sentences for the user; tells nothing about the rows either.
 
     Raises:
         UsageError: Settings are out of range or the module is not suitable (see ``refuse_unsuitable``).
+        PrivacyRefusedError: The budget of the rows does not suffice, or epsilon protects next to nothing.
+        LedgerError: The ledger cannot be read or written.
         AuditkitError: The weights became infinite.
     """
     n_rows = len(data)
@@ -111,13 +122,49 @@ def dp_fit(
     draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
 
     start = time.perf_counter()
-    with global_generators_seeded(derive_seed(seed, "dp", "dropout")):
-        _train(module, data, mechanism, settings, draws, report_progress=report_progress)
+    with (
+        global_generators_seeded(derive_seed(seed, "dp", "dropout")),
+        ClippedGradients(
+            module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size or MOST_ROWS
+        ) as clipped,
+    ):
+        steps = PrivateSteps(clipped, data, mechanism, settings, draws)
+        if recording is None:
+            execution = take_all(steps, mechanism, delta, report_progress=report_progress)
+        else:
+            execution = take_recorded(
+                steps,
+                mechanism,
+                delta,
+                _identity(module, data, mechanism, settings, seed),
+                recording,
+                certified=settings.certified,
+                report_progress=report_progress,
+                tell=tell,
+            )
+        steps.finish()
     duration_s = time.perf_counter() - start
 
-    certificate = certify(mechanism, delta, n_rows=n_rows, certified=settings.certified)
+    certificate = certify(mechanism, delta, n_rows=n_rows, certified=settings.certified, execution=execution)
     record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
     return DpFitted(module.eval(), record, certificate)
+
+
+def _identity(
+    module: nn.Module, data: Dataset, mechanism: Mechanism, settings: DpSettings, seed: int
+) -> Identity:
+    """What must be the same for an interrupted training to go on."""
+    first = next(module.parameters())
+    return Identity(
+        content={
+            "rows": data.digest(),
+            "mechanism": json.dumps(asdict(mechanism), sort_keys=True),
+            "settings": json.dumps(asdict(settings), sort_keys=True),
+            "seed": str(seed),
+            "initial weights": digest_of(module.state_dict()),
+        },
+        machine=machine_of(first.device, first.dtype),
+    )
 
 
 def plan(settings: DpSettings, delta: float, n_rows: int) -> Mechanism:
@@ -152,55 +199,6 @@ def rows_at_once(module: nn.Module, row: torch.Tensor) -> int:
     return int(min(MOST_ROWS, max(FEWEST_ROWS, FLOPS_AT_ONCE // max(1, flops))))
 
 
-def _train(
-    module: nn.Module,
-    data: Dataset,
-    mechanism: Mechanism,
-    settings: DpSettings,
-    draws: Draws,
-    *,
-    report_progress: Progress,
-) -> None:
-    device = next(module.parameters()).device
-    inputs, targets = data.inputs.to(device), targets_of(data).to(device)
-    with ClippedGradients(
-        module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size or MOST_ROWS
-    ) as clipped:
-        optimizer = _optimizer(clipped.parameters, settings)
-        average = [parameter.detach().clone() for parameter in clipped.parameters]
-        for step in range(mechanism.steps):
-            gradients = noisy_gradients(clipped, inputs, targets, mechanism, draws)
-            for parameter, gradient in zip(clipped.parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            _average(average, clipped.parameters, min(settings.averaging, (1 + step) / (10 + step)))
-            if step % REPORT_EVERY == 0 or step + 1 == mechanism.steps:
-                report_progress(step + 1, mechanism.steps, "private training")
-        _keep(average, clipped.parameters)
-
-
-def _average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor], decay: float) -> None:
-    """Running average of the noisy weights; costs no privacy."""
-    with torch.no_grad():
-        for kept, parameter in zip(average, parameters, strict=True):
-            kept.lerp_(parameter, 1 - decay)
-
-
-def _keep(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> None:
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in average):
-        raise AuditkitError("The private training diverged: weights became infinite. Lower learning_rate.")
-    with torch.no_grad():
-        for parameter, tensor in zip(parameters, average, strict=True):
-            parameter.copy_(tensor)
-
-
-def _optimizer(parameters: Sequence[torch.nn.Parameter], settings: DpSettings) -> torch.optim.Optimizer:
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate)
-    return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
-
-
 def _check(settings: DpSettings, delta: float, n_rows: int) -> None:
     problems = []
     batch = settings.expected_batch_size
@@ -217,6 +215,12 @@ def _check(settings: DpSettings, delta: float, n_rows: int) -> None:
         problems.append(f"max_grad_norm must be above 0, got {settings.max_grad_norm}")
     if problems:
         raise UsageError("private training: " + "; ".join(problems))
+    if settings.epsilon > WEAK_EPSILON and not settings.accept_weak:
+        raise PrivacyRefusedError(
+            f"private training: epsilon {settings.epsilon:g} lets one row change the odds of a result by a "
+            f"factor of {math.exp(settings.epsilon):.2g}; above {WEAK_EPSILON:g} that protects next to "
+            "nobody. Ask for a smaller one, or say --accept-weak (accept_weak: true in a config)"
+        )
     if n_rows < 2:
         raise DataError(f"private training: needs at least 2 rows, got {n_rows}")
 

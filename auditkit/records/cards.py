@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from auditkit.records.ledger import LedgerReference
 from auditkit.records.message import Message, Record
 
 Json = Any
@@ -27,7 +28,9 @@ class TrainingRecord(Record):
 class Certificate(Record):
     """What a differentially private training guarantees, to whom and under which assumptions.
 
-    ``epsilon`` at ``delta`` is an upper bound from ``accountant`` for add-or-remove-one-record adjacency.
+    ``epsilon`` at ``delta`` is an upper bound from ``accountant`` for add-or-remove-one-record adjacency,
+    over the ``steps`` that were charged: at least ``planned_steps``, as steps repeated after an interruption
+    count again. It is about this training; ``ledger`` says what all trainings on the rows come to.
     """
 
     epsilon: float
@@ -43,6 +46,14 @@ class Certificate(Record):
     cross_check: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     certified: bool
+    planned_steps: int | None = None
+    resumes: int = 0
+    released: Message | None = None
+    clipping: Message | None = None
+    sampler: Message | None = None
+    randomness: Message | None = None
+    preflight: tuple[Message, ...] = ()
+    ledger: LedgerReference | None = None
     assumptions: tuple[Message, ...] = ()
 
 

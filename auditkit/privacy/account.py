@@ -1,0 +1,313 @@
+"""The account of one set of private rows: every private step is reserved in its ledger before it is taken.
+
+A run reserves its steps in blocks. A block counts as spent from the moment it is on disk, so that a process
+killed anywhere has spent at most one block more than it used, and never less. Whether all steps of a run
+fit into the budget is decided before the first, with what other running processes still mean to spend.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from auditkit import __version__
+from auditkit.errors import LedgerError, PrivacyRefusedError
+from auditkit.privacy.budget import refuse_above_budget
+from auditkit.privacy.certificate import ADJACENCY, UNIT, Mechanism
+from auditkit.privacy.composition import composed
+from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
+from auditkit.privacy.ledger_file import Chain, append, lock_of, locked, read_chain
+from auditkit.privacy.partial import Saved
+from auditkit.records import (
+    Budgeted,
+    Ended,
+    Imported,
+    LedgerPointer,
+    LedgerReference,
+    Message,
+    Opened,
+    Reserved,
+    Resumed,
+    ResumeMode,
+    Spending,
+    Started,
+)
+
+VARIABLE = "AUDITKIT_LEDGER"
+
+
+def ledger_folder(configured: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where ledgers lie: ``$AUDITKIT_LEDGER``, what the config says, or the user's data folder."""
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE]).expanduser().resolve()
+    return configured or Path(platformdirs.user_data_dir("auditkit")) / "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One ledger: that of the rows with this fingerprint.
+
+    Attributes:
+        folder: Where the ledgers lie.
+        fingerprint: Of the rows.
+        name: What the config calls the rows; shown, and never used to tell rows apart.
+        source: Where they were read from.
+    """
+
+    folder: Path
+    fingerprint: str
+    name: str
+    source: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / f"{self.fingerprint}.jsonl"
+
+    def state(self) -> LedgerState:
+        """What the ledger says now.
+
+        Raises:
+            LedgerError: It was changed or damaged.
+        """
+        return LedgerState.of(read_chain(self.path))
+
+    def set_budget(self, epsilon: float, delta: float, *, may_rise: bool = False) -> None:
+        """Bound all runs together, from now on.
+
+        Raises:
+            PrivacyRefusedError: A smaller budget stands already and ``may_rise`` is not given.
+        """
+        with locked(self.path):
+            chain = self._opened()
+            present = LedgerState.of(chain).budget
+            if present and (present.epsilon, present.delta) == (epsilon, delta):
+                return
+            if present and not may_rise and (epsilon > present.epsilon or delta > present.delta):
+                raise PrivacyRefusedError(
+                    f"{self.name}: the privacy budget of these rows is epsilon {present.epsilon:g} at delta "
+                    f"{present.delta:g}; epsilon {epsilon:g} at delta {delta:g} would raise it. If you may "
+                    f"decide that: auditkit ledger {self.fingerprint[:12]} --set-budget {epsilon:g}"
+                )
+            append(self.path, chain, [Budgeted(epsilon=epsilon, delta=delta)])
+
+    @contextmanager
+    def begin(
+        self, mechanism: Mechanism, delta: float, *, purpose: str, certified: bool
+    ) -> "Iterator[RunAccount]":
+        """A new run that means to take all steps of ``mechanism``; nothing is spent by asking.
+
+        Raises:
+            PrivacyRefusedError: They do not fit into the budget.
+            LedgerError: The ledger cannot be read or written.
+        """
+        run = uuid.uuid4().hex[:16]
+        start = Started(
+            run=run,
+            purpose=purpose,
+            spending=_spending(mechanism, mechanism.steps),
+            delta=delta,
+            max_grad_norm=mechanism.max_grad_norm,
+            adjacency=ADJACENCY,
+            unit_of_privacy=UNIT,
+            certified=certified,
+            code=f"auditkit {__version__}",
+        )
+        with self._alive(run):
+            with locked(self.path):
+                chain = self._opened()
+                self.refuse_above_budget(LedgerState.of(chain).after(start), run)
+                append(self.path, chain, [start])
+            yield RunAccount(account=self, run=run, mechanism=mechanism, delta=delta, certified=certified)
+
+    @contextmanager
+    def take_up(
+        self, saved: Saved, mechanism: Mechanism, delta: float, *, mode: ResumeMode, certified: bool
+    ) -> "Iterator[RunAccount]":
+        """A run that was interrupted goes on at the step that was saved.
+
+        ``fresh`` charges the steps from there on whether or not they were reserved before; ``replay`` only
+        those that were never reserved.
+
+        Raises:
+            PrivacyRefusedError: What is left does not fit into the budget, or the run still goes on.
+            LedgerError: The ledger does not know the run: it was rolled back, or is another one.
+        """
+        run = saved.run
+        with self._alive(run):
+            with locked(self.path):
+                chain = read_chain(self.path)
+                known = LedgerState.of(chain).runs.get(run)
+                if known is None or not chain.holds(saved.line):
+                    raise LedgerError(
+                        f"{self.path}: knows nothing of the interrupted run {run}. The ledger was replaced "
+                        "or rolled back; restore it, or remove the unfinished training to start anew"
+                    )
+                stream = known.stream + 1 if mode == "fresh" else saved.stream
+                line = Resumed(run=run, step=saved.step, stream=stream, mode=mode)
+                self.refuse_above_budget(LedgerState.of(chain).after(line), run)
+                append(self.path, chain, [line])
+            yield RunAccount(
+                account=self, run=run, mechanism=mechanism, delta=delta, certified=certified, stream=stream
+            )
+
+    def add_import(
+        self, spendings: tuple[Spending, ...], *, purpose: str, unverified: tuple[Message, ...]
+    ) -> str:
+        """Charge what another program spent on these rows. It is past, so no budget can refuse it."""
+        run = uuid.uuid4().hex[:16]
+        with locked(self.path):
+            line = Imported(run=run, purpose=purpose, spendings=spendings, unverified=unverified)
+            append(self.path, self._opened(), [line])
+        return run
+
+    def reference(self, delta: float) -> LedgerReference:
+        """What all runs together come to, and the line that says so."""
+        chain = read_chain(self.path)
+        state = LedgerState.of(chain)
+        found = composed(state.spent(), delta)
+        return LedgerReference(
+            fingerprint=self.fingerprint,
+            line=chain.head,
+            n_runs=sum(1 for run in state.runs.values() if run.spent),
+            epsilon=found.epsilon,
+            delta=delta,
+            accountant=found.accountant,
+            rdp=found.rdp,
+            budget_epsilon=None if state.budget is None else state.budget.epsilon,
+            budget_delta=None if state.budget is None else state.budget.delta,
+            same_name=self._others_of_that_name(),
+        )
+
+    def head(self) -> LedgerPointer:
+        """The last line now."""
+        return read_chain(self.path).head
+
+    def is_alive(self, run: str) -> bool:
+        """Whether a process still holds the lock of ``run``; it ends with the process, however that ends."""
+        path = self._run_lock(run)
+        if not path.exists():
+            return False
+        lock = lock_of(path, timeout_s=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _others_of_that_name(self) -> int:
+        found = 0
+        for path in ledger_files(self.folder):
+            if path != self.path:
+                opened = LedgerState.of(read_chain(path)).opened
+                found += opened is not None and opened.name == self.name
+        return found
+
+    def _opened(self) -> Chain:
+        """The lines, with the first one there."""
+        chain = read_chain(self.path)
+        if chain.lines:
+            return chain
+        first = Opened(fingerprint=self.fingerprint, name=self.name, source=self.source)
+        return append(self.path, chain, [first])
+
+    def refuse_above_budget(self, state: LedgerState, run: str) -> None:
+        """Refuse ``state``, which is as it would be after the next line, where it exceeds its budget.
+
+        ``run`` and every other run that still goes on count with all that they mean to spend.
+
+        Raises:
+            PrivacyRefusedError: The budget does not suffice.
+        """
+        alive = {one.run for one in state.unfinished() if one.run != run and self.is_alive(one.run)}
+        refuse_above_budget(state, run, alive, rows=f"{self.name} ({self.fingerprint[:12]})")
+
+    @contextmanager
+    def _alive(self, run: str) -> Iterator[None]:
+        path = self._run_lock(run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_of(path, timeout_s=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise PrivacyRefusedError(f"{self.name}: run {run} still goes on in another process") from None
+        except OSError as error:
+            raise LedgerError(f"{path}: cannot be written: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+            path.unlink(missing_ok=True)
+
+    def _run_lock(self, run: str) -> Path:
+        return self.folder / f"{self.fingerprint[:16]}.{run}.going-on"
+
+
+@dataclass(slots=True)
+class RunAccount:
+    """The side of an account that one run sees while it goes on."""
+
+    account: Account
+    run: str
+    mechanism: Mechanism
+    delta: float
+    certified: bool
+    stream: int = 0
+
+    def reserve(self, first_step: int, steps: int) -> None:
+        """Count steps as spent, on disk, before they are taken; those of this stream count once.
+
+        Raises:
+            PrivacyRefusedError: The budget was lowered meanwhile.
+            LedgerError: The line did not come to disk.
+        """
+        path = self.account.path
+        with locked(path):
+            chain = read_chain(path)
+            if self._is_reserved(chain, first_step, steps):
+                return
+            line = Reserved(
+                run=self.run,
+                stream=self.stream,
+                first_step=first_step,
+                spending=_spending(self.mechanism, steps),
+                delta=self.delta,
+                max_grad_norm=self.mechanism.max_grad_norm,
+                adjacency=ADJACENCY,
+                unit_of_privacy=UNIT,
+                certified=self.certified,
+            )
+            self.account.refuse_above_budget(LedgerState.of(chain).after(line), self.run)
+            append(path, chain, [line])
+
+    def end(self, executed_steps: int) -> None:
+        """Say that the last step was taken."""
+        path = self.account.path
+        with locked(path):
+            append(path, read_chain(path), [Ended(run=self.run, executed_steps=executed_steps)])
+
+    def state(self) -> RunState:
+        """What the ledger says of this run."""
+        return self.account.state().runs[self.run]
+
+    def _is_reserved(self, chain: Chain, first_step: int, steps: int) -> bool:
+        """Whether these very steps, with this very randomness, were reserved before."""
+        return any(
+            isinstance(line.entry, Reserved)
+            and (line.entry.run, line.entry.stream) == (self.run, self.stream)
+            and line.entry.first_step <= first_step
+            and line.entry.first_step + line.entry.spending.steps >= first_step + steps
+            for line in chain.lines
+        )
+
+
+def _spending(mechanism: Mechanism, steps: int) -> Spending:
+    return Spending(
+        noise_multiplier=mechanism.noise_multiplier, sample_rate=mechanism.sample_rate, steps=steps
+    )

@@ -1,0 +1,41 @@
+"""Whether a run still fits into the privacy budget of its rows."""
+
+from collections.abc import Iterable
+
+from auditkit.errors import PrivacyRefusedError
+from auditkit.privacy.composition import composed, quick_rdp
+from auditkit.privacy.ledger import LedgerState
+
+ROUNDING = 1e-9
+
+
+def refuse_above_budget(state: LedgerState, run: str, others: Iterable[str], *, rows: str) -> None:
+    """Refuse ``run`` when it and everything else together would exceed the budget; without one nothing is.
+
+    All steps are composed jointly, and the smaller of the two bounds decides.
+
+    Args:
+        state: With the line that is to be written next.
+        run: Counts with all the steps that it means to take.
+        others: Runs that still go on; they count with all the steps that they mean to take, too.
+        rows: Names the rows in the message.
+
+    Raises:
+        PrivacyRefusedError: The budget does not suffice.
+    """
+    if state.budget is None:
+        return
+    budget, delta = state.budget.epsilon, state.budget.delta
+    others = set(others)
+    committed = state.committed({run, *others})
+    if quick_rdp(committed, delta) <= budget:
+        return
+    needed = composed(committed, delta).epsilon
+    if needed <= budget * (1 + ROUNDING):
+        return
+    spent = composed(state.committed(others), delta).epsilon
+    raise PrivacyRefusedError(
+        f"{rows}: with this run epsilon would reach {needed:.4g} at delta {delta:g}. The privacy budget of "
+        f"these rows is {budget:g}, of which {spent:.4g} is spent or promised to runs that go on. No step "
+        "was taken. Ask for a smaller epsilon; `auditkit ledger` shows the runs, and how a budget is raised"
+    )

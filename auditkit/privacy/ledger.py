@@ -1,0 +1,140 @@
+"""The meaning of a ledger: which runs spent how much on one set of rows, and what their budget is."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+from auditkit.privacy.composition import merged
+from auditkit.privacy.ledger_file import Chain
+from auditkit.records import (
+    Budgeted,
+    Ended,
+    Imported,
+    LedgerEntry,
+    Opened,
+    Reserved,
+    Resumed,
+    Spending,
+    Started,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """One run as its lines tell it.
+
+    Attributes:
+        spent: All steps reserved so far; they count whether or not they were taken.
+        planned: All steps it means to take; ``None`` for what was imported.
+        reserved_until: The step after the last one reserved.
+        stream: The randomness it draws from now, see :class:`Reserved`.
+        resumes: How often it was taken up again.
+        has_ended: Whether it took its last step.
+    """
+
+    run: str
+    purpose: str
+    certified: bool
+    delta: float | None
+    spent: tuple[Spending, ...] = ()
+    planned: Spending | None = None
+    reserved_until: int = 0
+    stream: int = 0
+    resumes: int = 0
+    has_ended: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How many steps count as spent."""
+        return sum(one.steps for one in self.spent)
+
+    def at_most(self) -> tuple[Spending, ...]:
+        """What it will have spent when it takes every step that it still means to take."""
+        left = 0 if self.planned is None or self.has_ended else self.planned.steps - self.reserved_until
+        if self.planned is None or left <= 0:
+            return self.spent
+        return merged([*self.spent, self.planned.model_copy(update={"steps": left})])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerState:
+    """Everything that the lines of one ledger say."""
+
+    opened: Opened | None = None
+    budget: Budgeted | None = None
+    runs: dict[str, RunState]
+
+    @classmethod
+    def of(cls, chain: Chain) -> "LedgerState":
+        """Read the lines from the first to the last."""
+        return reduce(_after, (line.entry for line in chain.lines), cls(runs={}))
+
+    def after(self, entry: LedgerEntry) -> "LedgerState":
+        """What they would say with one more line."""
+        return _after(self, entry)
+
+    def spent(self) -> tuple[Spending, ...]:
+        """The steps of all runs together."""
+        return merged(one for state in self.runs.values() for one in state.spent)
+
+    def committed(self, alive: Iterable[str]) -> tuple[Spending, ...]:
+        """What is spent, and what the runs that are still going on mean to spend."""
+        going = set(alive)
+        return merged(
+            one
+            for run, state in self.runs.items()
+            for one in (state.at_most() if run in going else state.spent)
+        )
+
+    def unfinished(self) -> Iterator[RunState]:
+        """Runs that did not say they had ended: going on, or killed."""
+        return (state for state in self.runs.values() if state.planned is not None and not state.has_ended)
+
+
+def _after(state: LedgerState, entry: LedgerEntry) -> LedgerState:
+    if isinstance(entry, Opened):
+        return replace(state, opened=entry)
+    if isinstance(entry, Budgeted):
+        return replace(state, budget=entry)
+    return replace(state, runs={**state.runs, entry.run: _run_after(state.runs.get(entry.run), entry)})
+
+
+def _run_after(known: RunState | None, entry: Started | Reserved | Resumed | Ended | Imported) -> RunState:
+    if isinstance(entry, Imported):
+        earlier = () if known is None else known.spent
+        return RunState(
+            run=entry.run,
+            purpose=entry.purpose,
+            certified=False,
+            delta=None,
+            spent=merged([*earlier, *entry.spendings]),
+        )
+    if isinstance(entry, Started):
+        begun = RunState(
+            run=entry.run,
+            purpose=entry.purpose,
+            certified=entry.certified,
+            delta=entry.delta,
+            planned=entry.spending,
+        )
+        return begun if known is None else replace(begun, spent=known.spent)
+    state = known or RunState(run=entry.run, purpose="", certified=False, delta=None)
+    if isinstance(entry, Reserved):
+        return replace(
+            state,
+            spent=merged([*state.spent, entry.spending]),
+            reserved_until=entry.first_step + entry.spending.steps,
+            stream=entry.stream,
+        )
+    if isinstance(entry, Resumed):
+        until = entry.step if entry.mode == "fresh" else state.reserved_until
+        return replace(
+            state, reserved_until=until, stream=entry.stream, resumes=state.resumes + 1, has_ended=False
+        )
+    return replace(state, has_ended=True)
+
+
+def ledger_files(folder: Path) -> list[Path]:
+    """The ledgers in a folder, sorted."""
+    return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []

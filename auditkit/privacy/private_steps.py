@@ -1,0 +1,149 @@
+"""The steps of a private training: what changes with each of them, and nothing else.
+
+Everything that the next step depends on can be taken out and put back, so that an interrupted training goes
+on, and a replayed one gives the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+
+from auditkit.data.dataset import Dataset
+from auditkit.data.sequences import targets_of
+from auditkit.errors import AuditkitError
+from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.draws import Draws, SeededDraws
+from auditkit.privacy.noisy_step import noisy_gradients
+
+
+class Optimiser(Protocol):
+    """The part of the settings that says how a noisy gradient moves the weights."""
+
+    @property
+    def optimizer(self) -> Literal["sgd", "adam"]: ...  # noqa: D102 - see DpSettings
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def momentum(self) -> float: ...  # noqa: D102
+    @property
+    def averaging(self) -> float: ...  # noqa: D102
+
+
+@runtime_checkable
+class Positioned(Protocol):
+    """Draws whose position can be kept: with it, and nothing else, they go on where they were."""
+
+    def position(self) -> dict[str, Any]:
+        """As JSON; a secret in certified runs."""
+        ...
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """Go on from there."""
+        ...
+
+
+class PrivateSteps:
+    """Weights, their running average and the optimiser while they are trained.
+
+    Args:
+        clipped: Open; its parameters are trained.
+        data: The private rows.
+        mechanism: Its public inputs.
+        how: How a gradient moves the weights.
+        draws: Sampling and noise.
+    """
+
+    def __init__(
+        self, clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Optimiser, draws: Draws
+    ) -> None:
+        self._clipped = clipped
+        self._mechanism = mechanism
+        self._draws = draws
+        self._decay = how.averaging
+        self._device = clipped.parameters[0].device
+        self._inputs, self._targets = data.inputs.to(self._device), targets_of(data).to(self._device)
+        self._optimizer = _optimizer(clipped.parameters, how)
+        self._average = [parameter.detach().clone() for parameter in clipped.parameters]
+
+    def take(self, step: int) -> None:
+        """One private step."""
+        gradients = noisy_gradients(self._clipped, self._inputs, self._targets, self._mechanism, self._draws)
+        for parameter, gradient in zip(self._clipped.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        _move_average(self._average, self._clipped.parameters, min(self._decay, (1 + step) / (10 + step)))
+
+    def finish(self) -> None:
+        """Put the average in place of the weights.
+
+        Raises:
+            AuditkitError: The weights became infinite.
+        """
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in self._average):
+            raise AuditkitError(
+                "The private training diverged: weights became infinite. Lower learning_rate."
+            )
+        with torch.no_grad():
+            for parameter, tensor in zip(self._clipped.parameters, self._average, strict=True):
+                parameter.copy_(tensor)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Copies of all that the next step depends on, but for sampling and noise."""
+        found: dict[str, torch.Tensor] = {"generator": torch.random.get_rng_state()}
+        if self._device.type == "cuda":
+            found["cuda generator"] = torch.cuda.get_rng_state(self._device)
+        for index, parameter in enumerate(self._clipped.parameters):
+            found[f"weight {index}"] = parameter.detach().cpu().clone()
+            found[f"average {index}"] = self._average[index].cpu().clone()
+            for key, value in self._optimizer.state[parameter].items():
+                found[f"optimizer {index} {key}"] = torch.as_tensor(value).detach().cpu().clone()
+        return found
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what :meth:`tensors` gave."""
+        torch.random.set_rng_state(tensors["generator"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["cuda generator"], self._device)
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(" ")
+            if kind == "optimizer":
+                number, _, key = rest.partition(" ")
+                state.setdefault(int(number), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        with torch.no_grad():
+            for index, parameter in enumerate(self._clipped.parameters):
+                parameter.copy_(tensors[f"weight {index}"])
+                self._average[index].copy_(tensors[f"average {index}"])
+
+    def position(self) -> dict[str, Any] | None:
+        """Where sampling and noise stand; ``None`` where nothing could repeat them."""
+        draws = self._draws
+        if isinstance(draws, SeededDraws):
+            return {name: getattr(draws, name).bit_generator.state for name in ("sampling", "noise")}
+        return draws.position() if isinstance(draws, Positioned) else None
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """Let sampling and noise go on from there."""
+        if isinstance(self._draws, SeededDraws):
+            for name in ("sampling", "noise"):
+                getattr(self._draws, name).bit_generator.state = position[name]
+        elif isinstance(self._draws, Positioned):
+            self._draws.move_to(position)
+
+
+def _move_average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor], decay: float) -> None:
+    """Running average of the noisy weights; costs no privacy."""
+    with torch.no_grad():
+        for kept, parameter in zip(average, parameters, strict=True):
+            kept.lerp_(parameter, 1 - decay)
+
+
+def _optimizer(parameters: Sequence[torch.nn.Parameter], how: Optimiser) -> torch.optim.Optimizer:
+    if how.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=how.learning_rate)
+    return torch.optim.SGD(parameters, lr=how.learning_rate, momentum=how.momentum)

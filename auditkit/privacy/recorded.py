@@ -1,0 +1,193 @@
+"""A private training that is written down while it goes on: reserved, saved, ended."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from auditkit.errors import PrivacyRefusedError
+from auditkit.privacy.account import Account, RunAccount
+from auditkit.privacy.accounting import epsilon_prv
+from auditkit.privacy.certificate import Execution, Mechanism
+from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_of
+from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
+
+Progress = Callable[[int, int, str], None]
+BLOCK_STEPS = 50
+REPORT_EVERY = 10
+SAVING_SHARE = 0.05
+"""Of the time of a training that may go into saving it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Where a private training is written down.
+
+    Attributes:
+        account: Of its rows.
+        purpose: What the ledger calls it.
+        partial: Folder in which it can be taken up again; ``None`` saves nothing.
+        replay: Keep the noise to come of a certified training, so that it can be replayed bit by bit.
+    """
+
+    account: Account
+    purpose: str
+    partial: Path | None = None
+    replay: bool = False
+
+
+def take_all(
+    steps: PrivateSteps, mechanism: Mechanism, delta: float, *, report_progress: Progress
+) -> Execution:
+    """Every step of ``mechanism``, written down nowhere."""
+    report = _Report(mechanism, delta, report_progress)
+    for first, many in blocks(0, mechanism.steps):
+        _take(steps, first, many, report)
+    return Execution(planned_steps=mechanism.steps, charged_steps=mechanism.steps)
+
+
+def take_recorded(
+    steps: PrivateSteps,
+    mechanism: Mechanism,
+    delta: float,
+    identity: Identity,
+    recording: Recording,
+    *,
+    certified: bool,
+    report_progress: Progress,
+    tell: Tell,
+) -> Execution:
+    """Every step of ``mechanism``, reserved before it is taken, from where an interrupted training stopped.
+
+    Raises:
+        PrivacyRefusedError: The budget does not suffice, or a replay was asked for and is not possible.
+        LedgerError: The ledger cannot be read or written; no further step is taken then.
+    """
+    partial = None
+    if recording.partial is not None:
+        partial = Partial(recording.partial, keeps_noise=recording.replay or not certified)
+        if recording.replay and certified and steps.position() is None:
+            raise PrivacyRefusedError(
+                "--replay: noise from the operating system cannot be drawn again. Leave --replay out"
+            )
+    found = None
+    if partial is not None:
+        found = find_resumption(
+            partial,
+            identity,
+            n_steps=mechanism.steps,
+            certified=certified,
+            replay=recording.replay,
+            tell=tell,
+        )
+    with _opened(recording, mechanism, delta, found, certified=certified) as run:
+        start = 0 if found is None or partial is None else go_back(steps, partial, found)
+        saver = None if partial is None else _Saver(partial, identity, run)
+        if saver and found is None:
+            saver.save(steps, 0, with_noise=True)
+        report = _Report(mechanism, delta, report_progress)
+        for first, many in blocks(start, mechanism.steps):
+            run.reserve(first, many)
+            _take(steps, first, many, report)
+            if saver and first + many < mechanism.steps and saver.is_due():
+                saver.save(steps, first + many, with_noise=True)
+        if saver:
+            saver.save(steps, mechanism.steps, with_noise=False)
+            saver.partial.forget_noise()
+        run.end(mechanism.steps)
+        state = run.state()
+        return Execution(
+            planned_steps=mechanism.steps,
+            charged_steps=state.steps,
+            resumes=state.resumes,
+            ledger=recording.account.reference(delta),
+        )
+
+
+def blocks(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """First step and number of steps of every block from ``start`` to ``end``, cut at multiples of 50.
+
+    >>> list(blocks(30, 120))
+    [(30, 20), (50, 50), (100, 20)]
+    """
+    first = start
+    while first < end:
+        many = min(BLOCK_STEPS - first % BLOCK_STEPS, end - first)
+        yield first, many
+        first += many
+
+
+@contextmanager
+def _opened(
+    recording: Recording, mechanism: Mechanism, delta: float, found: Resumption | None, *, certified: bool
+) -> Iterator[RunAccount]:
+    account = recording.account
+    if found is None:
+        with account.begin(mechanism, delta, purpose=recording.purpose, certified=certified) as run:
+            yield run
+        return
+    latest = found.state.latest
+    with account.take_up(latest, mechanism, delta, mode=found.mode, certified=certified) as run:
+        yield run
+
+
+def _take(steps: PrivateSteps, first: int, many: int, report: "_Report") -> None:
+    for step in range(first, first + many):
+        steps.take(step)
+        report(step + 1, reserved=first + many)
+
+
+@dataclass(slots=True)
+class _Saver:
+    """Saves as often as its share of the time allows."""
+
+    partial: Partial
+    identity: Identity
+    run: RunAccount
+    _last_s: float = field(default=-math.inf, init=False)
+    _took_s: float = field(default=0.0, init=False)
+
+    def is_due(self) -> bool:
+        return (time.monotonic() - self._last_s) * SAVING_SHARE >= self._took_s
+
+    def save(self, steps: PrivateSteps, step: int, *, with_noise: bool) -> None:
+        start = time.monotonic()
+        tensors = steps.tensors()
+        saved = Saved(
+            step=step,
+            run=self.run.run,
+            stream=self.run.stream,
+            line=self.run.account.head(),
+            file=file_of(step),
+            digest=digest_of(tensors),
+        )
+        noise = steps.position() if with_noise and self.partial.keeps_noise else None
+        self.partial.save(self.identity, saved, tensors, noise)
+        self._last_s = time.monotonic()
+        self._took_s = self._last_s - start
+
+
+@dataclass(slots=True)
+class _Report:
+    """Progress with the budget that is gone; the epsilon shown bounds the steps reserved so far."""
+
+    mechanism: Mechanism
+    delta: float
+    report_progress: Progress
+    _computed_s: float = field(default_factory=time.monotonic, init=False)
+    _epsilon: str = field(default="", init=False)
+
+    def __call__(self, done: int, *, reserved: int) -> None:
+        total = self.mechanism.steps
+        if done % REPORT_EVERY and done != total:
+            return
+        if time.monotonic() - self._computed_s > 1.0 or done == total:
+            spent = epsilon_prv(
+                self.mechanism.noise_multiplier, self.mechanism.sample_rate, reserved, self.delta
+            )
+            self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent"
+            self._computed_s = time.monotonic()
+        self.report_progress(done, total, f"private training{self._epsilon}")
