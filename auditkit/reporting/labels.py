@@ -43,6 +43,15 @@ METRICS: dict[str, tuple[str, Style]] = {
     "false_discovery_rate": (mark("false discovery rate"), _PERCENT),
     "false_omission_rate": (mark("false omission rate"), _PERCENT),
     "equalized_odds": (mark("equalised odds"), _PERCENT),
+    "average_odds": (mark("mean of true and false positive rate"), _PERCENT),
+    "f1": (mark("F1"), _PERCENT),
+    "macro_f1": (mark("F1, mean over classes"), _PERCENT),
+    "matthews_correlation": (mark("Matthews correlation"), _PLAIN),
+    "informedness": (mark("true positive rate minus false positive rate"), Style.POINTS),
+    "treatment_ratio": (mark("false negatives for every false positive"), _PLAIN),
+    "four_fifths_shortfall": (mark("selections short of four fifths of the highest rate"), _PLAIN),
+    "predicted_classes.total_variation": (mark("distance between the classes predicted"), _PERCENT),
+    "predicted_classes.cramers_v": (mark("association of the class predicted with the group"), _PLAIN),
     "error_rate": (mark("error rate"), _PERCENT),
     "error_rate.gap": (mark("error rate of the slice minus that of the rest"), Style.POINTS),
     "confirmed_slices": (mark("slices confirmed to be worse"), _PLAIN),
@@ -97,12 +106,42 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     # suffix: (with attributes, without)
     "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, variant divided by baseline")),
     "difference": (mark("{figure}, difference across {attributes}"), mark("{figure}, difference")),
+    "difference_to_reference": (
+        mark("{figure}, minus the reference group"),
+        mark("{figure}, minus the reference group"),
+    ),
+    "ratio_to_reference": (
+        mark("{figure}, divided by the reference group"),
+        mark("{figure}, divided by the reference group"),
+    ),
+    "difference_to_rest": (
+        mark("{figure}, minus all other groups"),
+        mark("{figure}, minus all other groups"),
+    ),
+    "largest_class_difference": (
+        mark("{figure}, difference across {attributes}, largest over classes"),
+        mark("{figure}, difference, largest over classes"),
+    ),
+    "mean_class_difference": (
+        mark("{figure}, difference across {attributes}, mean over classes"),
+        mark("{figure}, difference, mean over classes"),
+    ),
     "smallest": (mark("{figure}, at least"), mark("{figure}, at least")),
     "largest": (mark("{figure}, at most"), mark("{figure}, at most")),
     "flips": (mark("{figure}, labels to flip"), mark("{figure}, labels to flip")),
     "change": (mark("{figure}, change from the baseline"), mark("{figure}, change from the baseline")),
     "floor": (mark("{figure}, what chance alone gives"), mark("{figure}, what chance alone gives")),
     "excess": (mark("{figure}, beyond chance"), mark("{figure}, beyond chance")),
+}
+
+_DIFFERENCES = {
+    "difference",
+    "difference_to_reference",
+    "difference_to_rest",
+    "largest_class_difference",
+    "mean_class_difference",
+    "change",
+    "excess",
 }
 
 AREAS: dict[str, tuple[str, str]] = {
@@ -170,9 +209,9 @@ def style_of(metric: str) -> Style:
     """How the figures of a metric are written: rates in percent, their differences in points."""
     name = MetricName.parse(metric)
     style = METRICS[name.base][1] if name.base in METRICS else _pattern_style(name.base)
-    if {"ratio", "flips"} & set(name.suffixes):
+    if {"ratio", "ratio_to_reference", "flips"} & set(name.suffixes):
         return Style.PLAIN
-    is_difference = bool({"difference", "change", "excess"} & set(name.suffixes))
+    is_difference = bool(_DIFFERENCES & set(name.suffixes))
     return Style.POINTS if is_difference and style is Style.PERCENT else style
 
 

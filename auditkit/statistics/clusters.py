@@ -124,13 +124,13 @@ def design_effects(
     """
     within, between = (weight_squared * influence**2).sum(axis=1), persons.squares(influence)
     total, group, _ = persons.totals(base)
-    m = np.bincount(group, weights=total > 0, minlength=len(base))
+    m = np.bincount(group, weights=total > 0, minlength=len(base)).astype(np.float64)
     rows = (n * base).sum(axis=1)
+    squared = (weight_squared * base).sum(axis=1)
     # residuals of one person add up to exactly 0, which is no sign of precision
-    alike = persons.squares(base), (weight_squared * base).sum(axis=1)
-    is_shown = (within > 1e-12 * alike[1] * (influence**2).max(axis=1)) & (m > 1)
+    is_shown = (within > 1e-12 * squared * (influence**2).max(axis=1)) & (m > 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimated = np.where(is_shown, between / within * _scarcity(m, rows), alike[0] / alike[1])
+        estimated = np.where(is_shown, between / within * _scarcity(m, rows), persons.squares(base) / squared)
     # the slack keeps rounding from moving the figures of persons with one row each
     return np.where(estimated > 1 + 1e-9, estimated, 1.0)
 

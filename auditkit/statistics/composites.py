@@ -1,10 +1,10 @@
 """Figures made of several rates: their values, their intervals, and what a row adds to them.
 
 Each interval comes from the simplest exact relation to rates that have good ones. F1 and the ratio of false
-negatives to false positives rise with a single share of counts, so the score interval of that share is carried
+negatives to false positives rise with a single share of counts, so the score interval of that share is taken
 over. Sums and differences of the true- and false-positive rate combine two independent rates (Zou and Donner
-2008). The Matthews correlation gets the delta method on Fisher's scale, with half a row added to every cell so
-that a perfect prediction of a few rows never looks certain.
+2008). The Matthews correlation gets the delta method on Fisher's scale, with half a row added to every cell
+so that a perfect prediction of a few rows never looks certain.
 """
 
 from collections.abc import Callable
@@ -238,5 +238,5 @@ COMPOSITES = MappingProxyType(
         )
     }
 )
-"""Name -> metric. ``treatment_ratio`` is false negatives by false positives, ``average_odds`` the mean of true-
-and false-positive rate, so that its differences are average odds differences."""
+"""Name -> metric. ``treatment_ratio`` is false negatives by false positives, ``average_odds`` the mean of
+true- and false-positive rate, so that its differences are average odds differences."""

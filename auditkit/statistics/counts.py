@@ -151,12 +151,11 @@ class CountTable:
         sample_weight: FloatArray | None = None,
         multiplicity: IntArray | None = None,
         weight_squared: FloatArray | None = None,
-        person: IntArray | None = None,
     ) -> "CountTable":
         """Count rows; ``groups``, ``y_true`` and ``y_pred`` are codes from 0, shape ``(n,)``.
 
         Where entries stand for several rows, ``multiplicity`` says for how many, and ``sample_weight`` and
-        ``weight_squared`` are the sums over them. ``person`` tells which rows belong together.
+        ``weight_squared`` are the sums over them.
 
         Raises:
             DataError: Lengths differ or a code is out of range.
@@ -180,15 +179,14 @@ class CountTable:
         # Sums of whole numbers are exact in double precision up to 2**53.
         n = np.bincount(index, weights=multiplicity, minlength=math.prod(shape)).reshape(shape)
         n = n.astype(np.int64)
-        persons = None if person is None else _person_sums(person, index, n_classes**2, sample_weight)
         if sample_weight is None:
-            return cls(n, n.astype(np.float64), n.astype(np.float64), persons)
+            return cls(n, n.astype(np.float64), n.astype(np.float64))
         size = math.prod(shape)
         weight = np.bincount(index, weights=sample_weight, minlength=size).astype(np.float64)
         squared = np.bincount(
             index, weights=sample_weight**2 if weight_squared is None else weight_squared, minlength=size
         ).astype(np.float64)
-        return cls(n, weight.reshape(shape), squared.reshape(shape), persons)
+        return cls(n, weight.reshape(shape), squared.reshape(shape))
 
     def __add__(self, other: "CountTable") -> "CountTable":
         return merge((self, other))
@@ -242,13 +240,6 @@ def merge(tables: Sequence[CountTable]) -> CountTable:
         reduce(np.add, [table.weight_squared for table in tables]),
         PersonSums.merge(persons) if persons else None,
     )
-
-
-def _person_sums(
-    person: IntArray, index: IntArray, n_cells: int, sample_weight: FloatArray | None
-) -> PersonSums:
-    weight = np.ones(len(index)) if sample_weight is None else sample_weight
-    return PersonSums.count(person, index // n_cells, index % n_cells, weight)
 
 
 def cell_of_pairs(n_classes: int, positive: int | None) -> IntArray:

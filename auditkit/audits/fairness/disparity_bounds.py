@@ -98,8 +98,9 @@ class DisparityBounds(AuditOfCounts):
 
 
 def _flippable(metric: RateMetric, cells: Cells) -> bool:
-    """Whether labels decide the rate, and every row weighs the same."""
-    return metric.name != "selection_rate" and bool(np.array_equal(cells.n, cells.weight))
+    """Whether labels decide the rate, and every row weighs the same and is about another person."""
+    is_plain = bool(np.array_equal(cells.n, cells.weight)) and cells.persons is None
+    return metric.name != "selection_rate" and is_plain
 
 
 def _bound_measurements(found: _Found, cells: Cells) -> list[Measurement]:
@@ -189,6 +190,8 @@ def _why_no_flips(found: _Found, cells: Cells) -> Message:
         return Message(text="The rate does not depend on labels.")
     if gap is None or gap.interval.low <= 0:
         return Message(text="No gap beyond chance is shown, so none has to be explained by wrong labels.")
+    if cells.persons is not None:
+        return Message(text="Persons are told apart; labels are counted row by row.")
     if not _flippable(metric, cells):
         return Message(text="Rows are weighted; labels are counted one by one.")
     return Message(text="No number of wrong labels of one kind in one of two groups closes the gap.")

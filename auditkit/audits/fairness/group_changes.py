@@ -6,9 +6,13 @@ score interval. Predictive values have other denominators before and after; they
 Bayesian bootstrap of the joint counts, with half a row added to every possible cell so that a handful of rows
 never looks certain (95 % intervals covered 94 % or more from 15 rows on in simulation). A gap changes by
 the difference of two changes in disjoint groups, whose intervals are combined (Zou and Donner 2008).
+
+Where persons have several rows, the linearised variance of a change with whole persons as the unit, by that
+of independent rows, is its design effect: rows count for less by it, and percentiles reach further by its
+root.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +22,7 @@ from auditkit.audits.fairness.groupings import Grouping, group_codes
 from auditkit.data.dataset import Dataset, IntArray
 from auditkit.records import Interval, Measurement, Message
 from auditkit.statistics.bootstrap import weighted_draws
+from auditkit.statistics.clusters import PersonSums, design_effects
 from auditkit.statistics.comparisons import difference_bounds
 from auditkit.statistics.counts import N_CELLS, Cells, RateMetric, cell_of_pairs, rates
 from auditkit.statistics.intervals import Bounds, FloatArray, critical_value
@@ -32,11 +37,15 @@ DRAWN_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class JointCells:
-    """Rows per (group, cell before, cell after), each array of shape ``(n_groups, 5, 5)``."""
+    """Rows per (group, cell before, cell after), each array of shape ``(n_groups, 5, 5)``.
+
+    ``persons`` has the sums of weights per person, with both cells as one number, or is ``None``.
+    """
 
     n: IntArray
     weight: FloatArray
     weight_squared: FloatArray
+    persons: PersonSums | None = None
 
     @classmethod
     def count(
@@ -45,30 +54,42 @@ class JointCells:
         """Count rows; ``before`` and ``after`` are predicted classes, shape ``(n,)``."""
         cell = cell_of_pairs(len(data.classes), positive)
         shape = (len(grouping.combinations), N_CELLS, N_CELLS)
-        index = np.ravel_multi_index(
-            (group_codes(grouping, data), cell[data.y_true, before], cell[data.y_true, after]), shape
-        )
+        groups = group_codes(grouping, data)
+        both = cell[data.y_true, before] * N_CELLS + cell[data.y_true, after]
+        index = groups * N_CELLS**2 + both
         weights = np.ones(len(data)) if data.sample_weight is None else data.sample_weight
         size = int(np.prod(shape))
         return cls(
             np.bincount(index, minlength=size).reshape(shape),
             np.bincount(index, weights=weights, minlength=size).astype(np.float64).reshape(shape),
             np.bincount(index, weights=weights**2, minlength=size).astype(np.float64).reshape(shape),
+            None if data.person is None else PersonSums.count(data.person, groups, both, weights),
         )
 
     @property
     def before(self) -> Cells:
         """What the first subject did."""
-        return Cells(self.n.sum(axis=2), self.weight.sum(axis=2), self.weight_squared.sum(axis=2))
+        return Cells(
+            self.n.sum(axis=2),
+            self.weight.sum(axis=2),
+            self.weight_squared.sum(axis=2),
+            None if self.persons is None else self.persons.recoded(np.arange(N_CELLS**2) // N_CELLS),
+        )
 
     @property
     def after(self) -> Cells:
         """What the second subject did."""
-        return Cells(self.n.sum(axis=1), self.weight.sum(axis=1), self.weight_squared.sum(axis=1))
+        return Cells(
+            self.n.sum(axis=1),
+            self.weight.sum(axis=1),
+            self.weight_squared.sum(axis=1),
+            None if self.persons is None else self.persons.recoded(np.arange(N_CELLS**2) % N_CELLS),
+        )
 
     def take(self, groups: npt.NDArray[np.int64]) -> "JointCells":
         """Some of the groups."""
-        return JointCells(self.n[groups], self.weight[groups], self.weight_squared[groups])
+        persons = None if self.persons is None else self.persons.take(groups, len(self.n))
+        return JointCells(self.n[groups], self.weight[groups], self.weight_squared[groups], persons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +116,16 @@ class RateChanges:
 
     def bounds(self, confidence: float) -> Bounds:
         """Interval of every group's change."""
+        effect = _design_effects(self.joint, self.metric)
         if self.drawn is not None:
-            stretch = critical_value(confidence) / critical_value(DRAWN_CONFIDENCE)
+            stretch = np.sqrt(effect) * critical_value(confidence) / critical_value(DRAWN_CONFIDENCE)
             low, high = (self.value + stretch * (end - self.value) for end in self.drawn)
             return np.clip(low, -1.0, self.value), np.clip(high, self.value, 1.0)
         hit = np.array(self.metric.numerator, dtype=np.float64)
         # a row keeps its label, so rows outside the denominator can neither gain nor lose
         gained = np.einsum("gab,a,b->g", self.joint.weight, 1 - hit, hit)
         lost = np.einsum("gab,a,b->g", self.joint.weight, hit, 1 - hit)
-        size = rates(self.joint.before, self.metric).effective_n
+        size = rates(replace(self.joint.before, persons=None), self.metric).effective_n / effect
         weight = self.joint.before.weight @ np.array(self.metric.denominator)
         scale = np.divide(size, weight, out=np.zeros_like(size), where=weight > 0)
         return tango_bounds(gained * scale, lost * scale, size, confidence=confidence)
@@ -200,6 +222,28 @@ def _gap_bounds(changes: RateChanges, pair: tuple[int, int], confidence: float) 
         (low[lowest], high[lowest]),
     )
     return float(ends[0]), float(ends[1])
+
+
+def _design_effects(joint: JointCells, metric: RateMetric) -> FloatArray:
+    """By how much clusters raise the variance of the change, shape ``(n_groups,)``."""
+    if joint.persons is None:
+        return np.ones(len(joint.n))
+    numerator, denominator = np.array(metric.numerator), np.array(metric.denominator)
+    residuals = []
+    for cells in (joint.before, joint.after):
+        value = rates(replace(cells, persons=None), metric).value
+        weight = np.maximum(cells.weight @ denominator, np.finfo(np.float64).tiny)[:, None]
+        residuals.append((numerator - np.nan_to_num(value)[:, None] * denominator) / weight)
+    before, after = residuals
+    flat = (len(joint.n), N_CELLS**2)
+    base = np.maximum(denominator[:, None], denominator[None, :]).astype(np.float64).ravel()
+    return design_effects(
+        joint.persons,
+        joint.n.reshape(flat),
+        joint.weight_squared.reshape(flat),
+        np.nan_to_num(after[:, None, :] - before[:, :, None], posinf=0.0, neginf=0.0).reshape(flat),
+        np.broadcast_to(base, flat),
+    )
 
 
 def _drawn_bounds(joint: JointCells, metric: RateMetric, rng: np.random.Generator) -> Bounds:

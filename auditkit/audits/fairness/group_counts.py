@@ -2,16 +2,18 @@
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from auditkit.audits.audit import AuditContext, ShardedAudit
-from auditkit.audits.fairness.groupings import group_codes, groupings
-from auditkit.data.dataset import Dataset
+from auditkit.audits.fairness.groupings import Grouping, group_codes, groupings
+from auditkit.data.dataset import Dataset, IntArray
 from auditkit.errors import closest
+from auditkit.statistics.clusters import PersonSums
 from auditkit.statistics.counts import METRICS, CountTable, merge
 from auditkit.subjects.subject import Subject
 
@@ -32,6 +34,7 @@ class AuditOfCounts(ShardedAudit[GroupCounts], ABC):
         confidence: Of all intervals.
     """
 
+    known_metrics: ClassVar[frozenset[str]] = frozenset(METRICS)
     metrics: tuple[str, ...]
     intersections: bool = False
     confidence: float = Field(0.95, ge=0.5, lt=1)
@@ -40,10 +43,10 @@ class AuditOfCounts(ShardedAudit[GroupCounts], ABC):
     @classmethod
     def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
-            raise ValueError(f"no metric given. {closest('', METRICS)}")
+            raise ValueError(f"no metric given. {closest('', cls.known_metrics)}")
         for name in names:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}. {closest(name, METRICS)}")
+            if name not in cls.known_metrics:
+                raise ValueError(f"unknown metric {name!r}. {closest(name, cls.known_metrics)}")
         return tuple(dict.fromkeys(names))
 
     def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
@@ -62,23 +65,33 @@ def count_groups(subject: Subject, data: Dataset, *, batch_size: int, intersecti
     y_pred = subject.predict(data, batch_size=batch_size).y_pred
     return GroupCounts(
         {
-            grouping.attributes: CountTable.count(
-                group_codes(grouping, data),
-                data.y_true,
-                y_pred,
-                n_groups=len(grouping.combinations),
-                n_classes=len(data.classes),
-                **_weights(data),
-            )
+            grouping.attributes: _counted(grouping, data, y_pred)
             for grouping in groupings(data, intersections=intersections)
         }
     )
 
 
+def _counted(grouping: Grouping, data: Dataset, y_pred: IntArray) -> CountTable:
+    groups, n_classes = group_codes(grouping, data), len(data.classes)
+    table = CountTable.count(
+        groups,
+        data.y_true,
+        y_pred,
+        n_groups=len(grouping.combinations),
+        n_classes=n_classes,
+        **_weights(data),
+    )
+    if data.person is None:
+        return table
+    weight = np.ones(len(data)) if data.sample_weight is None else data.sample_weight
+    persons = PersonSums.count(data.person, groups, data.y_true * n_classes + y_pred, weight)
+    return replace(table, persons=persons)
+
+
 def _weights(data: Dataset) -> dict[str, npt.NDArray[Any] | None]:
-    """What each row weighs, whom it is about, and for how many rows it stands."""
+    """What each row weighs, and for how many it stands."""
     if data.counts is None:
-        return {"sample_weight": data.sample_weight, "person": data.person}
+        return {"sample_weight": data.sample_weight}
     counts = data.counts
     return {
         "multiplicity": counts.n,

@@ -1,5 +1,7 @@
 """Are groups selected, and misjudged, at different rates?"""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +15,19 @@ from auditkit.audits.fairness.group_changes import (
     change_measurements,
     gap_change_measurement,
 )
+from auditkit.audits.fairness.group_classes import class_gap_measurements, class_gaps, class_table
+from auditkit.audits.fairness.group_composites import (
+    GroupComposites,
+    composite_chart,
+    composite_difference,
+    composite_measurements,
+    overall_composite,
+)
 from auditkit.audits.fairness.group_counts import AuditOfCounts, GroupCounts
+from auditkit.audits.fairness.group_distributions import distribution_measurements, macro_f1_measurements
 from auditkit.audits.fairness.group_evidence import count_table, rate_chart
+from auditkit.audits.fairness.group_notes import notes_on_data, notes_on_groups
+from auditkit.audits.fairness.group_pairs import pair_table
 from auditkit.audits.fairness.group_rates import (
     GroupRates,
     difference_measurement,
@@ -24,10 +37,19 @@ from auditkit.audits.fairness.group_rates import (
     ratio_measurement,
     undecided_measurement,
 )
+from auditkit.audits.fairness.group_reference import (
+    check_reference,
+    reference_group,
+    reference_measurements,
+    rest_measurements,
+    shortfall_measurements,
+)
 from auditkit.audits.fairness.groupings import EVERYONE, Grouping, groupings
 from auditkit.data.dataset import Dataset, IntArray
+from auditkit.errors import DataError
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.statistics.counts import METRICS, Cells, RateMetric, positive_class
+from auditkit.statistics.composites import COMPOSITES, CompositeMetric
+from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, positive_class
 from auditkit.subjects.subject import Subject
 
 DEFAULT_METRICS = (
@@ -39,6 +61,18 @@ DEFAULT_METRICS = (
     "base_rate",
 )
 
+MOST_COMPARED = 1000
+"""More groups than this are most likely names or numbers of single rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is found, as it grows."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
+
 
 class GroupFairness(AuditOfCounts, PairedAudit):
     """Rates of every group, and the gaps between groups with intervals that allow for their being picked.
@@ -47,15 +81,17 @@ class GroupFairness(AuditOfCounts, PairedAudit):
     conclude why it exists, nor that a gap that is not shown does not exist.
 
     Attributes:
-        metrics: Rates to compare.
+        metrics: Rates to compare, and figures made of several rates.
         intersections: Also cross all sensitive features.
+        reference: For an attribute the group that every other one is compared with.
+        against_rest: Also compare every group with all others together.
         small_group: Rates that rest on fewer rows are flagged.
         confidence: Of all intervals.
     """
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="group-fairness",
-        version=1,
+        version=2,
         area="fairness",
         question="Are groups selected, and misjudged, at different rates?",
         requires=frozenset({"predictions", "sensitive_features"}),
@@ -65,6 +101,7 @@ class GroupFairness(AuditOfCounts, PairedAudit):
             "Errors are counted against the labels of the data. Biased labels make biased error rates.",
             "A gap that is not shown may exist: the smallest one this sample would find is given with it.",
             "Attributes that the data does not record are not examined.",
+            "Fewer than about 20 persons with several rows each leave intervals a little too short.",
         ),
         sources=(
             "Hardt, Price and Srebro (2016), Equality of opportunity in supervised learning",
@@ -72,40 +109,132 @@ class GroupFairness(AuditOfCounts, PairedAudit):
             "Newcombe (1998), Statistics in Medicine 17:873-890",
             "Hayter (1984), Annals of Statistics 12:61-75",
             "Tango (1998), Statistics in Medicine 17:891-908",
+            "Binder (1983), International Statistical Review 51:279-292",
+            "29 CFR 1607.4(D): four-fifths rule",
         ),
     )
 
+    known_metrics: ClassVar[frozenset[str]] = frozenset(METRICS) | frozenset(COMPOSITES)
     metrics: tuple[str, ...] = DEFAULT_METRICS
     small_group: int = Field(30, ge=1)
+    reference: Mapping[str, str] = Field(default_factory=dict)
+    against_rest: bool = False
+
+    def partial(self, subject: Subject, data: Dataset, context: AuditContext) -> GroupCounts:
+        """Count the rows of one shard in every grouping.
+
+        Raises:
+            DataError: The reference is no group of the data.
+        """
+        check_reference(data, self.reference)
+        return AuditOfCounts.partial(self, subject, data, context)
 
     def conclude(
         self, total: GroupCounts, subject: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
-        """Rates, gaps, charts and notes from the counts."""
+        """Rates, gaps, charts and notes from the counts.
+
+        Raises:
+            DataError: An attribute has more groups than can be compared.
+        """
         positive = positive_class(len(data.classes), data.positive_index)
-        chosen = self._measurable(positive)
         divisions = groupings(data, intersections=self.intersections)
         everyone = total.tables[divisions[0].attributes].cells(positive).overall()
-        overall = {metric.name: overall_measurement(everyone, metric, self.confidence) for metric in chosen}
-        measurements: list[Measurement] = list(overall.values())
-        evidence: list[Evidence] = []
-        notes = _notes_on_labels(data)
+        found = _Found(notes=notes_on_data(data))
+        overall = self._overall(everyone, positive)
+        found.measurements.extend(overall.values())
         for division in divisions:
-            counted = total.tables[division.attributes].cells(positive)
-            reported = _reported(division, counted.n.sum(axis=1))
-            grouping, cells = division.take(reported), counted.take(reported)
-            notes.extend(self._notes_on_groups(grouping, cells))
-            for metric in chosen:
-                found = GroupRates.of(grouping, cells, metric, self.confidence)
-                measurements.extend(rate_measurements(found, small_group=self.small_group))
-                measurements.extend((difference_measurement(found), ratio_measurement(found)))
-                evidence.append(rate_chart(found, overall[metric.name].value, small_group=self.small_group))
-                notes.extend(_note_on_base_rates(found))
-            measurements.extend(self._not_measurable(grouping, positive, int(cells.n.sum())))
-            if {"true_positive_rate", "false_positive_rate"} <= {metric.name for metric in chosen}:
-                measurements.append(equalized_odds_measurement(grouping, cells, self.confidence))
-            evidence.append(count_table(grouping, cells, has_positive=positive is not None))
-        return AuditOutput(measurements, evidence, notes)
+            table = total.tables[division.attributes]
+            reported = _reported(division, table.n.sum(axis=(1, 2)))
+            grouping, table = division.take(reported), table.take(reported)
+            cells = table.cells(positive)
+            found.notes.extend(notes_on_groups(grouping, cells, self.small_group))
+            self._add_rates(found, grouping, cells, overall, positive)
+            self._add_composites(found, grouping, cells, overall, positive)
+            found.measurements.extend(self._not_measurable(grouping, positive, int(cells.n.sum())))
+            if positive is None:
+                self._add_classes(found, grouping, table, data.classes, context)
+            found.evidence.append(count_table(grouping, cells, has_positive=positive is not None))
+        return AuditOutput(found.measurements, found.evidence, found.notes)
+
+    def _overall(self, everyone: Cells, positive: int | None) -> dict[str, Measurement]:
+        """Figures of all rows together, by metric."""
+        return {
+            **{
+                metric.name: overall_measurement(everyone, metric, self.confidence)
+                for metric in self._measurable(positive)
+            },
+            **{
+                metric.name: overall_composite(everyone, metric, self.confidence)
+                for metric in self._composites(positive)
+            },
+        }
+
+    def _add_rates(
+        self,
+        found: _Found,
+        grouping: Grouping,
+        cells: Cells,
+        overall: Mapping[str, Measurement],
+        positive: int | None,
+    ) -> None:
+        reference = reference_group(grouping, self.reference)
+        metrics = self._measurable(positive)
+        of_metrics = [GroupRates.of(grouping, cells, metric, self.confidence) for metric in metrics]
+        for one in of_metrics:
+            name = one.metric.name
+            found.measurements.extend(rate_measurements(one, small_group=self.small_group))
+            found.measurements.extend((difference_measurement(one), ratio_measurement(one)))
+            if reference is not None:
+                found.measurements.extend(reference_measurements(one, reference))
+            if self.against_rest:
+                found.measurements.extend(rest_measurements(one, cells))
+            if name == "selection_rate":
+                found.measurements.extend(shortfall_measurements(one, cells))
+            found.evidence.append(rate_chart(one, overall[name].value, small_group=self.small_group))
+            found.notes.extend(_note_on_base_rates(one))
+        if {"true_positive_rate", "false_positive_rate"} <= {metric.name for metric in metrics}:
+            found.measurements.append(equalized_odds_measurement(grouping, cells, self.confidence))
+        pairs = pair_table([one for one in of_metrics if one.metric.name != "base_rate"])
+        found.evidence.extend([] if pairs is None else [pairs])
+
+    def _add_composites(
+        self,
+        found: _Found,
+        grouping: Grouping,
+        cells: Cells,
+        overall: Mapping[str, Measurement],
+        positive: int | None,
+    ) -> None:
+        for metric in self._composites(positive):
+            one = GroupComposites.of(grouping, cells, metric, self.confidence)
+            found.measurements.extend(composite_measurements(one, small_group=self.small_group))
+            found.measurements.append(composite_difference(one))
+            value = overall[metric.name].value
+            found.evidence.append(composite_chart(one, value, small_group=self.small_group))
+
+    def _add_classes(
+        self,
+        found: _Found,
+        grouping: Grouping,
+        table: CountTable,
+        classes: Sequence[str],
+        context: AuditContext,
+    ) -> None:
+        """Several classes and none of them favourable: each against the rest, and their shares as a whole."""
+        metrics = [METRICS[name] for name in self.metrics if name in METRICS]
+        of_metrics = {
+            metric: class_gaps(grouping, table, metric, classes, self.confidence)
+            for metric in metrics
+            if metric.needs_positive
+        }
+        for metric, gaps in of_metrics.items():
+            found.measurements.extend(class_gap_measurements(grouping, metric, gaps, self.confidence))
+        rng = context.numpy_rng("classes", *grouping.attributes)
+        found.measurements.extend(distribution_measurements(grouping, table, self.confidence, rng))
+        found.measurements.extend(macro_f1_measurements(grouping, table, self.confidence))
+        of_classes = class_table(grouping, list(of_metrics.values()))
+        found.evidence.extend([] if of_classes is None else [of_classes])
 
     def compare(
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
@@ -130,54 +259,41 @@ class GroupFairness(AuditOfCounts, PairedAudit):
                 measurements.extend(change_measurements(grouping, changes, self.confidence))
                 if division is not EVERYONE:
                     measurements.append(gap_change_measurement(grouping, changes, self.confidence))
-        return AuditOutput(measurements, notes=_notes_on_labels(data))
+        return AuditOutput(measurements, notes=notes_on_data(data))
 
     def _measurable(self, positive: int | None) -> tuple[RateMetric, ...]:
-        metrics = tuple(METRICS[name] for name in self.metrics)
+        metrics = tuple(METRICS[name] for name in self.metrics if name in METRICS)
         return tuple(metric for metric in metrics if positive is not None or not metric.needs_positive)
 
-    def _not_measurable(self, grouping: Grouping, positive: int | None, n: int) -> list[Measurement]:
-        left_out = [
-            METRICS[name] for name in self.metrics if positive is None and METRICS[name].needs_positive
-        ]
-        return [
-            undecided_measurement(grouping, metric, suffix, n)
-            for metric in left_out
-            for suffix in ("difference", "ratio")
-        ]
+    def _composites(self, positive: int | None) -> tuple[CompositeMetric, ...]:
+        if positive is None:
+            return ()
+        return tuple(COMPOSITES[name] for name in self.metrics if name in COMPOSITES)
 
-    def _notes_on_groups(self, grouping: Grouping, cells: Cells) -> list[Message]:
-        notes = []
-        sizes = cells.n.sum(axis=1)
-        unknown = int(sizes[~grouping.known].sum())
-        if unknown:
-            notes.append(
-                Message(
-                    text="{n} rows have no known {attribute}: they have a row of their own and are never the "
-                    "benchmark.",
-                    values={"n": unknown, "attribute": grouping.title},
-                )
-            )
-        small = np.flatnonzero((sizes < self.small_group) & grouping.known)
-        if len(small):
-            notes.append(
-                Message(
-                    text="Groups of {attribute} with fewer than {small} rows: {groups}.",
-                    values={
-                        "attribute": grouping.title,
-                        "small": self.small_group,
-                        "groups": "; ".join(grouping.labels[group] for group in small),
-                    },
-                )
-            )
-        return notes
+    def _not_measurable(self, grouping: Grouping, positive: int | None, n: int) -> list[Measurement]:
+        if positive is not None:
+            return []
+        rates = [name for name in self.metrics if name in METRICS and METRICS[name].needs_positive]
+        composites = [name for name in self.metrics if name in COMPOSITES]
+        return [
+            *(
+                undecided_measurement(grouping, name, suffix, n)
+                for name in rates
+                for suffix in ("difference", "ratio")
+            ),
+            *(undecided_measurement(grouping, name, "difference", n) for name in composites),
+        ]
 
 
 def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
     """Of a crossing the combinations that occur; of an attribute every level, for its absence is news."""
-    if len(grouping.attributes) <= 1:
-        return np.arange(len(sizes))
-    return np.flatnonzero(sizes)
+    found = np.arange(len(sizes)) if len(grouping.attributes) <= 1 else np.flatnonzero(sizes)
+    if len(found) > MOST_COMPARED:
+        raise DataError(
+            f"sensitive_features: {grouping.title} has {len(found)} groups, expected at most "
+            f"{MOST_COMPARED}. Is it a number or an identifier? Join its levels, or leave it out."
+        )
+    return found
 
 
 def _note_on_base_rates(found: GroupRates) -> list[Message]:
@@ -191,26 +307,3 @@ def _note_on_base_rates(found: GroupRates) -> list[Message]:
             values={"attribute": found.grouping.title},
         )
     ]
-
-
-def _notes_on_labels(data: Dataset) -> list[Message]:
-    notes = []
-    if data.positive is None and len(data.classes) == 2:
-        notes.append(
-            Message(
-                text="No positive label is declared; {label}, the second class, is taken.",
-                values={"label": data.classes[1]},
-            )
-        )
-    if data.positive is None and len(data.classes) > 2:
-        notes.append(
-            Message(text="There are more than two classes and no positive label: only accuracy is compared.")
-        )
-    if data.sample_weight is not None:
-        notes.append(
-            Message(
-                text="Rates are weighted; intervals rest on the effective number of rows, which assumes that "
-                "weights and outcomes are unrelated."
-            )
-        )
-    return notes

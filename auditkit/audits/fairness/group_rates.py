@@ -24,6 +24,7 @@ class GroupRates:
         rates: Its values; arrays over the groups.
         compared: Groups that take part in the comparison: known, with a denominator.
         confidence: Of all intervals.
+        is_clustered: Whether rows of one person are counted together.
     """
 
     grouping: Grouping
@@ -31,12 +32,14 @@ class GroupRates:
     rates: Rates
     compared: npt.NDArray[np.int64]
     confidence: float
+    is_clustered: bool = False
 
     @classmethod
     def of(cls, grouping: Grouping, cells: Cells, metric: RateMetric, confidence: float) -> "GroupRates":
         """``metric`` from the cells of every group."""
         found = rates(cells, metric)
-        return cls(grouping, metric, found, np.flatnonzero(found.defined & grouping.known), confidence)
+        compared = np.flatnonzero(found.defined & grouping.known)
+        return cls(grouping, metric, found, compared, confidence, cells.persons is not None)
 
     @property
     def difference(self) -> Disparity | None:
@@ -175,10 +178,10 @@ def equalized_odds_measurement(grouping: Grouping, cells: Cells, confidence: flo
     )
 
 
-def undecided_measurement(grouping: Grouping, metric: RateMetric, suffix: str, n: int) -> Measurement:
+def undecided_measurement(grouping: Grouping, metric: str, suffix: str, n: int) -> Measurement:
     """The place of a disparity that has no meaning without a positive label."""
     return Measurement(
-        metric=f"{metric.name}.{suffix}",
+        metric=f"{metric}.{suffix}",
         value=None,
         n=n,
         better="zero" if suffix == "difference" else "one",
@@ -208,6 +211,11 @@ def _rate_note(found: GroupRates, group: int, small_group: int) -> Message | Non
         return Message(
             text="Rests on {n} rows, fewer than {small}: read it with its interval.",
             values={"n": n, "small": small_group},
+        )
+    if effective < n * (1 - 1e-9) and found.is_clustered:
+        return Message(
+            text="Rows of one person are alike: the interval rests on an effective number of {n} rows.",
+            values={"n": max(1, int(effective))},
         )
     if effective < n * (1 - 1e-9):
         return Message(
