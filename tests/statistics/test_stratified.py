@@ -135,7 +135,7 @@ def coverage_of_differences(n, rates, gap, runs):
 
 @pytest.mark.parametrize("design", ["uneven, no gap", "strata of two and two"])
 def test_differences_within_strata_are_covered(design):
-    runs = 200
+    runs = 1000
     assert abs(coverage_of_differences(*DESIGNS[design], runs) - 0.95) < statistical(runs, p=0.05)
 
 

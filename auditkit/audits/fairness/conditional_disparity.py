@@ -18,6 +18,7 @@ from auditkit.audits.fairness.conditional_figures import (
     conditional_measurements,
     incomparable_measurement,
 )
+from auditkit.audits.fairness.conditional_notes import notes_on_counted_rows
 from auditkit.audits.fairness.conditional_pairs import MOST_GROUPS_PAIRED, ConditionalGaps
 from auditkit.audits.fairness.group_rates import GroupRates, difference_measurement
 from auditkit.audits.fairness.groupings import Grouping, groupings
@@ -115,7 +116,7 @@ class ConditionalDisparity(ShardedAudit[ConditionalCounts]):
         levels = {name: column.levels for name, column in data.control_features.items()}
         measurements: list[Measurement] = []
         evidence: list[Evidence] = []
-        notes = _notes(data)
+        notes = notes_on_counted_rows(data)
         for grouping in groupings(data, intersections=self.intersections):
             strata = Strata.of(total.tables[grouping.attributes], grouping, levels, positive)
             measurements += self._raw(strata, positive)
@@ -195,32 +196,6 @@ def _absent_raw(metric: RateMetric, grouping: Grouping, n: int, reason: Message)
         across=grouping.attributes,
         missing=reason,
     )
-
-
-def _notes(data: Dataset) -> list[Message]:
-    notes = []
-    if data.positive is None and len(data.classes) == 2:
-        notes.append(
-            Message(
-                text="No positive label is declared; {label}, the second class, is taken.",
-                values={"label": data.classes[1]},
-            )
-        )
-    if data.sample_weight is not None:
-        notes.append(
-            Message(
-                text="Rates are weighted; intervals rest on the effective number of rows, which assumes that "
-                "weights and outcomes are unrelated."
-            )
-        )
-    if data.person is not None and len(np.unique(data.person)) < len(data.person):
-        notes.append(
-            Message(
-                text="Several rows are about one person; here they are counted as independent, so intervals "
-                "are too short."
-            )
-        )
-    return notes
 
 
 def _notes_on_strata(gaps: ConditionalGaps) -> list[Message]:
