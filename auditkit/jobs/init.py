@@ -35,6 +35,8 @@ _FAVOURABLE = (
     "good",
 )
 _MOST_GROUPS = 30
+_MOST_CLASSES = 30
+"""A target of numbers with more values than this is taken for a number to be foretold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Proposal:
     positive: str | None
     sensitive_features: tuple[str, ...]
     columns: tuple[str, ...]
+    is_number: bool = False
 
 
 def write_config(
@@ -61,26 +64,31 @@ def write_config(
         raise UsageError(f"no template is called {template!r}. {closest(template, TEMPLATES)}")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already. Choose another name, or --force to overwrite it")
-    text = (files("auditkit.config") / "templates" / f"{template}.yaml").read_text(encoding="utf-8")
+    placeholders = None
     if template == "tabular":
-        text = Template(text).substitute(_placeholders(path, data, target))
+        found = None if data is None else propose(read_table(data), str(_relative(data, path.parent)), target)
+        template = "regression" if found is not None and found.is_number else template
+        placeholders = _placeholders(path, found)
+    text = (files("auditkit.config") / "templates" / f"{template}.yaml").read_text(encoding="utf-8")
+    if placeholders is not None:
+        text = Template(text).substitute(placeholders)
     schema = path.with_name(SCHEMA_FILE)
     write_atomically(path, text)
     write_atomically(schema, json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n")
     return [path, schema]
 
 
-def _placeholders(path: Path, data: Path | None, target: str | None) -> dict[str, str]:
-    if data is None:
-        found = Proposal("lending", "", None, (), ())
+def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
+    if found is None:
         return {
             "name": path.stem,
             "data": "  source: lending      # built in; replace by data.csv",
             "note": "",
         }
-    found = propose(read_table(data), str(_relative(data, path.parent)), target)
     lines = [f"  source: {json.dumps(found.source, ensure_ascii=False)}"]
     lines.append(f"  target: {json.dumps(found.target, ensure_ascii=False)}")
+    if found.is_number:
+        lines.append("  task: regression     # guessed: the target is a number with many values")
     if found.positive is not None:
         positive = json.dumps(found.positive, ensure_ascii=False)
         lines.append(f"  positive: {positive}      # guessed: the label that is good for the person")
@@ -92,6 +100,8 @@ def _placeholders(path: Path, data: Path | None, target: str | None) -> dict[str
 
 def propose(table: Table, source: str, target: str | None) -> Proposal:
     """Guess target, favourable label and sensitive features from names and values.
+
+    A target that is a number with many values is to be foretold as a number.
 
     Raises:
         UsageError: ``target`` is not a column.
@@ -106,7 +116,9 @@ def propose(table: Table, source: str, target: str | None) -> Proposal:
         and any(word in name.lower() for word in _SENSITIVE_WORDS)
         and len(_levels(table.texts(name))) <= _MOST_GROUPS
     )
-    return Proposal(source, chosen, _favourable(table.texts(chosen)), sensitive, table.names)
+    column = table.texts(chosen)
+    is_number = chosen in table.numeric and len(_levels(column)) > _MOST_CLASSES
+    return Proposal(source, chosen, _favourable(column), sensitive, table.names, is_number)
 
 
 def _levels(column: ObjectArray) -> list[str]:

@@ -31,6 +31,7 @@ from auditkit.reporting.view.findings import WORDS, judged_figures
 KEY_FIGURES = (
     "performance/accuracy",
     "language-modelling/perplexity",
+    "regression-error/mean_absolute_error",
     "footprint/size_b",
     "footprint/latency_s",
     "footprint/energy_j_per_1000",
@@ -39,8 +40,8 @@ KEY_FIGURES = (
 )
 """Shown beside the figures of the policy, and alone where there is no policy, as far as measured."""
 
-_LEADING = KEY_FIGURES[:2]
-"""How well a subject does its task comes first; of these two a subject has one."""
+_LEADING = KEY_FIGURES[:3]
+"""How well a subject does its task comes first; of these three a subject has one."""
 
 QUOTIENT = "ratio"
 _COLUMNS_PER_BAND = 4
