@@ -113,10 +113,9 @@ def read_chain(path: Path) -> Chain:
         if values is None:
             fragments.append(part)
             continue
-        line = _checked(values, lines, f"{path}: line {number}")
-        if line.torn != (_digest(b"\n".join(fragments)) if fragments else None):
+        if fragments and values.get("torn") != _digest(b"\n".join(fragments)):
             raise LedgerError(f"{path}: line {number - len(fragments)} is damaged; {_CHANGED}")
-        lines.append(line)
+        lines.append(_checked(values, lines, f"{path}: line {number}"))
         fragments = []
     if fragments and not tail:
         raise LedgerError(f"{path}: line {len(ended)} is damaged; {_CHANGED}")

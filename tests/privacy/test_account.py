@@ -1,0 +1,216 @@
+"""The account of a set of rows: what counts as spent, what a budget refuses, what several runs come to."""
+
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+
+from auditkit.errors import LedgerError, PrivacyRefusedError
+from auditkit.privacy.account import ledger_folder
+from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
+from auditkit.privacy.composition import composed
+from auditkit.privacy.ledger_file import locked, read_chain
+from auditkit.privacy.recorded import blocks
+from auditkit.records import Spending
+from tests.privacy.ledgers import DELTA, MECHANISM, account
+
+ONE_RUN = epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, MECHANISM.steps, DELTA)
+
+
+def begin(one, mechanism=MECHANISM):
+    return one.begin(mechanism, DELTA, purpose="test", certified=True)
+
+
+def run_through(one, mechanism=MECHANISM) -> None:
+    with begin(one, mechanism) as run:
+        for first, many in blocks(0, mechanism.steps):
+            run.reserve(first, many)
+        run.end(mechanism.steps)
+
+
+def test_a_whole_run_counts_every_step_once(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    assert one.state().spent() == (Spending(noise_multiplier=2.0, sample_rate=0.1, steps=120),)
+    reference = one.reference(DELTA)
+    assert reference.epsilon == pytest.approx(ONE_RUN, abs=1e-12)
+    assert (reference.n_runs, reference.budget_epsilon, reference.same_name) == (1, None, 0)
+    assert read_chain(one.path).holds(reference.line)
+
+
+def test_beginning_spends_nothing(tmp_path):
+    one = account(tmp_path)
+    with begin(one):
+        assert one.reference(DELTA).epsilon == 0.0
+
+
+def test_a_reserved_block_counts_whether_or_not_it_is_taken(tmp_path):
+    one = account(tmp_path)
+    with begin(one) as run:
+        run.reserve(0, 50)
+    assert one.state().spent()[0].steps == 50
+
+
+def test_two_runs_come_to_less_than_their_sum_and_more_than_one(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    run_through(one)
+    together = one.reference(DELTA).epsilon
+    assert ONE_RUN < together < 2 * ONE_RUN
+    assert together == pytest.approx(epsilon_prv(2.0, 0.1, 240, DELTA), abs=1e-12)
+
+
+def test_runs_with_other_noise_are_composed_jointly(tmp_path):
+    one = account(tmp_path)
+    other = replace(MECHANISM, noise_multiplier=3.0, sample_rate=0.05)
+    run_through(one)
+    run_through(one, other)
+    alone = epsilon_prv(3.0, 0.05, 120, DELTA)
+    assert max(ONE_RUN, alone) < one.reference(DELTA).epsilon < ONE_RUN + alone
+
+
+def test_a_run_that_does_not_fit_is_refused_before_its_first_step(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(0.9 * ONE_RUN, DELTA)
+    lines = len(read_chain(one.path).lines)
+    with pytest.raises(PrivacyRefusedError, match=f"would reach {ONE_RUN:.4g}.*budget"), begin(one):
+        raise AssertionError("it began")
+    assert len(read_chain(one.path).lines) == lines
+    assert one.state().spent() == ()
+
+
+def test_noise_that_was_chosen_for_the_budget_fits_it(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(2.0, DELTA)
+    run_through(one, replace(MECHANISM, noise_multiplier=noise_for_epsilon(2.0, DELTA, 0.1, 120)))
+    assert 1.95 < one.reference(DELTA).epsilon <= 2.0
+
+
+def test_the_budget_is_for_all_runs_together(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(1.2 * ONE_RUN, DELTA)
+    run_through(one)
+    with pytest.raises(PrivacyRefusedError, match="spent or promised"), begin(one):
+        pass
+
+
+def test_what_a_running_process_means_to_spend_is_promised_to_it(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(1.2 * ONE_RUN, DELTA)
+    with begin(one) as run:
+        run.reserve(0, 50)
+        with pytest.raises(PrivacyRefusedError, match="promised"), begin(one):
+            pass
+        run.reserve(50, 70)
+    assert one.reference(DELTA).epsilon == pytest.approx(ONE_RUN, abs=1e-12)
+
+
+def test_what_a_dead_process_meant_to_spend_is_free_again(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(1.2 * ONE_RUN, DELTA)
+    with begin(one):
+        pass
+    run_through(one)
+
+
+def test_a_budget_is_lowered_at_will_and_raised_on_purpose_only(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(3.0, DELTA)
+    one.set_budget(2.0, DELTA)
+    with pytest.raises(PrivacyRefusedError, match="--set-budget 4"):
+        one.set_budget(4.0, DELTA)
+    with pytest.raises(PrivacyRefusedError, match="raise"):
+        one.set_budget(2.0, 1e-3)
+    one.set_budget(4.0, DELTA, may_rise=True)
+    lines = len(read_chain(one.path).lines)
+    one.set_budget(4.0, DELTA)
+    assert len(read_chain(one.path).lines) == lines
+    assert one.state().budget.epsilon == 4.0
+
+
+def test_a_budget_lowered_meanwhile_stops_the_next_block(tmp_path):
+    one = account(tmp_path)
+    with begin(one) as run:
+        run.reserve(0, 50)
+        one.set_budget(0.01, DELTA)
+        with pytest.raises(PrivacyRefusedError, match=r"0\.01"):
+            run.reserve(50, 50)
+    assert one.state().spent()[0].steps == 50
+
+
+def test_without_a_record_nothing_is_reserved(tmp_path, monkeypatch):
+    one = account(tmp_path)
+    with begin(one) as run:
+        monkeypatch.setattr("os.fsync", _no_space)
+        with pytest.raises(LedgerError, match="No space"):
+            run.reserve(0, 50)
+
+
+def _no_space(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_tampered_ledger_refuses_every_further_run(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    one.path.write_text(one.path.read_text().replace('"steps":50', '"steps":5', 1))
+    with pytest.raises(LedgerError, match="line 3 was changed"), begin(one):
+        pass
+
+
+def test_other_rows_of_the_same_name_are_counted_and_not_added(tmp_path):
+    one, other = account(tmp_path), account(tmp_path, fingerprint="cd" * 32)
+    elsewhere = account(tmp_path, fingerprint="ef" * 32, name="animals")
+    for each in (one, other, elsewhere):
+        run_through(each)
+    assert one.reference(DELTA).same_name == 1
+    assert one.reference(DELTA).epsilon == pytest.approx(ONE_RUN, abs=1e-12)
+
+
+def test_imported_privacy_is_charged_with_the_rest(tmp_path):
+    one = account(tmp_path)
+    foreign = Spending(noise_multiplier=2.0, sample_rate=0.1, steps=120)
+    one.add_import((foreign,), purpose="another program", unverified=())
+    run_through(one)
+    assert one.reference(DELTA).epsilon == pytest.approx(epsilon_prv(2.0, 0.1, 240, DELTA), abs=1e-12)
+    assert one.reference(DELTA).n_runs == 2
+
+
+def test_the_ledger_lies_where_the_variable_says_before_the_config(tmp_path):
+    named = ledger_folder(tmp_path / "config", {"AUDITKIT_LEDGER": str(tmp_path / "variable")})
+    assert named == tmp_path / "variable"
+    assert ledger_folder(tmp_path / "config", {}) == tmp_path / "config"
+    assert ledger_folder(None, {}).name == "ledger"
+
+
+def _try_many(folder, barrier, times: int) -> None:
+    one = account(folder)
+    barrier.wait()
+    for _ in range(times):
+        try:
+            run_through(one)
+        except PrivacyRefusedError:
+            continue
+
+
+def test_processes_that_race_for_one_budget_never_exceed_it(tmp_path):
+    one = account(tmp_path)
+    budget = epsilon_prv(2.0, 0.1, 3 * MECHANISM.steps, DELTA)
+    one.set_budget(budget, DELTA)
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(3)
+    processes = [fork.Process(target=_try_many, args=(tmp_path, barrier, 3)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    spent = one.state().spent()
+    assert composed(spent, DELTA).epsilon <= budget
+    assert spent[0].steps == 3 * MECHANISM.steps
+
+
+def test_a_lock_that_is_not_given_back_is_an_error_and_not_a_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr("auditkit.privacy.ledger_file.PATIENCE_S", 0.05)
+    path = account(tmp_path).path
+    with locked(path), pytest.raises(LedgerError, match="another process"), locked(path):
+        pass
