@@ -30,6 +30,11 @@ from auditkit.records import Interval
 from auditkit.statistics.comparisons import difference_bounds, ratio_bounds
 from auditkit.statistics.intervals import Bounds, FloatArray, clopper_pearson_bounds, wilson_bounds
 
+IntArray = npt.NDArray[np.int64]
+
+MOST_WITH_ALL_PAIRS = 200
+"""Up to so many groups all pairs are looked at: 20,000 of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disparity:
@@ -94,7 +99,7 @@ def largest_gap(
     figures = np.asarray(values, dtype=np.float64)
     if len(figures) < 2:
         return None
-    first, second = np.triu_indices(len(figures), 1)
+    first, second = _pairs_that_matter(figures, joint, each)
     (low, high), (least, most) = (
         difference_bounds(
             figures[first], (lows[first], highs[first]), figures[second], (lows[second], highs[second])
@@ -139,17 +144,16 @@ def smallest_ratio(
     rates = x / size
     if len(x) < 2 or not rates.any():
         return None
-    first, second = np.triu_indices(len(x), 1)
+    joint = wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence))
+    each = _each_bounds(x, size, confidence)
+    first, second = _pairs_that_matter(rates, joint, each)
     # one direction of each pair is enough, the other is its reciprocal; 0 / 0 pairs say nothing
     swap = rates[first] > rates[second]
     top, bottom = np.where(swap, first, second), np.where(swap, second, first)
     top, bottom = top[rates[top] > 0], bottom[rates[top] > 0]
     (_, high), (low, most) = (
         ratio_bounds(rates[bottom], (lows[bottom], highs[bottom]), rates[top], (lows[top], highs[top]))
-        for lows, highs in (
-            wilson_bounds(x, size, confidence=pair_confidence(len(x), confidence)),
-            _each_bounds(x, size, confidence),
-        )
+        for lows, highs in (joint, each)
     )
     lowest, highest = _extremes(rates)
     return Disparity(
@@ -198,6 +202,39 @@ def _each_bounds(x: FloatArray, size: FloatArray, confidence: float) -> Bounds:
     """Intervals of the rates for the end away from no gap; two groups get Newcombe's interval unchanged."""
     bounds = wilson_bounds if len(x) == 2 else clopper_pearson_bounds
     return bounds(x, size, confidence=confidence)
+
+
+def _pairs_that_matter(values: FloatArray, joint: Bounds, each: Bounds) -> tuple[IntArray, IntArray]:
+    """Indices of the groups of every pair that could decide an end; all pairs unless there are very many.
+
+    An end rises with the higher figure, falls with the lower one and depends on one reach of each. A group
+    is left out where two others are at least as good in both respects (one of them may be its partner).
+    """
+    if len(values) <= MOST_WITH_ALL_PAIRS:
+        return np.triu_indices(len(values), 1)
+    fronts = [
+        _two_fronts(values, joint[0] - values),
+        _two_fronts(-values, values - joint[1]),
+        _two_fronts(values, each[1] - values),
+        _two_fronts(-values, values - each[0]),
+    ]
+    groups = np.unique(np.concatenate(fronts))
+    first, second = np.triu_indices(len(groups), 1)
+    return groups[first], groups[second]
+
+
+def _two_fronts(first: FloatArray, second: FloatArray) -> IntArray:
+    """Indices at which no other is larger in both, and those of which this holds once they are gone."""
+    order = np.lexsort((-second, -first))
+    found = []
+    for _ in range(2):
+        best = np.maximum.accumulate(second[order])
+        on_front = np.concatenate([[True], second[order][1:] > best[:-1]])
+        found.append(order[on_front])
+        order = order[~on_front]
+        if not len(order):
+            break
+    return np.concatenate(found)
 
 
 def _extremes(rates: FloatArray) -> tuple[int, int]:

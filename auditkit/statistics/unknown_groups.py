@@ -57,14 +57,31 @@ def gap_bounds(
     # A group without a row in the denominator has the rate 1 or 0 only if an unknown row of that kind exists.
     high = np.where(n > 0, high, np.where(unknown_hits > 0, 1.0, np.nan))
     low = np.where(n > 0, low, np.where(misses > 0, 0.0, np.nan))
+    # Of any number of groups the two highest and the two lowest decide: a pair needs two different ones.
+    occupied = n > 0
+    deciding = np.unique(
+        [
+            group
+            for eligible in (np.isfinite(high) | np.isfinite(low), occupied)
+            for rate in (high, -high, low, -low)
+            for group in _two_largest(np.where(eligible, rate, np.nan))
+        ]
+    ).astype(np.int64)
+    high, low, occupied = high[deciding], low[deciding], occupied[deciding]
     gap = high[:, None] - low[None, :]
     np.fill_diagonal(gap, np.nan)
     if not np.isfinite(gap).any():
         return None
     highest, lowest = np.unravel_index(int(np.nanargmax(gap)), gap.shape)
-    occupied = n > 0
     # The gap of a pair is at least the opposite of the largest gap the other way round.
     at_least = -gap.T[np.ix_(occupied, occupied)]
     finite = at_least[np.isfinite(at_least)]
     smallest = max(0.0, float(finite.max())) if len(finite) else 0.0
-    return GapBounds(smallest, float(gap[highest, lowest]), int(highest), int(lowest))
+    largest = float(gap[highest, lowest])
+    return GapBounds(smallest, largest, int(deciding[highest]), int(deciding[lowest]))
+
+
+def _two_largest(values: FloatArray) -> list[int]:
+    """Indices of the two largest values that are no NaN, the first of equals first."""
+    defined = np.flatnonzero(np.isfinite(values))
+    return [int(group) for group in defined[np.argsort(-values[defined], kind="stable")[:2]]]
