@@ -53,7 +53,7 @@ def auc_delong(
     value = float(above.mean())
     variance = _variance_of_mean(above) + _variance_of_mean(below)
     scarcer = min(len(high), len(low))
-    score = _newcombe_interval(value, len(high), len(low), confidence)
+    score = newcombe_interval(value, len(high), len(low), confidence)
     if scarcer < 2 or variance <= 0 or not 0 < value < 1:
         return value, score
     z = float(norm.ppf((1 + confidence) / 2))
@@ -190,8 +190,18 @@ def _variance_of_mean(placements: FloatArray) -> float:
     return float(placements.var(ddof=1)) / len(placements) if len(placements) > 1 else 0.0
 
 
-def _newcombe_interval(value: float, n_in: int, n_out: int, confidence: float) -> Interval:
-    """Values of the area whose own Hanley-McNeil standard error reaches the observed one."""
+def newcombe_interval(value: float, n_in: float, n_out: float, confidence: float) -> Interval:
+    """Score interval of an area: values whose own Hanley-McNeil standard error reaches the observed one.
+
+    Args:
+        value: The area, in ``[0, 1]``.
+        n_in: Scores that should be high; may be an effective number.
+        n_out: Scores that should be low, likewise.
+        confidence: Of the interval, in ``(0, 1)``.
+
+    Source:
+        Newcombe (2006), Statistics in Medicine 25:559-573, method 5.
+    """
     z = float(norm.ppf((1 + confidence) / 2))
     pairs = (n_in + n_out) / 2 - 1
 

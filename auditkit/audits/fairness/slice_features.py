@@ -42,15 +42,24 @@ def slice_features(data: Dataset, preprocessing: object, *, bins: int) -> Featur
     if not _is_table(data):
         columns.setdefault(data.target, GroupColumn(data.classes, data.y_true))
         return Features(columns)
-    inputs = data.inputs.detach().cpu().numpy().astype(np.float64)
-    found = (
-        _by_steps(inputs, preprocessing, bins)
-        if isinstance(preprocessing, TablePreprocessing) and _fits(preprocessing, inputs)
-        else _by_space(data, inputs, bins)
-    )
+    found = input_features(data, preprocessing, bins=bins)
     for name, column in found.columns.items():
         columns.setdefault(name, column)
     return Features(columns, found.unreadable)
+
+
+def input_features(data: Dataset, preprocessing: object, *, bins: int) -> Features:
+    """The inputs of a table alone, as levels in the units a reader knows.
+
+    Args:
+        data: The rows; their inputs are columns.
+        preprocessing: What the subject knows about its inputs; anything but the steps of a table is ignored.
+        bins: Levels of a number.
+    """
+    inputs = data.inputs.detach().cpu().numpy().astype(np.float64)
+    if isinstance(preprocessing, TablePreprocessing) and _fits(preprocessing, inputs):
+        return _by_steps(inputs, preprocessing, bins)
+    return _by_space(data, inputs, bins)
 
 
 def _coarser(column: GroupColumn, bins: int) -> GroupColumn:
