@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
@@ -44,9 +42,8 @@ from auditkit.audits.fairness.group_reference import (
     rest_measurements,
     shortfall_measurements,
 )
-from auditkit.audits.fairness.groupings import EVERYONE, Grouping, groupings
-from auditkit.data.dataset import Dataset, IntArray
-from auditkit.errors import DataError
+from auditkit.audits.fairness.groupings import EVERYONE, Grouping, groupings, reported_groups
+from auditkit.data.dataset import Dataset
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.statistics.composites import COMPOSITES, CompositeMetric
 from auditkit.statistics.counts import METRICS, Cells, CountTable, RateMetric, positive_class
@@ -60,9 +57,6 @@ DEFAULT_METRICS = (
     "accuracy",
     "base_rate",
 )
-
-MOST_COMPARED = 1000
-"""More groups than this are most likely names or numbers of single rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,7 @@ class GroupFairness(AuditOfCounts, PairedAudit):
         found.measurements.extend(overall.values())
         for division in divisions:
             table = total.tables[division.attributes]
-            reported = _reported(division, table.n.sum(axis=(1, 2)))
+            reported = reported_groups(division, table.n.sum(axis=(1, 2)))
             grouping, table = division.take(reported), table.take(reported)
             cells = table.cells(positive)
             found.notes.extend(notes_on_groups(grouping, cells, self.small_group))
@@ -251,7 +245,7 @@ class GroupFairness(AuditOfCounts, PairedAudit):
         measurements: list[Measurement] = []
         for division in (EVERYONE, *groupings(data, intersections=self.intersections)):
             counted = JointCells.count(division, data, before, after, positive)
-            reported = _reported(division, counted.n.sum(axis=(1, 2)))
+            reported = reported_groups(division, counted.n.sum(axis=(1, 2)))
             grouping, joint = division.take(reported), counted.take(reported)
             for metric in changing:
                 rng = context.numpy_rng("change", metric.name, *grouping.attributes)
@@ -283,17 +277,6 @@ class GroupFairness(AuditOfCounts, PairedAudit):
             ),
             *(undecided_measurement(grouping, name, "difference", n) for name in composites),
         ]
-
-
-def _reported(grouping: Grouping, sizes: IntArray) -> npt.NDArray[np.int64]:
-    """Of a crossing the combinations that occur; of an attribute every level, for its absence is news."""
-    found = np.arange(len(sizes)) if len(grouping.attributes) <= 1 else np.flatnonzero(sizes)
-    if len(found) > MOST_COMPARED:
-        raise DataError(
-            f"sensitive_features: {grouping.title} has {len(found)} groups, expected at most "
-            f"{MOST_COMPARED}. Is it a number or an identifier? Join its levels, or leave it out."
-        )
-    return found
 
 
 def _note_on_base_rates(found: GroupRates) -> list[Message]:

@@ -14,6 +14,9 @@ from auditkit.errors import DataError
 MOST_GROUPS = 10_000
 """Crossing more levels than this leaves no rows per group worth a figure."""
 
+MOST_COMPARED = 1000
+"""More groups than this are most likely names or numbers of single rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
@@ -90,3 +93,22 @@ def group_codes(grouping: Grouping, data: Dataset) -> IntArray:
         return np.zeros(len(data), dtype=np.int64)
     shape = tuple(len(column.levels) for column in columns)
     return np.asarray(np.ravel_multi_index([column.codes for column in columns], shape), dtype=np.int64)
+
+
+def reported_groups(grouping: Grouping, sizes: IntArray) -> IntArray:
+    """Of a crossing the combinations that occur; of an attribute every level, for its absence is news.
+
+    Args:
+        grouping: Which groups.
+        sizes: Rows of each.
+
+    Raises:
+        DataError: There are more than can be compared.
+    """
+    found = np.arange(len(sizes)) if len(grouping.attributes) <= 1 else np.flatnonzero(sizes)
+    if len(found) > MOST_COMPARED:
+        raise DataError(
+            f"sensitive_features: {grouping.title} has {len(found)} groups, expected at most "
+            f"{MOST_COMPARED}. Is it a number or an identifier? Join its levels, or leave it out."
+        )
+    return found

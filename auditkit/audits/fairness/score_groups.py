@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from auditkit.audits.fairness.groupings import Grouping, group_codes
+from auditkit.audits.fairness.groupings import Grouping, group_codes, reported_groups
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
 from auditkit.subjects.subject import Predictions
 
@@ -76,13 +76,15 @@ class GroupScores:
         """Part ``rows`` by their group.
 
         An attribute keeps levels without rows, for their absence is news; a crossing keeps what occurs.
+
+        Raises:
+            DataError: There are more groups than can be compared.
         """
         weight = np.zeros(len(rows)) if rows.weight is None else rows.weight
         order = np.lexsort((weight, rows.is_positive, rows.log_odds))
         ordered = rows.take(order)
         members = rows_of_groups(codes[order], len(grouping.combinations))
-        is_attribute = len(grouping.attributes) <= 1
-        kept = np.array([g for g, own in enumerate(members) if is_attribute or len(own)], dtype=np.int64)
+        kept = reported_groups(grouping, np.array([len(own) for own in members], dtype=np.int64))
         groups = tuple(ordered.take(members[group]) for group in kept)
         sizes = np.array([len(own) for own in groups], dtype=np.int64)
         return cls(grouping.take(kept), groups, kept, sizes)
