@@ -26,12 +26,13 @@ from auditkit.audits.audit import (
     parameters,
 )
 from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import TextPreprocessing
 from auditkit.errors import AuditkitError
 from auditkit.execution.executor import Executor, WorkerLost
 from auditkit.execution.isolation import Watch, unchanged
 from auditkit.randomness import derive_seed
 from auditkit.records import AuditResult, Cost, Message
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, preprocessing_of
 
 ROWS_PER_SHARD = 65_536
 """Fixed, so that neither the number of workers nor the machine changes how rows are grouped."""
@@ -284,6 +285,7 @@ def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Re
         "sensitive_features": bool(data.sensitive_features),
         "members": members is not None and bool(members.any()) and not bool(members.all()),
         "positive": data.positive is not None,
+        "texts": isinstance(preprocessing_of(subject), TextPreprocessing),
     }
     capabilities = subject.capabilities
     unmet = {need for need in audit.info.requires if not available.get(need, need in capabilities)}
@@ -301,6 +303,7 @@ _NEEDS: Mapping[Requirement, str] = {
     "recipe": "a checkpoint with its training record, so that it can be trained again",
     "generative": "a subject that foretells tokens (a model of language)",
     "values": "a subject that foretells numbers (data.task: regression)",
+    "texts": "a classifier of texts that says how it reads them",
     "sensitive_features": "data.sensitive_features: [COLUMN, ...]",
     "members": "data.members: a split (train) or a column that tells training rows apart",
     "positive": "data.positive: the favourable label",

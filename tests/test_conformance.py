@@ -12,6 +12,7 @@ from auditkit.audits.audit import Audit, AuditOutput, PairedAudit, ShardedAudit
 from auditkit.errors import DataError
 from auditkit.records import Measurement
 from auditkit.registry import AUDITS
+from auditkit.selftest.named_people import TEMPLATES
 from auditkit.selftest.preferences import PAIRS
 from auditkit.testing import (
     CheckError,
@@ -32,6 +33,7 @@ QUICK = {
     "membership-inference": {"n_bootstrap": 200},
     "regression-fairness": {"n_permutations": 19, "n_bootstrap": 50},
     "score-fairness": {"n_bootstrap": 50},
+    "identity-terms": {"templates": str(TEMPLATES)},
     "stereotype-pairs": {"pairs": str(PAIRS)},
 }
 """Fewer repeats where the default takes long; the promises do not depend on them."""

@@ -26,6 +26,7 @@ Requirement = Literal[
     "layers",
     "recipe",
     "generative",
+    "texts",
     "values",
     "sensitive_features",
     "members",

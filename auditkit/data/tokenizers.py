@@ -147,6 +147,11 @@ class FolderTokenizer(_Tokenizer):
         found: list[int] = self._engine.encode(text).ids
         return [token for token in found if token != self._own_padding]
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text that the ids stand for, special tokens left out; spaces may differ from the original."""
+        found: str = self._engine.decode(list(ids), skip_special_tokens=True)
+        return found
+
     def special(self, role: str) -> int | None:
         """The id of the special token in a role, such as ``mask`` or ``sep``; ``None`` without one."""
         for name in _BESIDE:

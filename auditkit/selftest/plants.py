@@ -10,6 +10,7 @@ from auditkit.data.dataset import FloatArray
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message
 from auditkit.selftest.language import forgotten_order
+from auditkit.selftest.named_people import judged_by_a_term
 from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.ranking import lost_ranking
@@ -33,6 +34,7 @@ def plants() -> tuple[Plant, ...]:
         _worse_slice(),
         _unknown_groups(),
         preferred_sentences(),
+        judged_by_a_term(),
         _planted_weight(),
         _remembered_rows(),
         _more_parameters(),

@@ -18,6 +18,7 @@ from auditkit.testing.checks import CheckError, audit_checks
 from auditkit.testing.language import tiny_language_dataset, tiny_language_subject
 from auditkit.testing.parametrize import parametrize_audit_checks
 from auditkit.testing.planted import PredictionsOnly, linear_subject, tiny_dataset, tiny_subject
+from auditkit.testing.texts import tiny_text_dataset, tiny_text_subject
 from auditkit.testing.values import linear_value_subject, tiny_value_dataset, tiny_value_subject
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "tiny_language_dataset",
     "tiny_language_subject",
     "tiny_subject",
+    "tiny_text_dataset",
+    "tiny_text_subject",
     "tiny_value_dataset",
     "tiny_value_subject",
 ]

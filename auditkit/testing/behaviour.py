@@ -167,7 +167,7 @@ def needs_no_more_than_it_names(scene: Scene) -> None:
     for need, remove in _WITHOUT.items():
         data = data if need in requires else remove(data)
     bare = scene.on(data)
-    if not requires & {"gradients", "layers", "recipe", "generative", "values"}:
+    if not requires & {"gradients", "layers", "recipe", "generative", "values", "texts"}:
         answers = _LABELS | {name for name in _PROBABILITIES if name in requires}
         bare = bare.of(PredictionsOnly(scene.subject, answers), PredictionsOnly(scene.other, answers))
     named = ", ".join(sorted(requires))

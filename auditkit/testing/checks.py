@@ -10,6 +10,7 @@ from auditkit.testing import behaviour, figures, hard_data
 from auditkit.testing.language import tiny_language_dataset, tiny_language_subject
 from auditkit.testing.planted import tiny_dataset, tiny_subject
 from auditkit.testing.scene import CheckError, Scene
+from auditkit.testing.texts import tiny_text_dataset, tiny_text_subject
 from auditkit.testing.values import tiny_value_dataset, tiny_value_subject
 
 __all__ = ["CheckError", "audit_checks"]
@@ -44,7 +45,8 @@ def audit_checks(
         audit: An instance; choose parameters that make it quick.
         subject: What to examine; default :func:`~auditkit.testing.tiny_subject`, or
             :func:`~auditkit.testing.tiny_language_subject` when the audit requires ``generative``, or
-            :func:`~auditkit.testing.tiny_value_subject` when it requires ``values``. Give one (with ``data``)
+            :func:`~auditkit.testing.tiny_value_subject` when it requires ``values``, or
+            :func:`~auditkit.testing.tiny_text_subject` when it requires ``texts``. Give one (with ``data``)
             when the audit is about pictures or a capability that the default lacks.
         other: For paired audits, what to compare with it; default another tiny subject.
         data: The rows; default :func:`~auditkit.testing.tiny_dataset` (or ``tiny_language_dataset``) with a
@@ -64,6 +66,9 @@ def _usual_scene(audit: Audit) -> Scene:
     if "values" in audit.info.requires:
         other = tiny_value_subject(seed=1, name="other")
         return Scene(audit, tiny_value_subject(), other, tiny_value_dataset())
+    if "texts" in audit.info.requires:
+        other = tiny_text_subject(seed=1, name="other")
+        return Scene(audit, tiny_text_subject(), other, tiny_text_dataset())
     return _table_scene(audit)
 
 
