@@ -27,7 +27,7 @@ from auditkit.records import LedgerPointer
 from auditkit.records.message import Record
 from auditkit.subjects.tensor_file import read_tensors, write_tensors
 
-STATE, SECRET = "state.json", "noise.json"
+STATE, NOISE = "state.json", "noise.json"
 
 
 class Identity(Record):
@@ -89,7 +89,7 @@ class Partial:
     def noise(self, saved: Saved) -> dict[str, Any] | None:
         """The positions of the random streams at a saved step; ``None`` where they were not kept."""
         try:
-            values = json.loads((self.folder / SECRET).read_bytes())
+            values = json.loads((self.folder / NOISE).read_bytes())
         except (OSError, ValueError):
             return None
         found = values.get(saved.file)
@@ -121,7 +121,7 @@ class Partial:
 
     def forget_noise(self) -> None:
         """Overwrite and remove the positions of the random streams."""
-        path = self.folder / SECRET
+        path = self.folder / NOISE
         if not path.exists():
             return
         with path.open("r+b") as file:
@@ -144,8 +144,8 @@ class Partial:
         """Write the positions of this step beside those of the one before."""
         if previous is not None:
             noise = {**noise, previous.file: self.noise(previous)}
-        path = self.folder / SECRET
-        fresh = path.with_name(SECRET + ".new")
+        path = self.folder / NOISE
+        fresh = path.with_name(NOISE + ".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(json.dumps(noise).encode())

@@ -21,6 +21,8 @@ REPORT_EVERY = 10
 SAVING_SHARE = 0.05
 """Of the time of a training that may go into saving it."""
 
+EPSILON_EVERY_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
@@ -184,7 +186,7 @@ class _Report:
         total = self.mechanism.steps
         if done % REPORT_EVERY and done != total:
             return
-        if time.monotonic() - self._computed_s > 1.0 or done == total:
+        if time.monotonic() - self._computed_s > EPSILON_EVERY_S:
             spent = epsilon_prv(
                 self.mechanism.noise_multiplier, self.mechanism.sample_rate, reserved, self.delta
             )
