@@ -83,7 +83,7 @@ def cramers_v(table: FloatArray) -> float | None:
     Source:
         Bergsma (2013), Journal of the Korean Statistical Society 42:323-328.
 
-    >>> cramers_v(np.array([[10.0, 0.0], [0.0, 10.0]]))
+    >>> round(cramers_v(np.array([[10.0, 0.0], [0.0, 10.0]])), 9)
     1.0
     """
     occupied = _occupied(table)
@@ -168,9 +168,10 @@ def _errors(shares: FloatArray, n: FloatArray, n_draws: int, rng: np.random.Gene
     """Errors of class shares, shape ``(n_draws, n_groups, k)``."""
     k = shares.shape[1]
     errors = np.empty((n_draws, *shares.shape))
-    for group, (share, size) in enumerate(zip(shares, n, strict=True)):
-        rows = max(1, round(float(size)))
-        smooth = (share * size + 0.5) / (size + 0.5 * k)
+    # drawn in an order that does not depend on the names of the groups
+    for group in np.lexsort((*shares.T, n)):
+        rows = max(1, round(float(n[group])))
+        smooth = (shares[group] * n[group] + 0.5) / (n[group] + 0.5 * k)
         smooth /= smooth.sum()
         errors[:, group] = rng.multinomial(rows, smooth, size=n_draws) / rows - smooth
     return errors

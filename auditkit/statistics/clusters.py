@@ -131,8 +131,8 @@ def design_effects(
     is_shown = (within > 1e-12 * squared * (influence**2).max(axis=1)) & (m > 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimated = np.where(is_shown, between / within * _scarcity(m, rows), persons.squares(base) / squared)
-    # the slack keeps rounding from moving the figures of persons with one row each
-    return np.where(estimated > 1 + 1e-9, estimated, 1.0)
+    # rounded, so that neither the order of persons nor one row for each of them moves a figure by a last bit
+    return np.maximum(1.0, np.round(estimated, 9))
 
 
 def _scarcity(m: FloatArray, n: FloatArray) -> FloatArray:

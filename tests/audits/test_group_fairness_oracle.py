@@ -1,5 +1,6 @@
 """Group fairness against Fairlearn, scikit-learn and published figures, on real data."""
 
+import math
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from auditkit.audits.audit import AuditContext
 from auditkit.audits.fairness.group_fairness import GroupFairness
 from auditkit.data.lending import lending_rows
 from auditkit.statistics.comparisons import katz_ratio, newcombe_difference
+from auditkit.statistics.composites import COMPOSITES
 from auditkit.statistics.counts import METRICS
 from auditkit.statistics.decision import decide, minimum_detectable_difference
 from tests.fakes import predicting, table_data
@@ -33,6 +35,17 @@ ORACLES = {
     "false_omission_rate": lambda t, p: 1 - sklearn.precision_score(t, p, pos_label=0, zero_division=np.nan),
     "accuracy": sklearn.accuracy_score,
     "base_rate": lambda t, p: float(np.mean(t)),
+}
+
+COMPOSITE_ORACLES = {
+    "balanced_accuracy": sklearn.balanced_accuracy_score,
+    "f1": sklearn.f1_score,
+    "matthews_correlation": sklearn.matthews_corrcoef,
+    "informedness": lambda t, p: fairlearn.true_positive_rate(t, p) - fairlearn.false_positive_rate(t, p),
+    "treatment_ratio": lambda t, p: float(np.sum(t > p)) / float(np.sum(t < p)),
+    "average_odds": lambda t, p: (
+        (fairlearn.true_positive_rate(t, p) + fairlearn.false_positive_rate(t, p)) / 2
+    ),
 }
 
 
@@ -66,17 +79,18 @@ def lending():
 def measured(rows, **parameters):
     y_true, y_pred, groups = rows
     data = table_data(y_true, sensitive_features={name: groups[name].tolist() for name in groups})
-    output = GroupFairness(metrics=tuple(METRICS), **parameters).measure(predicting(y_pred), data, CONTEXT)
+    metrics = (*METRICS, *COMPOSITES)
+    output = GroupFairness(metrics=metrics, **parameters).measure(predicting(y_pred), data, CONTEXT)
     return {(m.metric, *m.group.values(), *m.across): m for m in output.measurements}
 
 
-def by_group(rows, attributes):
+def by_group(rows, attributes, metrics=ORACLES):
     y_true, y_pred, groups = rows
     with warnings.catch_warnings():
         # pandas announces changes that do not touch these values
         warnings.simplefilter("ignore")
         return fairlearn.MetricFrame(
-            metrics=ORACLES, y_true=y_true, y_pred=y_pred, sensitive_features=groups[attributes]
+            metrics=metrics, y_true=y_true, y_pred=y_pred, sensitive_features=groups[attributes]
         )
 
 
@@ -113,6 +127,66 @@ def test_overall_rates_equal_scikit_learn(adult):
     found = measured(adult)
     for metric, oracle in ORACLES.items():
         assert found[(metric,)].value == pytest.approx(oracle(y_true, y_pred), abs=EXACTLY)
+
+
+@pytest.mark.parametrize("name", ["compas", "adult", "lending"])
+@pytest.mark.parametrize("attribute", ["race", "sex"])
+def test_composite_figures_and_their_gaps_equal_scikit_learn(name, attribute, request):
+    rows = request.getfixturevalue(name)
+    found = measured(rows)
+    frame = by_group(rows, [attribute], COMPOSITE_ORACLES)
+    for metric in COMPOSITE_ORACLES:
+        for level, expected in frame.by_group[metric].items():
+            assert found[metric, level].value == pytest.approx(expected, abs=EXACTLY)
+        gap = found[f"{metric}.difference", attribute]
+        assert gap.value == pytest.approx(frame.difference()[metric], abs=EXACTLY)
+        assert gap.interval.low <= gap.value <= gap.interval.high
+
+
+@pytest.mark.parametrize("name", ["compas", "adult", "lending"])
+def test_the_rest_is_everyone_else(name, request):
+    y_true, y_pred, groups = request.getfixturevalue(name)
+    found = measured((y_true, y_pred, groups), against_rest=True)
+    for level in groups["race"].unique():
+        inside = (groups["race"] == level).to_numpy()
+        for metric in ("selection_rate", "accuracy", "false_positive_rate"):
+            oracle = ORACLES[metric]
+            expected = oracle(y_true[inside], y_pred[inside]) - oracle(y_true[~inside], y_pred[~inside])
+            gap = found[f"{metric}.difference_to_rest", level]
+            assert gap.value == pytest.approx(expected, abs=EXACTLY)
+
+
+def test_compas_against_a_reference_equals_the_published_intervals(compas):
+    y_true, y_pred, groups = compas
+    keep = groups["race"].isin(["African-American", "Caucasian"]).to_numpy()
+    found = measured(
+        (y_true[keep], y_pred[keep], groups.loc[keep, ["race"]]), reference={"race": "Caucasian"}
+    )
+    gap = found["false_positive_rate.difference_to_reference", "African-American"]
+    ratio = found["false_positive_rate.ratio_to_reference", "African-American"]
+    assert [round(x, 4) for x in (gap.value, gap.interval.low, gap.interval.high)] == [0.2139, 0.1821, 0.2450]
+    assert [round(x, 3) for x in (ratio.value, ratio.interval.low, ratio.interval.high)] == [
+        1.912,
+        1.721,
+        2.124,
+    ]
+    everyone = measured(compas, reference={"race": "Caucasian"})
+    wider = everyone["false_positive_rate.difference_to_reference", "African-American"]
+    assert wider.value == gap.value
+    assert wider.interval.low < gap.interval.low
+
+
+def test_compas_average_odds_and_shortfalls_follow_from_the_published_table(compas):
+    y_true, y_pred, groups = compas
+    keep = groups["race"].isin(["African-American", "Caucasian"]).to_numpy()
+    # not being marked as a risk is the favourable outcome
+    found = measured((1 - y_true[keep], 1 - y_pred[keep], groups.loc[keep, ["race"]]))
+    assert round(found["average_odds.difference", "race"].value, 4) == 0.2056
+    # Caucasian: 1600 of 2454 favourable; African-American: 1522 of 3696
+    assert found["four_fifths_shortfall", "African-American"].value == math.ceil(
+        0.8 * 1600 / 2454 * 3696 - 1522
+    )
+    assert ("four_fifths_shortfall", "Caucasian") not in found
 
 
 PUBLISHED = {
