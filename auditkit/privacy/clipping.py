@@ -1,16 +1,24 @@
-"""Sums of per-example gradients, each clipped to a norm.
+"""Sums of per-unit gradients, each clipped to a norm.
 
 Norms and sums come from one forward and one backward pass (book-keeping, see :mod:`per_example`). Which rows
-are in a step, the noise, the divisor, and what happens to an example whose gradient is not finite are not
+are in a step, the noise, the divisor, and what happens to a unit whose gradient is not finite are not
 decided by the engine.
 
-Source: Abadi et al. (2016), arXiv:1607.00133 (DP-SGD).
+Sums are accumulated in single precision, as matrix products are. The guarantee is about exact sums: what
+rounding adds to the difference that one unit makes is about 1e-7 of the sum, not of the unit.
+
+Source: Abadi et al. (2016), arXiv:1607.00133 (DP-SGD); several rows per unit: De et al. (2022),
+arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.06963 (rows of a person).
 """
 
-import torch
-from torch import nn
+from collections.abc import Sequence
 
-from auditkit.privacy.per_example.book_keeping import Recorder, losses_of, squared_norms
+import torch
+from torch import Tensor, nn
+
+from auditkit.errors import UsageError
+from auditkit.privacy.per_example.book_keeping import Recorder, squared_norms
+from auditkit.privacy.per_example.parts import Part
 
 # The norm comes from another formula than the gradient it bounds. Both are single precision; this keeps the
 # clipped gradient within the norm despite their rounding.
@@ -22,65 +30,112 @@ class ClippedGradients:
 
     Args:
         module: In training mode. Only parameters with ``requires_grad`` take part.
-        max_grad_norm: The norm C that no example's contribution exceeds.
+        max_grad_norm: The norm C that no unit's contribution exceeds.
         physical_batch_size: Rows worked on at once; does not change the sum beyond rounding.
+        rows_per_unit: K rows in sequence are one unit, whose gradient is clipped as a whole: augmented copies
+            of a row, or the rows of a person. Inputs then have ``units * K`` rows; a unit with fewer rows is
+            filled up with any finite rows of weight 0.
     """
 
-    def __init__(self, module: nn.Module, max_grad_norm: float, *, physical_batch_size: int = 512) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        max_grad_norm: float,
+        *,
+        physical_batch_size: int = 512,
+        rows_per_unit: int = 1,
+    ) -> None:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.rows_per_unit = rows_per_unit
         self._max_grad_norm = max_grad_norm
-        self._physical_batch_size = physical_batch_size
-        self._recorder = Recorder(module)
+        self._rows_at_once = max(1, physical_batch_size // rows_per_unit) * rows_per_unit
+        self._recorder = Recorder(module, rows_per_unit)
 
     def __enter__(self) -> "ClippedGradients":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._recorder.calls.clear()
+        return None
 
-    def clipped_sum(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
-        """Sum over rows of gradients scaled to norm at most C; zeros for no rows.
+    def clipped_sum(self, inputs: Tensor, targets: Tensor, row_weights: Tensor | None = None) -> list[Tensor]:
+        """Sum over units of gradients scaled to norm at most C; zeros for no rows.
 
-        A row whose loss or gradient is not finite contributes zero. That decision depends on the row alone,
-        so one row still moves the sum by no more than C.
+        A unit whose loss or gradient is not finite contributes zero. That decision depends on the unit alone,
+        so one unit still moves the sum by no more than C.
+
+        Args:
+            inputs: Rows, those of a unit in sequence.
+            targets: Of the rows.
+            row_weights: Of the rows, shape ``(rows,)``: a unit's loss is the sum of its rows' losses times
+                these. ``None`` takes the mean over the unit's rows.
 
         Returns:
             One tensor per trainable parameter, in the order of ``parameters``.
 
         Raises:
             UnsuitableLayerError: A layer is called in a way that does not tell rows apart.
+            UsageError: The number of rows is no multiple of ``rows_per_unit``.
         """
-        total = [torch.zeros_like(parameter) for parameter in self.parameters]
-        for start in range(0, len(inputs), self._physical_batch_size):
-            rows = slice(start, start + self._physical_batch_size)
-            self._add(total, inputs[rows], targets[rows])
+        total = [torch.zeros_like(p, memory_format=torch.contiguous_format) for p in self.parameters]
+        self.add_clipped_sum(total, inputs, targets, row_weights)
         return total
 
-    def norms(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The gradient norm of each row, shape ``(n,)``, before clipping. Private: never to be released."""
-        with self._recorder.recording() as recorder:
-            losses = losses_of(recorder.module, inputs, targets)
-            parts = recorder.parts(losses)
+    def add_clipped_sum(
+        self,
+        total: Sequence[Tensor],
+        inputs: Tensor,
+        targets: Tensor,
+        row_weights: Tensor | None = None,
+        *,
+        factor: float = 1.0,
+    ) -> None:
+        """Add ``factor`` times :meth:`clipped_sum` to ``total`` in place.
+
+        Args:
+            total: Contiguous tensors in the shapes of ``parameters``, of at least single precision.
+            inputs: See :meth:`clipped_sum`.
+            targets: See :meth:`clipped_sum`.
+            row_weights: See :meth:`clipped_sum`.
+            factor: Times which every contribution is taken.
+        """
+        weights = self._weights(inputs, row_weights)
+        for start in range(0, len(inputs), self._rows_at_once):
+            rows = slice(start, start + self._rows_at_once)
+            self._add(total, (inputs[rows], targets[rows], weights[rows]), factor)
+
+    def norms(self, inputs: Tensor, targets: Tensor, row_weights: Tensor | None = None) -> Tensor:
+        """The gradient norm of each unit, shape ``(n,)``, before clipping. Private: never to be released."""
+        losses, parts = self._recorder.parts(inputs, targets, self._weights(inputs, row_weights))
+        with torch.no_grad():
+            return squared_norms(parts.values(), len(losses), losses)[0].sqrt()
+
+    def _weights(self, inputs: Tensor, row_weights: Tensor | None) -> Tensor:
+        n_rows, per_unit = len(inputs), self.rows_per_unit
+        if n_rows % per_unit:
+            raise UsageError(f"clipped gradients: {n_rows} rows are no multiple of {per_unit} per unit")
+        if row_weights is None:
+            return torch.full((n_rows,), 1 / per_unit, device=inputs.device)
+        return row_weights
+
+    def _add(self, total: Sequence[Tensor], rows: tuple[Tensor, Tensor, Tensor], factor: float) -> None:
+        while len(rows[0]):
+            losses, parts = self._recorder.parts(*rows)
             with torch.no_grad():
-                return squared_norms(list(parts.values()), len(inputs), losses).sqrt()
-
-    def _add(self, total: list[torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor) -> None:
-        while len(inputs):
-            with self._recorder.recording() as recorder:
-                losses = losses_of(recorder.module, inputs, targets)
-                parts = recorder.parts(losses)
-                with torch.no_grad():
-                    norms = squared_norms(list(parts.values()), len(inputs), losses).sqrt()
-                    finite = torch.isfinite(norms) & torch.isfinite(losses)
-                    if bool(finite.all()):
-                        weights = self._coefficients(norms)
-                        for kept, parameter in zip(total, self.parameters, strict=True):
-                            if parameter in parts:
-                                kept.add_(parts[parameter].weighted_sum(weights))
-                        return
+                squared, hidden = squared_norms(parts.values(), len(losses), losses)
+                finite = torch.isfinite(squared) & torch.isfinite(losses)
+                if bool(finite.all()):
+                    self._add_parts(total, parts, self._coefficients(squared + hidden).mul_(factor))
+                    return
             # Weights of zero would not do: zero times infinity poisons the sum.
-            inputs, targets = inputs[finite], targets[finite]
+            kept = finite.repeat_interleave(self.rows_per_unit)
+            rows = (rows[0][kept], rows[1][kept], rows[2][kept])
 
-    def _coefficients(self, norms: torch.Tensor) -> torch.Tensor:
+    def _add_parts(self, total: Sequence[Tensor], parts: dict[Tensor, Part], weights: Tensor) -> None:
+        for kept, parameter in zip(total, self.parameters, strict=True):
+            if parameter in parts:
+                parts[parameter].add_to(kept, weights.to(kept.dtype))
+
+    def _coefficients(self, squared_norms: Tensor) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)
-        return (bound / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+        tiny = torch.finfo(squared_norms.dtype).tiny
+        return squared_norms.sqrt().clamp_(min=tiny).reciprocal_().mul_(bound).clamp_(max=1.0)

@@ -1,152 +1,185 @@
-"""Clipped sums from one forward and one backward pass: gradients of what the layers put out, nothing more."""
+"""Clipped sums from one forward and one backward pass: gradients of what functions put out, nothing more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.overrides import TorchFunctionMode
 
-from auditkit.errors import UsageError
 from auditkit.models.losses import per_row_loss
-from auditkit.privacy.per_example.parts import Part, together
-from auditkit.privacy.per_example.recurrent import Pass, unrolled, why_not
-from auditkit.privacy.per_example.rules import Use, all_parts
+from auditkit.privacy.per_example.bare import BROADCASTING, REPEATING, broadcast, repeat
+from auditkit.privacy.per_example.notes import NoRuleError, Notes
+from auditkit.privacy.per_example.notes import (
+    UnsuitableLayerError as UnsuitableLayerError,  # noqa: PLC0414 - callers know it from here
+)
+from auditkit.privacy.per_example.parts import Part, Products
+from auditkit.privacy.per_example.rules import RULES
+from auditkit.privacy.per_example.whole import needed, whole_gradients
+
+_TURNED_LINEAR = ("transformers.pytorch_utils", "Conv1D")
+"""A linear layer that folds rows and positions before it multiplies; GPT-2 is built from it."""
 
 
-class UnsuitableLayerError(UsageError):
-    """A layer is called in a way that does not tell the gradients of rows apart."""
+class _Watch(TorchFunctionMode):
+    """Sends every function call with a watched parameter to its rule."""
+
+    def __init__(self, notes: Notes) -> None:
+        super().__init__()
+        self._notes = notes
+
+    def __torch_function__(
+        self, function: Any, _: Any, arguments: Sequence[Any] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        notes = self._notes
+        if not _any_watched(notes, arguments) and not (options and _any_watched(notes, options.values())):
+            return function(*arguments, **options)
+        rule = RULES.get(function)
+        if rule is not None and torch.is_grad_enabled():
+            return rule(notes, *arguments, **options)
+        return _plain_use(notes, function, arguments, options)
 
 
-_IN_PLACE = "inplace"
-"""The attribute of activations that write over what the layer before them put out."""
+def _any_watched(notes: Notes, values: Any) -> bool:
+    names, whole = notes.names, notes.whole
+    for value in values:
+        if id(value) in names or id(value) in whole:
+            return True
+        if type(value) in (list, tuple) and _any_watched(notes, value):
+            return True
+    return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of a layer in the forward pass; ``version`` tells whether its output was written over."""
+def _plain_use(notes: Notes, function: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """A parameter where a tensor may stand."""
+    if not torch.is_grad_enabled():
+        return function(*arguments, **options)
+    if all(notes.watches(value) for value in _tensors([*arguments, *options.values()])):
+        if function in REPEATING:
+            try:
+                return repeat(notes, function, arguments, options)
+            except NoRuleError:
+                pass
+        result = function(*arguments, **options)
+        notes.derive(result)
+        return result
+    if function in BROADCASTING:
+        return broadcast(notes, function, arguments, options)
+    result = function(*arguments, **options)
+    if any(value.requires_grad for value in _tensors([result])):
+        raise NoRuleError(f"{getattr(function, '__name__', function)} has no rule")
+    return result
 
-    layer: nn.Module
-    name: str
-    inputs: Tensor
-    output: Tensor
-    version: int
+
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
 
 
-@dataclass(slots=True)
+@contextmanager
+def _turned_linear(module: nn.Module) -> Iterator[None]:
+    """Have linear layers that fold rows and positions multiply without folding."""
+    replaced: list[nn.Module] = []
+    try:
+        for layer in module.modules():
+            if (type(layer).__module__, type(layer).__name__) == _TURNED_LINEAR:
+                layer.forward = _unfolded(layer)
+                replaced.append(layer)
+        yield
+    finally:
+        for layer in replaced:
+            del layer.forward
+
+
+def _unfolded(layer: Any) -> Any:
+    return lambda rows: torch.matmul(rows, layer.weight) + layer.bias
+
+
 class Recorder:
-    """Notes the calls of all trainable layers of a module while it is switched on."""
+    """Per-unit losses and gradients of one module.
 
-    module: nn.Module
-    calls: list[_Call] = field(default_factory=list)
-    passes: list[tuple[nn.RNNBase, Pass]] = field(default_factory=list)
+    Args:
+        module: In training mode. Only parameters with ``requires_grad`` take part.
+        rows_per_unit: So many rows in sequence are one unit.
+    """
 
-    @contextmanager
-    def recording(self) -> Iterator["Recorder"]:
-        """Hooks on the layers inside the block; recurrent layers are unrolled; nothing stays behind."""
-        handles: list[RemovableHandle] = []
-        replaced: list[nn.Module] = []
-        inplace = [layer for layer in self.module.modules() if getattr(layer, _IN_PLACE, False) is True]
-        try:
-            for layer in inplace:
-                setattr(layer, _IN_PLACE, False)
-            for name, layer in self.module.named_modules():
-                if not any(p.requires_grad for p in layer.parameters(recurse=False)):
-                    continue
-                if isinstance(layer, nn.RNNBase):
-                    layer.forward = self._unrolling(layer)
-                    replaced.append(layer)
-                else:
-                    handles.append(layer.register_forward_hook(self._noting(name)))
-            yield self
-        finally:
-            for handle in handles:
-                handle.remove()
-            for layer in replaced:
-                del layer.forward
-            for layer in inplace:
-                setattr(layer, _IN_PLACE, True)
-            self.calls.clear()
-            self.passes.clear()
+    def __init__(self, module: nn.Module, rows_per_unit: int = 1) -> None:
+        self.module = module
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.without_rule: str | None = None
+        self._rows_per_unit = rows_per_unit
+        self._names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._names = {id(p): self._names[id(p)] for p in self.parameters}
+        self._tried = False
 
-    def _noting(self, name: str) -> Any:
-        def note(layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-            if len(arguments) != 1 or not isinstance(arguments[0], Tensor) or not isinstance(output, Tensor):
-                raise UnsuitableLayerError(
-                    f"layer {name!r} ({type(layer).__name__}) is called with more than one tensor"
-                )
-            self.calls.append(_Call(layer, name, arguments[0].detach(), output, output._version))
+    def parts(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+        """Losses of the units, shape ``(units,)``, and their gradients of every parameter that took part.
 
-        return note
-
-    def _unrolling(self, layer: nn.RNNBase) -> Any:
-        def forward(inputs: Any, start: Any = None) -> Any:
-            reason = (
-                "it is given packed sequences; give padded rows"
-                if isinstance(inputs, tuple)
-                else why_not(layer)
-            )
-            if reason is not None:
-                raise UnsuitableLayerError(f"{type(layer).__name__}: {reason}")
-            output, final, passes = unrolled(layer, inputs, start)
-            self.passes.extend((layer, one) for one in passes)
-            return output, final
-
-        return forward
-
-    def parts(self, losses: Tensor) -> dict[Tensor, Part]:
-        """The rows' gradients of every trainable parameter that took part.
+        Args:
+            inputs: Rows, those of a unit in sequence; at least one unit.
+            targets: Of the rows.
+            weights: Of the rows, shape ``(rows,)``: a unit's loss is the weighted sum of its rows' losses.
 
         Raises:
-            UnsuitableLayerError: A layer was called with another number of rows, or its output was changed
-                in place.
+            UnsuitableLayerError: A layer was called with another number of rows, or what it was given was
+                changed in place.
         """
-        of_calls = [call.output for call in self.calls]
-        of_passes = [total for _, one in self.passes for total in one.sums]
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            losses.sum(), [*of_calls, *of_passes], allow_unused=True
+        if self.without_rule is None and not self._tried:
+            self._try_other_size(inputs)
+        if self.without_rule is None:
+            try:
+                return self._noted(inputs, targets, weights)
+            except NoRuleError as error:
+                self.without_rule = str(error)
+        return self._whole(inputs, targets, weights)
+
+    def _try_other_size(self, inputs: Tensor) -> None:
+        """A dimension that happens to be as long as the batch must not be taken for the rows."""
+        if len(inputs) <= 2 * self._rows_per_unit:
+            return
+        self._tried = True
+        devices = [inputs.device] if inputs.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices):
+                self._forward(inputs[self._rows_per_unit :])
+        except NoRuleError as error:
+            self.without_rule = str(error)
+
+    def _forward(self, inputs: Tensor) -> tuple[Tensor, Notes]:
+        notes = Notes(self._names, len(inputs), self._rows_per_unit)
+        with torch.enable_grad(), _turned_linear(self.module), _Watch(notes):
+            return self.module(inputs), notes
+
+    def _noted(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+        outputs, notes = self._forward(inputs)
+        with torch.enable_grad():
+            losses = per_row_loss(outputs, targets) * weights
+            total = losses.sum()
+        parts = notes.parts(total, self.parameters)
+        return notes.per_unit(losses.detach()), parts
+
+    def _whole(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+        units = tuple(
+            values.reshape(-1, self._rows_per_unit, *values.shape[1:])
+            for values in (inputs, targets, weights)
         )
-        found: dict[Tensor, list[Part]] = {}
-        for call, gradient in zip(self.calls, gradients, strict=False):
-            if gradient is None:
-                continue
-            self._check(call, len(losses))
-            for parameter, part in all_parts(call.layer, Use(call.inputs, gradient)):
-                found.setdefault(parameter, []).append(part)
-        rest = iter(gradients[len(of_calls) :])
-        for layer, one in self.passes:
-            own = tuple(
-                torch.zeros_like(total) if gradient is None else gradient
-                for total, gradient in zip(one.sums, rest, strict=False)
-            )
-            with torch.no_grad():
-                for parameter, part in one.parts(layer, own):
-                    if parameter.requires_grad:
-                        found.setdefault(parameter, []).append(part)
-        with torch.no_grad():
-            return {parameter: together(parts) for parameter, parts in found.items()}
-
-    def _check(self, call: _Call, n_rows: int) -> None:
-        where = f"layer {call.name!r} ({type(call.layer).__name__})"
-        if len(call.inputs) != n_rows or len(call.output) != n_rows:
-            raise UnsuitableLayerError(
-                f"{where} is called with {len(call.inputs)} rows, expected one for each of the {n_rows}"
-            )
-        if call.output._version != call.version:
-            raise UnsuitableLayerError(f"{where}: its output is changed in place; make that a new tensor")
+        names = needed(self.module)
+        losses, parts = whole_gradients(self.module, names, per_row_loss, (units[0], units[1], units[2]))
+        by_name = dict(self.module.named_parameters())
+        return losses, {by_name[name]: part for name, part in parts.items()}
 
 
-def squared_norms(parts: Sequence[Part], n_rows: int, like: Tensor) -> Tensor:
-    """Squared length of each row's whole gradient, shape ``(n,)``."""
-    total = torch.zeros(n_rows, dtype=like.dtype, device=like.device)
+def squared_norms(parts: Iterable[Part], n_units: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared length of each unit's gradient and a bound on what rounding hides of it, ``(n,)`` each."""
+    total = torch.zeros(n_units, dtype=like.dtype, device=like.device)
+    hidden = torch.zeros_like(total)
     for part in parts:
         total += part.squared_norms()
-    return total
-
-
-def losses_of(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of every row, with gradients on."""
-    with torch.enable_grad():
-        return per_row_loss(module(inputs), targets)
+        if isinstance(part, Products) and (more := part.rounding()) is not None:
+            hidden += more
+    return total, hidden

@@ -1,32 +1,47 @@
-"""What a layer's use adds to the gradient of a parameter, row by row, in the form that is cheapest to keep.
+"""What a layer's use adds to the gradient of a parameter, unit by unit, in the form that is cheapest to keep.
 
-A row's gradient of a weight is a product of what went into the layer and of the gradient of what came out.
-Its norm and weighted sums over rows follow from these two without the product of every row (ghost norms: Li
-et al. 2022, arXiv:2110.05679; book-keeping: Bu et al. 2023, arXiv:2210.00038, sections 3 and 4).
+A unit is what the guarantee protects: a row, or several rows together. Its gradient of a weight is a product
+of what went into the layer and of the gradient of what came out. Its norm and weighted sums over units follow
+from these two without the product of every unit (ghost norms: Li et al. 2022, arXiv:2110.05679;
+book-keeping: Bu et al. 2023, arXiv:2210.00038, sections 3 and 4).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
+def _squared_lengths(rows: Tensor) -> Tensor:
+    """Of each row of a matrix, shape ``(n,)``."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square_()
+
+
+_ROUNDINGS = 4
+"""Units of rounding that an inner product may be off by, relative to the lengths of its factors."""
+
+
 class Part(Protocol):
-    """Gradients of one parameter, one per row."""
+    """Gradients of one parameter, one per unit."""
 
     def squared_norms(self) -> Tensor:
-        """Squared length of each row's gradient, shape ``(n,)``."""
+        """Squared length of each unit's gradient, shape ``(n,)``."""
         ...
 
     def per_example(self) -> Tensor:
-        """Each row's gradient, shape ``(n, *parameter)``."""
+        """Each unit's gradient, shape ``(n, *parameter)``."""
         ...
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        """Sum of the rows' gradients times ``weights``, shape ``(n,)``; in the parameter's shape."""
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """Add the sum of the units' gradients times ``weights``, shape ``(n,)``, to ``total`` in place.
+
+        ``total`` is contiguous and has the parameter's shape.
+        """
         ...
 
 
@@ -38,15 +53,81 @@ class Formed:
 
     def squared_norms(self) -> Tensor:
         """See :class:`Part`."""
-        return self.values.flatten(1).square().sum(dim=1)
+        return _squared_lengths(self.values.flatten(1))
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
         return self.values
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
         """See :class:`Part`."""
-        return (weights @ self.values.flatten(1)).view(self.values.shape[1:])
+        total.view(-1).addmv_(self.values.flatten(1).T, weights)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Values at every position of every unit, with what several parameters need of them.
+
+    Attributes:
+        values: Shape ``(n, positions, width)``.
+    """
+
+    values: Tensor
+
+    @cached_property
+    def squared_lengths(self) -> Tensor:
+        """Of units with one position, shape ``(n,)``."""
+        return _squared_lengths(self.values[:, 0])
+
+    @cached_property
+    def among(self) -> Tensor:
+        """Inner products of each unit's positions, shape ``(n, positions, positions)``."""
+        return torch.bmm(self.values, self.values.transpose(1, 2))
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Of every position, shape ``(n, positions)``."""
+        return self.among.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+
+    @cached_property
+    def summed(self) -> Tensor:
+        """Over positions, shape ``(n, width)``."""
+        return self.values[:, 0] if self.values.shape[1] == 1 else self.values.sum(dim=1)
+
+    @cached_property
+    def squared_lengths_summed(self) -> Tensor:
+        """Of the sums over positions, shape ``(n,)``."""
+        if self.values.shape[1] == 1:
+            return self.squared_lengths
+        return _squared_lengths(self.summed)
+
+    @property
+    def steps_outside(self) -> bool:
+        """Whether positions come first in memory, as recurrent layers leave them."""
+        return self.values.stride(0) < self.values.stride(1)
+
+    def flat(self, *, steps_outside: bool) -> Tensor:
+        """All positions of all units, shape ``(n * positions, width)``, in one of the two orders."""
+        return (self.values.transpose(0, 1) if steps_outside else self.values).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Summed:
+    """Gradients that are sums over positions, as those of a bias."""
+
+    outputs: Positions
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`Part`."""
+        return self.outputs.squared_lengths_summed
+
+    def per_example(self) -> Tensor:
+        """See :class:`Part`."""
+        return self.outputs.summed
+
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """See :class:`Part`."""
+        total.view(-1).addmv_(self.outputs.summed.T, weights)
 
 
 @dataclass(frozen=True)
@@ -54,56 +135,75 @@ class Products:
     """Sums over positions of outer products, the gradients of a weight matrix.
 
     Attributes:
-        inputs: What went in at each position, shape ``(n, positions, d)``.
-        outputs: Gradients of what came out, shape ``(n, positions, p)``.
+        inputs: What went in at each position, width d.
+        outputs: Gradients of what came out, width p.
         shape: Of the parameter; its elements are those of a ``(p, d)`` matrix.
     """
 
-    inputs: Tensor
-    outputs: Tensor
+    inputs: Positions
+    outputs: Positions
     shape: torch.Size
 
     def squared_norms(self) -> Tensor:
-        """By products of single rows, by those of positions, or by forming the gradients: the cheapest."""
-        if self.inputs.shape[1] == 1:
-            return self.inputs.square().sum(dim=(1, 2)) * self.outputs.square().sum(dim=(1, 2))
+        """By lengths of single positions, by products among them, or by forming the gradients."""
+        if self.inputs.values.shape[1] == 1:
+            return self.inputs.squared_lengths * self.outputs.squared_lengths
         if self._forming_is_cheaper:
             return self._formed.squared_norms()
-        among_inputs = self.inputs @ self.inputs.transpose(1, 2)
-        among_outputs = self.outputs @ self.outputs.transpose(1, 2)
         # Rounding may leave a tiny negative number where the gradient is zero.
-        return (among_inputs * among_outputs).sum(dim=(1, 2)).clamp(min=0)
+        squared: Tensor = torch.linalg.vecdot(self.inputs.among.flatten(1), self.outputs.among.flatten(1))
+        return squared.clamp_(min=0)
+
+    def rounding(self) -> Tensor | None:
+        """A bound on what rounding may hide of the squared norms; ``None`` where that is next to nothing.
+
+        Where positions cancel each other, the sum of their products is far smaller than the products are.
+        """
+        if self.inputs.values.shape[1] == 1 or self._forming_is_cheaper:
+            return None
+        lengths = self.inputs.lengths * self.outputs.lengths
+        return lengths.sum(dim=1).square_().mul_(_ROUNDINGS * torch.finfo(lengths.dtype).eps)
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
         return self._formed.values
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        """One matrix product over all rows and positions, or over the formed gradients."""
-        if self.inputs.shape[1] > 1 and self._forming_is_cheaper:
-            return self._formed.weighted_sum(weights)
-        scaled = self.outputs * weights[:, None, None]
-        return (scaled.flatten(0, 1).T @ self.inputs.flatten(0, 1)).view(self.shape)
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """One matrix product over all units and positions, or over the formed gradients."""
+        if self.inputs.values.shape[1] > 1 and self._forming_is_cheaper:
+            self._formed.add_to(total, weights)
+            return
+        d, p = self.inputs.values.shape[2], self.outputs.values.shape[2]
+        steps_outside = self.outputs.steps_outside
+        inputs, outputs = (part.flat(steps_outside=steps_outside) for part in (self.inputs, self.outputs))
+        weights = weights.view(-1, 1, 1)
+        per_position = weights.expand(-1, self.inputs.values.shape[1], 1)
+        scale = (per_position.transpose(0, 1) if steps_outside else per_position).reshape(-1, 1)
+        matrix = total.view(p, d)
+        if p <= d:
+            matrix.addmm_((outputs * scale).T, inputs)
+        else:
+            matrix.addmm_(outputs.T, inputs * scale)
 
     @property
     def _forming_is_cheaper(self) -> bool:
-        positions, d, p = self.inputs.shape[1], self.inputs.shape[2], self.outputs.shape[2]
-        return d * p < positions * (d + p)
+        positions, d, p = *self.inputs.values.shape[1:], self.outputs.values.shape[2]
+        return d * p <= positions * (d + p)
 
     @cached_property
     def _formed(self) -> Formed:
-        products = torch.bmm(self.outputs.transpose(1, 2), self.inputs)
+        products = torch.bmm(self.outputs.values.transpose(1, 2), self.inputs.values)
         return Formed(products.view(len(products), *self.shape))
 
 
 @dataclass(frozen=True)
 class Lookups:
-    """Gradients of the rows of a table that were looked up.
+    """Gradients of the entries of a table that were looked up.
 
     Attributes:
-        ids: Which rows, shape ``(n, positions)``.
-        outputs: Gradients of what came out, shape ``(n, positions, d)``; zero where a row is not trained.
-        n_entries: Rows of the table.
+        ids: Which entries, shape ``(n, positions)``.
+        outputs: Gradients of what came out, shape ``(n, positions, d)``; zero where an entry is not trained.
+        n_entries: Entries of the table.
     """
 
     ids: Tensor
@@ -112,9 +212,15 @@ class Lookups:
 
     def squared_norms(self) -> Tensor:
         """Positions with the same id add up before their length is taken."""
-        same = (self.ids[:, :, None] == self.ids[:, None, :]).to(self.outputs.dtype)
-        among = self.outputs @ self.outputs.transpose(1, 2)
-        return (same * among).sum(dim=(1, 2)).clamp(min=0)
+        ids, order = self.ids.sort(dim=1)
+        n, positions, d = self.outputs.shape
+        first = torch.ones_like(ids)
+        first[:, 1:] = ids[:, 1:] != ids[:, :-1]
+        # Every run of equal ids, numbered over all units, is one entry of one unit.
+        run = first.cumsum(dim=1) - 1 + positions * torch.arange(n, device=ids.device)[:, None]
+        sources = torch.gather(self.outputs, 1, order[:, :, None].expand_as(self.outputs)).flatten(0, 1)
+        sums = torch.zeros_like(sources).index_add_(0, run.flatten(), sources)
+        return _squared_lengths(sums.view(n, positions * d))
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
@@ -122,21 +228,122 @@ class Lookups:
         formed = self.outputs.new_zeros(n, self.n_entries, d)
         return formed.scatter_add_(1, self.ids[:, :, None].expand_as(self.outputs), self.outputs)
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
         """See :class:`Part`."""
         scaled = (self.outputs * weights[:, None, None]).flatten(0, 1)
-        return scaled.new_zeros(self.n_entries, scaled.shape[1]).index_add_(0, self.ids.flatten(), scaled)
+        total.index_add_(0, self.ids.flatten(), scaled)
+
+
+@dataclass(frozen=True)
+class Tied:
+    """One table used for looking entries up and as the matrix of a linear layer (tied embeddings)."""
+
+    looked_up: Lookups
+    multiplied: Products
+
+    def squared_norms(self) -> Tensor:
+        """Both, and twice their inner product: what the linear layer put out at the ids looked up."""
+        ids, inputs, outputs = (
+            self.looked_up.ids,
+            self.multiplied.inputs.values,
+            self.multiplied.outputs.values,
+        )
+        at_ids = torch.gather(outputs, 2, ids[:, None, :].expand(-1, outputs.shape[1], -1))
+        between = torch.bmm(inputs, self.looked_up.outputs.transpose(1, 2))
+        shared = torch.linalg.vecdot(at_ids.flatten(1), between.flatten(1))
+        apart = self.looked_up.squared_norms() + self.multiplied.squared_norms()
+        return apart.add_(shared, alpha=2).clamp_(min=0)
+
+    def per_example(self) -> Tensor:
+        """See :class:`Part`."""
+        return self.looked_up.per_example() + self.multiplied.per_example()
+
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """See :class:`Part`."""
+        self.looked_up.add_to(total, weights)
+        self.multiplied.add_to(total, weights)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Gradients of some rows of a parameter that is used in pieces; the others are zero.
+
+    Attributes:
+        part: Of the piece.
+        start: Its first row.
+        end: One after its last row.
+        n_rows: Of the whole parameter.
+    """
+
+    part: Part
+    start: int
+    end: int
+    n_rows: int
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`Part`."""
+        return self.part.squared_norms()
+
+    def per_example(self) -> Tensor:
+        """See :class:`Part`."""
+        values = self.part.per_example()
+        whole = values.new_zeros(len(values), self.n_rows, *values.shape[2:])
+        whole[:, self.start : self.end] = values
+        return whole
+
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """See :class:`Part`."""
+        self.part.add_to(total[self.start : self.end], weights)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Parts of one parameter that have no element in common."""
+
+    parts: Sequence[Part]
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`Part`."""
+        return torch.stack([part.squared_norms() for part in self.parts]).sum(dim=0)
+
+    def per_example(self) -> Tensor:
+        """See :class:`Part`."""
+        return torch.stack([part.per_example() for part in self.parts]).sum(dim=0)
+
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """See :class:`Part`."""
+        for part in self.parts:
+            part.add_to(total, weights)
 
 
 def together(parts: Sequence[Part]) -> Part:
-    """The sum of several uses of one parameter: shared layers and tied weights."""
+    """The sum of several uses of one parameter: shared layers, tied weights, a weight used in pieces."""
     if len(parts) == 1:
         return parts[0]
+    pieces = sorted((part for part in parts if isinstance(part, Rows)), key=lambda piece: piece.start)
+    if len(pieces) == len(parts) and all(one.end <= other.start for one, other in pairwise(pieces)):
+        return Apart(pieces)
     products = [part for part in parts if isinstance(part, Products)]
-    if len(products) == len(parts):
-        return Products(
-            torch.cat([part.inputs for part in products], dim=1),
-            torch.cat([part.outputs for part in products], dim=1),
-            products[0].shape,
-        )
-    return Formed(torch.stack([part.per_example() for part in parts]).sum(dim=0))
+    lookups = [part for part in parts if isinstance(part, Lookups)]
+    if len(products) + len(lookups) < len(parts):
+        return Formed(torch.stack([part.per_example() for part in parts]).sum(dim=0))
+    if not lookups:
+        return _all_products(products)
+    if not products:
+        return _all_lookups(lookups)
+    return Tied(_all_lookups(lookups), _all_products(products))
+
+
+def _all_products(parts: Sequence[Products]) -> Products:
+    if len(parts) == 1:
+        return parts[0]
+    inputs = torch.cat([part.inputs.values for part in parts], dim=1)
+    outputs = torch.cat([part.outputs.values for part in parts], dim=1)
+    return Products(Positions(inputs), Positions(outputs), parts[0].shape)
+
+
+def _all_lookups(parts: Sequence[Lookups]) -> Lookups:
+    if len(parts) == 1:
+        return parts[0]
+    ids, outputs = torch.cat([p.ids for p in parts], dim=1), torch.cat([p.outputs for p in parts], dim=1)
+    return Lookups(ids, outputs, parts[0].n_entries)

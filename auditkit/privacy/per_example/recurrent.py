@@ -1,62 +1,23 @@
-"""Recurrent layers, unrolled: the same function as the fused kernel, with every step's sums in sight.
+"""The rules of recurrent layers: the same function as the fused kernel, with every step's sums in sight.
 
 The gradient of a recurrent weight is a sum over steps of outer products: what went into the step, and the
-gradient of the sum that the step's gates are made from. The fused kernel shows neither.
+gradient of the sum that the step's gates are made from. The fused kernel shows neither. Here all steps' sums
+from inputs are one matrix product, each step adds one of the state, and going back a step is one product
+again: every other factor is worked out for all steps at once (formulas of the layers' documentation).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from auditkit.privacy.per_example.rules import Parts, affine
-
-State = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One direction of one layer over a sequence, kept for its gradients.
-
-    Attributes:
-        names: Of the four parameters, without the kind: ``l0`` or ``l0_reverse``.
-        inputs: What went in, shape ``(n, steps, d)``.
-        states: The hidden state before each step, shape ``(n, steps, h)``.
-        from_inputs: Sums made from the inputs, shape ``(n, steps, gates * h)``; needs a gradient.
-        from_states: Sums made from the state, one tensor ``(n, gates * h)`` per step.
-    """
-
-    names: str
-    inputs: Tensor
-    states: Tensor
-    from_inputs: Tensor
-    from_states: tuple[Tensor, ...]
-
-    @property
-    def sums(self) -> tuple[Tensor, ...]:
-        """The tensors whose gradients are needed."""
-        return (self.from_inputs, *self.from_states)
-
-    def parts(self, layer: nn.RNNBase, gradients: tuple[Tensor, ...]) -> Parts:
-        """The rows' gradients of the parameters, from those of ``sums``."""
-        of_inputs, of_states = gradients[0], torch.stack(gradients[1:], dim=1)
-        get = layer.get_parameter
-        bias = layer.bias
-        return [
-            *affine(
-                get(f"weight_ih_{self.names}"),
-                get(f"bias_ih_{self.names}") if bias else None,
-                self.inputs,
-                of_inputs,
-            ),
-            *affine(
-                get(f"weight_hh_{self.names}"),
-                get(f"bias_hh_{self.names}") if bias else None,
-                self.states,
-                of_states,
-            ),
-        ]
+from auditkit.privacy.per_example.cells import GruSteps, LstmSteps, RnnSteps, Trace
+from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
+from auditkit.privacy.per_example.parts import Products, Summed
 
 
 def why_not(layer: nn.RNNBase) -> str | None:
@@ -68,88 +29,106 @@ def why_not(layer: nn.RNNBase) -> str | None:
     return None
 
 
-def unrolled(
-    layer: nn.RNNBase, inputs: Tensor, start: Tensor | tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor], list[Pass]]:
-    """What ``layer(inputs, start)`` gives, and the passes it was made in.
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What differs between the kinds: the function over all steps, and whether both biases are in one sum."""
 
-    Args:
-        layer: An RNN, GRU or LSTM with rows first.
-        inputs: Shape ``(n, steps, d)``.
-        start: State before the first step, as torch takes it.
-    """
-    finals: list[State] = []
-    passes: list[Pass] = []
-    n_directions = 2 if layer.bidirectional else 1
-    for level in range(layer.num_layers):
+    run: Callable[..., Any]
+    biases_add_up: bool
+
+
+def _layers(
+    cell: _Cell,
+    notes: Notes,
+    input: Tensor,
+    start: Any,
+    weights: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, ...]:
+    """All levels and directions; gives the outputs and the final states stacked."""
+    if not isinstance(has_biases, bool):
+        raise NoRuleError("recurrent layer on packed sequences")
+    per_pass, n_directions = (4 if has_biases else 2), (2 if bidirectional else 1)
+    if len(weights) != per_pass * num_layers * n_directions:
+        raise NoRuleError("recurrent layer with projections")
+    starts = start if isinstance(start, (tuple, list)) else (start,)
+    steps = input.transpose(0, 1) if batch_first else input
+    finals: list[tuple[Tensor, ...]] = []
+    for level in range(num_layers):
         outputs = []
         for direction in range(n_directions):
-            names = f"l{level}" + ("_reverse" if direction else "")
-            state = _start(layer, inputs, start, level * n_directions + direction)
-            output, final, kept = _one_pass(layer, names, inputs, state)
-            outputs.append(output)
-            finals.append(final)
-            passes.append(kept)
-        inputs = torch.cat(outputs, dim=2)
-        if layer.dropout and layer.training and level + 1 < layer.num_layers:
-            inputs = nn.functional.dropout(inputs, layer.dropout)
-    hidden = torch.stack([final[0] for final in finals])
-    if isinstance(layer, nn.LSTM):
-        return inputs, (hidden, torch.stack([final[1] for final in finals])), passes
-    return inputs, hidden, passes
+            index = level * n_directions + direction
+            own = weights[index * per_pass : (index + 1) * per_pass]
+            state = tuple(part[index] for part in starts)
+            output, *final = _one_pass(cell, notes, steps.flip(0) if direction else steps, state, own)
+            outputs.append(output.flip(0) if direction else output)
+            finals.append((output[-1], *final))
+        steps = torch.cat(outputs, dim=2) if bidirectional else outputs[0]
+        if dropout and train and level + 1 < num_layers:
+            steps = functional.dropout(steps, dropout)
+    stacked = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    return (steps.transpose(0, 1) if batch_first else steps, *stacked)
 
 
-def _one_pass(layer: nn.RNNBase, names: str, inputs: Tensor, state: State) -> tuple[Tensor, State, Pass]:
-    get = layer.get_parameter
-    weight_hh = get(f"weight_hh_{names}")
-    bias_hh = get(f"bias_hh_{names}") if layer.bias else None
-    bias_ih = get(f"bias_ih_{names}") if layer.bias else None
-    from_inputs = nn.functional.linear(inputs, get(f"weight_ih_{names}"), bias_ih)
-    step, steps = _cell(layer), range(inputs.shape[1])
-    states, from_states, outputs = [], [], []
-    for t in reversed(steps) if names.endswith("_reverse") else steps:
-        states.append(state[0])
-        from_states.append(nn.functional.linear(state[0], weight_hh, bias_hh))
-        state = step(from_inputs[:, t], from_states[-1], state)
-        outputs.append(state[0])
-    if names.endswith("_reverse"):
-        for kept in (states, from_states, outputs):
-            kept.reverse()
-    found = Pass(names, inputs.detach(), torch.stack(states, dim=1).detach(), from_inputs, tuple(from_states))
-    return torch.stack(outputs, dim=1), state, found
+def _one_pass(
+    cell: _Cell, notes: Notes, steps: Tensor, state: tuple[Tensor, ...], weights: Any
+) -> tuple[Tensor, ...]:
+    weight_ih, weight_hh = weights[:2]
+    bias_ih, bias_hh = weights[2:] if len(weights) == 4 else (None, None)
+    notes.expect_rows(steps.shape[1], weight_ih)
+    first = bias_ih + bias_hh if cell.biases_add_up and bias_ih is not None else bias_ih
+    steps = steps.contiguous()
+    sums = functional.linear(steps, weight_ih, first)
+    trace, inputs = Trace(), steps.detach()
+
+    def parts_of(gradient: Tensor) -> Parts:
+        of_inputs = notes.steps(gradient)
+        of_states = of_inputs if trace.of_states is None else notes.steps(trace.of_states)
+        parts: Parts = [
+            (weight_ih, Products(notes.steps(inputs), of_inputs, weight_ih.shape)),
+            (weight_hh, Products(notes.steps(trace.states), of_states, weight_hh.shape)),
+        ]
+        if bias_ih is not None and bias_hh is not None:
+            parts += [(bias_ih, Summed(of_inputs)), (bias_hh, Summed(of_states))]
+        return [(parameter, part) for parameter, part in parts if notes.watches(parameter)]
+
+    # Before the cell writes over the sums: a view that was written over gets another place in the graph.
+    notes.note(sums, weight_hh, parts_of, inputs)
+    found: tuple[Tensor, ...] = cell.run(
+        sums, weight_hh.detach(), None if bias_hh is None else bias_hh.detach(), state, trace
+    )
+    return found
 
 
-def _start(
-    layer: nn.RNNBase, inputs: Tensor, start: Tensor | tuple[Tensor, Tensor] | None, index: int
-) -> State:
-    if start is None:
-        zeros = inputs.new_zeros(len(inputs), layer.hidden_size)
-        return (zeros, zeros) if isinstance(layer, nn.LSTM) else (zeros,)
-    return tuple(part[index] for part in start) if isinstance(start, tuple) else (start[index],)
+def _run_lstm(
+    sums: Tensor, weight: Tensor, _: Tensor | None, state: tuple[Tensor, ...], trace: Trace
+) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = LstmSteps.apply(sums, weight, *state, trace)  # type: ignore[no-untyped-call]
+    return found
 
 
-Step = Callable[[Tensor, Tensor, State], State]
+def _run_gru(
+    sums: Tensor, weight: Tensor, bias: Tensor | None, state: tuple[Tensor, ...], trace: Trace
+) -> tuple[Tensor, ...]:
+    return (GruSteps.apply(sums, weight, bias, state[0], trace),)  # type: ignore[no-untyped-call]
 
 
-def _cell(layer: nn.RNNBase) -> Step:
-    """One step: from the two sums and the state to the next state (formulas of torch's documentation)."""
-    if isinstance(layer, nn.LSTM):
-        return _lstm_step
-    if isinstance(layer, nn.GRU):
-        return _gru_step
-    curve = torch.relu if getattr(layer, "nonlinearity", "tanh") == "relu" else torch.tanh
-    return lambda from_input, from_state, _: (curve(from_input + from_state),)
+def _run_rnn(
+    curve: str, sums: Tensor, weight: Tensor, _: Tensor | None, state: tuple[Tensor, ...], trace: Trace
+) -> tuple[Tensor, ...]:
+    return (RnnSteps.apply(sums, weight, state[0], curve, trace),)  # type: ignore[no-untyped-call]
 
 
-def _lstm_step(from_input: Tensor, from_state: Tensor, state: State) -> State:
-    let_in, forget, candidate, let_out = (from_input + from_state).chunk(4, dim=1)
-    cell = torch.sigmoid(forget) * state[1] + torch.sigmoid(let_in) * torch.tanh(candidate)
-    return torch.sigmoid(let_out) * torch.tanh(cell), cell
-
-
-def _gru_step(from_input: Tensor, from_state: Tensor, state: State) -> State:
-    reset_i, update_i, new_i = from_input.chunk(3, dim=1)
-    reset_s, update_s, new_s = from_state.chunk(3, dim=1)
-    update = torch.sigmoid(update_i + update_s)
-    candidate = torch.tanh(new_i + torch.sigmoid(reset_i + reset_s) * new_s)
-    return (candidate + update * (state[0] - candidate),)
+lstm = partial(_layers, _Cell(_run_lstm, biases_add_up=True))
+"""``torch.lstm``."""
+gru = partial(_layers, _Cell(_run_gru, biases_add_up=False))
+"""``torch.gru``."""
+rnn_tanh = partial(_layers, _Cell(partial(_run_rnn, "tanh"), biases_add_up=True))
+"""``torch.rnn_tanh``."""
+rnn_relu = partial(_layers, _Cell(partial(_run_rnn, "relu"), biases_add_up=True))
+"""``torch.rnn_relu``."""

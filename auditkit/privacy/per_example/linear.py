@@ -1,0 +1,46 @@
+"""The rule of linear layers, alone: others are made of it."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
+from auditkit.privacy.per_example.parts import Part, Products, Rows, Summed
+
+
+def linear(notes: Notes, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``functional.linear`` on rows with any number of positions."""
+    if notes.watches(input) or weight.ndim != 2 or input.ndim < 2:
+        raise NoRuleError("linear that is not of rows with a matrix")
+    output = functional.linear(input, weight, bias)
+    note_affine(notes, input, output, (weight, bias))
+    return output
+
+
+def note_affine(
+    notes: Notes,
+    input: Tensor,
+    output: Tensor,
+    parameters: tuple[Tensor, Tensor | None],
+    piece: tuple[int, int] | None = None,
+) -> None:
+    """Note ``output = input @ weight.T + bias``, with ``piece`` of those rows of the parameters alone."""
+    weight, bias = parameters
+    trained = notes.watches(weight)
+    notes.expect_rows(len(input), weight if trained else bias)
+    inputs = input.detach() if trained else None
+
+    def of(part: Part, parameter: Tensor) -> Part:
+        return part if piece is None else Rows(part, *piece, len(parameter))
+
+    def parts_of(gradient: Tensor) -> Parts:
+        outputs = notes.positions(gradient)
+        parts: Parts = []
+        if inputs is not None:
+            shape = weight.shape if piece is None else weight[slice(*piece)].shape
+            parts.append((weight, of(Products(notes.positions(inputs), outputs, shape), weight)))
+        if bias is not None and notes.watches(bias):
+            parts.append((bias, of(Summed(outputs), bias)))
+        return parts
+
+    parameter = weight if trained or bias is None else bias
+    notes.note(output, parameter, parts_of, inputs)
