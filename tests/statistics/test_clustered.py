@@ -1,4 +1,4 @@
-"""Rates and changes of weighted rows that share persons: closed forms, coverage, and equality with plain ones."""
+"""Rates and changes of weighted rows that share persons: closed forms, plain ones, coverage."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,8 @@ def test_a_change_of_independent_rows_is_tangos():
     steps = np.concatenate([np.ones(7), -np.ones(3), np.zeros(30)])
     value, interval = clustered_change(steps)
     assert value == pytest.approx(0.1, **FLOAT)
-    assert (interval.low, interval.high) == pytest.approx((tango(7, 3, 40).low, tango(7, 3, 40).high), **FLOAT)
+    expected = tango(7, 3, 40)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), **FLOAT)
 
 
 def test_a_mean_of_independent_rows_is_students():

@@ -1,4 +1,4 @@
-"""Information of one column about another: scikit-learn, closed forms, and false findings under permutation."""
+"""Information of one column about another: scikit-learn, closed forms, false findings."""
 
 import numpy as np
 import pytest
@@ -34,9 +34,7 @@ def test_a_copy_removes_everything_and_a_coin_nothing():
 
 def test_independent_columns_have_no_information_on_average_before_it_is_cut_at_zero():
     rng = np.random.default_rng(1)
-    found = [
-        uncertainty_removed(table(rng.integers(0, 8, 400), rng.integers(0, 3, 400))) for _ in range(200)
-    ]
+    found = [uncertainty_removed(table(rng.integers(0, 8, 400), rng.integers(0, 3, 400))) for _ in range(200)]
     biased = 7 * 2 / (2 * 400) / np.log(3)
     assert np.mean(found) < biased / 3
 

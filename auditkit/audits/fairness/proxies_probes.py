@@ -7,6 +7,7 @@ from scipy.special import logit
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
 from auditkit.audits.fairness.proxies_inputs import ProbeInputs
 from auditkit.audits.fairness.proxies_rows import AttributeRows
@@ -101,9 +102,11 @@ def boosted_probe(inputs: ProbeInputs, rows: AttributeRows, *, seed: int, confid
             categorical_features=inputs.categorical,
             random_state=seed % 2**32,
         )
-        model.fit(inputs.compact[~held], rows.codes[~held], sample_weight=weights[~held])
         found = np.zeros((int(held.sum()), len(rows.levels)))
-        found[:, model.classes_] = model.predict_proba(inputs.compact[held])
+        # so few rows gain nothing from threads, which wait for each other on a busy machine
+        with threadpool_limits(1, user_api="openmp"):
+            model.fit(inputs.compact[~held], rows.codes[~held], sample_weight=weights[~held])
+            found[:, model.classes_] = model.predict_proba(inputs.compact[held])
         scores[held] = found[:, list(rows.columns)]
     auc, interval = cross_validated_auc(_scored(scores, rows), confidence=confidence)
     return ProbeResult(auc, interval, _p_of(auc, interval), len(rows))
