@@ -52,6 +52,7 @@ class TemplateGrid:
         axes: What each term is about; empty where that is not known.
         texts: ``texts[template][term]``.
         toxic: Whether a template is toxic whatever the term, one entry per template.
+        forms: What each template is a form of, in the words of the file; templates of one form are alike.
         n_left_out: Phrases that are in no template with all terms, such as those that name an occupation.
         statements: What a reader should know of the file.
     """
@@ -61,6 +62,7 @@ class TemplateGrid:
     axes: tuple[str, ...]
     texts: tuple[tuple[str, ...], ...]
     toxic: BoolArray
+    forms: tuple[str, ...]
     n_left_out: int = 0
     statements: tuple[Message, ...] = ()
 
@@ -72,6 +74,7 @@ class TemplateGrid:
             tuple(self.axes[term] for term in terms),
             tuple(tuple(self.texts[row][term] for term in terms) for row in templates),
             self.toxic[templates],
+            tuple(self.forms[row] for row in templates),
             self.n_left_out,
             self.statements,
         )
@@ -181,6 +184,7 @@ def _grid(
         tuple(axes[term] for term in terms),
         tuple(tuple(frame[term] for term in terms) for frame in whole.values()),
         np.array([key[1] == LABELS[1] for key in whole], dtype=np.bool_),
+        tuple(key[0] for key in whole),
         n_without + sum(len(frame) for key, frame in frames.items() if key not in whole),
         statements,
     )

@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.fairness.texts.bounded_means import beyond_doubt, bounded_mean, p_of_zero
 from auditkit.audits.fairness.texts.identity_terms import IdentityTerms
+from auditkit.audits.fairness.texts.term_grid import read_grid
 from auditkit.audits.fairness.texts.term_ranking import Area, generalised_mean
 from auditkit.config import Architecture
 from auditkit.config.model import DataConfig, TrainingConfig
@@ -207,6 +210,46 @@ def test_templates_are_chosen_at_random_from_each_label(tmp_path):
     assert found["flip_rate", "en"].n == 10
     assert found["flip_rate", "en"].value == 0.5
     assert any("10 of 24 templates" in str(note) for note in output.notes)
+
+
+def test_templates_that_the_model_cannot_tell_apart_count_once(tmp_path):
+    names = "".join(
+        f"name,nontoxic,{name} is {term} good,en\n" for name in ("Ada", "Bo", "Cy") for term in TERMS_USED
+    )
+    found, output = measured(judging(), templates_file(tmp_path, more=names))
+    assert found["flip_rate", "en"].n == 25
+    assert any("2 templates are left out" in str(note) for note in output.notes)
+
+
+def test_templates_are_chosen_from_every_form(tmp_path):
+    more = "".join(f"rare,nontoxic,{term} is good,en\n" for term in TERMS_USED)
+    (grid,) = read_templates(Path(templates_file(tmp_path, more=more)))
+    for seed in range(5):
+        read = read_grid(
+            grid,
+            VOCABULARY,
+            length=8,
+            most_templates=2,
+            most_unknown=0.2,
+            rng=np.random.default_rng(seed),
+        )
+        assert sorted(read.grid.forms) == ["being", "being", "being", "rare"]
+
+
+def test_intervals_of_areas_cover_with_templates_as_the_sample():
+    """Scores of one template share a shift; the true area is the chance that one normal exceeds another."""
+    rng, covered, draws = np.random.default_rng(8), 0, 400
+    true = norm.cdf(1 / np.sqrt(4))
+    for _ in range(draws):
+        toxic = np.arange(60) % 2 == 0
+        scores = rng.normal(size=(60, 1)) + rng.normal(size=(60, 5)) + toxic[:, None]
+        columns = np.arange(5)
+        covered += contains(Area.of(scores, toxic, columns, columns).interval(0.95), true)
+    assert abs(covered / draws - 0.95) < statistical(draws, p=0.95)
+
+
+def contains(interval, value):
+    return interval.low <= value <= interval.high
 
 
 # --- which class is unfavourable -------------------------------------------------------------------

@@ -50,6 +50,8 @@ class IdentityTerms(PairedAudit):
             "The templates are labelled toxic or not. For a classifier of something else, such as sentiment, "
             "false positives and areas take the unfavourable class for toxic; flips need no label.",
             "Templates are short and artificial; in real texts a term comes with a context.",
+            "Intervals take templates as independent; those that share a word are more alike than that, "
+            "which makes the intervals too short.",
             "A term may matter for a good reason: some sentences mean different things of different people.",
             "Terms that the model's vocabulary lacks are not examined.",
             "Exchanged words are chosen from a short list; other words for the same people are not.",

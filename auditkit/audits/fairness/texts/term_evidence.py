@@ -137,6 +137,9 @@ def grid_notes(read: ReadGrid) -> list[Message]:
         names = ", ".join(read.unknown_terms[:12]) + (" …" if len(read.unknown_terms) > 12 else "")
         values = {"language": language, "n": len(read.unknown_terms), "terms": names}
         found.append(Message(text=text, values=values))
+    if read.n_same:
+        text = "{language}: {n} templates are left out, because the model reads them as another one."
+        found.append(Message(text=text, values={"language": language, "n": read.n_same}))
     if read.n_too_long:
         text = "{language}: {n} templates are left out, because they are longer than what the model reads."
         found.append(Message(text=text, values={"language": language, "n": read.n_too_long}))

@@ -81,6 +81,7 @@ class ReadGrid:
         unknown_terms: Terms that hold unknown words.
         n_too_long: Templates that are too long with some term.
         n_drawn_from: Templates before some were chosen.
+        n_same: Templates that are the same tokens to the model as another one of their label.
         refusal: Why no figure can be given, or ``None``.
     """
 
@@ -90,6 +91,7 @@ class ReadGrid:
     unknown_terms: tuple[str, ...]
     n_too_long: int
     n_drawn_from: int
+    n_same: int
     refusal: Message | None
 
 
@@ -108,16 +110,17 @@ def read_grid(
         grid: The templates.
         tokenizer: That of the model.
         length: Tokens that it reads.
-        most_templates: Of each label; more are chosen from at random.
+        most_templates: Of each label; more are chosen from at random, as many of each form where possible.
         most_unknown: Share of unknown tokens beyond which no figure is given.
         rng: Chooses templates.
     """
     known = [not _is_unknown(term, tokenizer) for term in grid.terms]
     terms = np.flatnonzero(known)
     unknown_terms = tuple(term for term, is_known in zip(grid.terms, known, strict=True) if not is_known)
-    rows = _chosen(grid, most_templates, rng)
     # Where no term is known the share is that of all terms, which then is the reason.
     columns = terms if len(terms) >= FEWEST_TERMS else np.arange(len(grid.terms))
+    different = _different(grid, tokenizer, int(columns[0]))
+    rows = _chosen(grid, different, most_templates, rng)
     some = grid.take(rows, columns)
     encoded = [[tokenizer.ids(text) for text in frame] for frame in some.texts]
     fits = np.array([max(len(ids) for ids in frame) <= length for frame in encoded], dtype=np.bool_)
@@ -133,7 +136,8 @@ def read_grid(
         refusal = Message(text="Every template is longer than what the model reads.")
     kept = some.take(np.flatnonzero(fits), np.arange(len(columns)))
     n_too_long = int((~fits).sum())
-    return ReadGrid(kept, flat, unknown, unknown_terms, n_too_long, len(grid.texts), refusal)
+    n = len(grid.texts)
+    return ReadGrid(kept, flat, unknown, unknown_terms, n_too_long, n, n - len(different), refusal)
 
 
 def ask(read: ReadGrid, classifier: Classifier) -> TermGrid:
@@ -151,10 +155,21 @@ def _is_unknown(term: str, tokenizer: Tokenizer) -> bool:
     return unknown is not None and unknown in tokenizer.ids(term)
 
 
-def _chosen(grid: TemplateGrid, most: int, rng: np.random.Generator) -> IntArray:
-    """At most so many templates of each label, in their order."""
-    parts = []
+def _different(grid: TemplateGrid, tokenizer: Tokenizer, term: int) -> IntArray:
+    """Templates but those that a model reads as another of their label: unknown words are all the same."""
+    seen: dict[tuple[bool, tuple[int, ...]], int] = {}
+    for row, (frame, toxic) in enumerate(zip(grid.texts, grid.toxic.tolist(), strict=True)):
+        seen.setdefault((toxic, tuple(tokenizer.ids(frame[term]))), row)
+    return np.array(list(seen.values()), dtype=np.int64)
+
+
+def _chosen(grid: TemplateGrid, rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    """At most so many of ``rows`` of each label, one of each form in turn; in their order."""
+    chosen: list[int] = []
     for label in (False, True):
-        rows = np.flatnonzero(grid.toxic == label)
-        parts.append(rng.choice(rows, most, replace=False) if len(rows) > most else rows)
-    return np.sort(np.concatenate(parts))
+        by_form: dict[str, list[int]] = {}
+        for row in rng.permutation(rows[grid.toxic[rows] == label]).tolist():
+            by_form.setdefault(grid.forms[row], []).append(row)
+        turns = sorted((turn, form) for form, found in by_form.items() for turn in range(len(found)))
+        chosen += [by_form[form][turn] for turn, form in turns[:most]]
+    return np.array(sorted(chosen), dtype=np.int64)
