@@ -1,13 +1,20 @@
 """Fixtures of the whole suite: no network, and where real data lies."""
 
+import atexit
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # Test processes share the cores: threads that wait for one another would slow each other a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Private trainings of tests are nobody's: the ledger of whoever runs them stays as it is.
+os.environ["AUDITKIT_LEDGER"] = tempfile.mkdtemp(prefix="auditkit-ledger-")
+atexit.register(shutil.rmtree, os.environ["AUDITKIT_LEDGER"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

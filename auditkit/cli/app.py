@@ -14,6 +14,7 @@ VERBS = {
     "train": "Train the model a config describes.",
     "run": "Audit a model and its variants.",
     "retrain": "Train the model again with differential privacy.",
+    "ledger": "Show how much privacy is spent on which rows, and check the record.",
     "predict": "Write the predictions of a model as a table that can be audited instead.",
     "report": "Write the report of a run again, in any language or format.",
     "compare": "Compare the figures of two runs.",

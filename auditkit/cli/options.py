@@ -30,3 +30,8 @@ def with_counts(overrides: tuple[str, ...], table: str | None) -> tuple[str, ...
 def with_device(overrides: tuple[str, ...], device: str | None) -> tuple[str, ...]:
     """``--device`` as one more override."""
     return (*overrides, f"execution.device={device}") if device else overrides
+
+
+def with_budget(overrides: tuple[str, ...], budget: float | None) -> tuple[str, ...]:
+    """``--budget`` as one more override."""
+    return overrides if budget is None else (*overrides, f"privacy_budget={budget}")

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import click
 
-from auditkit.cli.options import config_argument, device_option, json_option, set_option, with_device
-from auditkit.cli.terminal import progress
+from auditkit.cli.options import (
+    config_argument,
+    device_option,
+    json_option,
+    set_option,
+    with_budget,
+    with_device,
+)
+from auditkit.cli.terminal import progress, say
 
 
 @click.command("retrain")
@@ -14,6 +21,9 @@ from auditkit.cli.terminal import progress
 @click.option("--epsilon", type=float, required=True, help="Privacy budget; smaller protects more.")
 @click.option("--delta", type=float, default=None, help="Default min(1e-5, n^-1.1).")
 @click.option("--reproducible", is_flag=True, help="Noise from the seed: for experiments, not for release.")
+@click.option("--budget", type=float, default=None, help="Epsilon all trainings on these rows may spend.")
+@click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20.")
+@click.option("--replay", is_flag=True, help="Keep the noise until the end, to repeat steps bit by bit.")
 @set_option
 @device_option
 @json_option
@@ -22,11 +32,18 @@ def command(
     epsilon: float,
     delta: float | None,
     reproducible: bool,
+    budget: float | None,
+    accept_weak: bool,
+    replay: bool,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Train the model of CONFIG again, from scratch, with differential privacy."""
+    """Train the model of CONFIG again, from scratch, with differential privacy.
+
+    Every step is charged to the privacy ledger of the training rows before it is taken (see `auditkit
+    ledger`). Repeating an interrupted command goes on where it stopped.
+    """
     from auditkit.jobs.retrain import retrain
 
     with progress() as report_progress:
@@ -35,8 +52,11 @@ def command(
             epsilon=epsilon,
             delta=delta,
             reproducible=reproducible,
-            overrides=with_device(overrides, device),
+            accept_weak=accept_weak,
+            replay=replay,
+            overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
+            tell=say,
         )
     certificate = result.certificate
     if as_json:
@@ -59,5 +79,15 @@ def command(
         f"{certificate.steps:,} steps\n"
         f"{result.quality} {result.before:.4f} before, {result.after:.4f} after ({moved}, n {result.n:,})"
     )
+    ledger = certificate.ledger
+    if ledger is not None:
+        click.echo(
+            f"ledger {ledger.fingerprint[:12]}: all {ledger.n_runs} trainings on these rows, epsilon "
+            f"{ledger.epsilon:.3f}{_budget(ledger.budget_epsilon)}"
+        )
     for assumption in certificate.assumptions:
         click.echo(f"- {assumption}")
+
+
+def _budget(epsilon: float | None) -> str:
+    return ", no budget set" if epsilon is None else f" of a budget of {epsilon:g}"

@@ -251,6 +251,16 @@ class RunConfig(Section):
         json_schema_extra={"additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
     )
     policy: tuple[Rule, ...] = ()
+    privacy_budget: float | None = Field(
+        None,
+        gt=0,
+        description="Epsilon that all private trainings on these rows together may spend, at delta "
+        "min(1e-5, n^-1.1); refused before the first step where it would not suffice",
+    )
+    ledger: str | None = Field(
+        None,
+        description="Folder of the privacy ledgers; default $AUDITKIT_LEDGER, else the user's data folder",
+    )
     report: ReportConfig = ReportConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

@@ -1,13 +1,14 @@
 """Job: train the audited model again, with differential privacy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
+from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import (
     Progress,
     audit_data,
@@ -16,6 +17,7 @@ from auditkit.jobs.prepare import (
     open_project,
     training_data,
 )
+from auditkit.privacy.partial import Partial
 from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
 from auditkit.registry import VARIANTS
@@ -41,14 +43,17 @@ class Retrained:
     n: int
 
 
-def retrain(
+def retrain(  # noqa: PLR0913 - each is one choice of the user
     config: Path | str,
     *,
     epsilon: float,
     delta: float | None = None,
     reproducible: bool = False,
+    accept_weak: bool = False,
+    replay: bool = False,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
+    tell: Callable[[str], None] | None = None,
 ) -> Retrained:
     """Train from scratch with DP-SGD so that the weights are ``(epsilon, delta)``-private.
 
@@ -56,8 +61,15 @@ def retrain(
     operating system, unless ``reproducible``: then they follow from the seed, and whoever knows it can
     take the noise off again; the certificate says so.
 
+    Every step is reserved in the privacy ledger of the rows before it is taken. Repeating an interrupted
+    call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
+    noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
+
     Raises:
         UsageError: ``epsilon`` or ``delta`` is out of range, or the model cannot be trained privately.
+        PrivacyRefusedError: The privacy budget of the rows does not suffice; or epsilon is above 20 and
+            ``accept_weak`` is not given.
+        LedgerError: The ledger was changed, or cannot be written.
     """
     _check_budget(epsilon, delta)
     project = open_project(config, overrides)
@@ -67,7 +79,13 @@ def retrain(
         )
     baseline = obtain_subject(project, report_progress)
     folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
-    parameters = {"epsilon": epsilon, "delta": delta, "certified": not reproducible}
+    partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
+    parameters = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "certified": not reproducible,
+        "accept_weak": accept_weak,
+    }
     variant = VARIANTS.make("dp-retrain", parameters)
     context = VariantContext(
         name=f"dp-{epsilon:g}",
@@ -76,12 +94,17 @@ def retrain(
         training_data=lambda: training_data(project, baseline),
         device=project.device,
         report_progress=report_progress,
+        recording=lambda: recording_of(
+            project, purpose=f"retrain {project.stem}", partial=partial.folder, replay=replay
+        ),
+        tell=tell,
     )
     subject = variant.derive(baseline, context)
     if not isinstance(subject, TorchSubject) or subject.card.certificate is None:
         raise UsageError("dp-retrain gave no certificate")
     data = audit_data(project, baseline).held_out()
     save_checkpoint(folder, subject, positive=data.positive)
+    partial.remove()
     quality: Literal["accuracy", "perplexity"] = (
         "perplexity" if data.task == "language-modelling" else "accuracy"
     )

@@ -9,7 +9,9 @@ from typing import Any
 from auditkit import __version__
 from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError, UsageError
+from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import Progress, Project, training_data
+from auditkit.privacy.partial import Partial
 from auditkit.randomness import derive_seed
 from auditkit.registry import VARIANTS
 from auditkit.store import RunFolder, write_atomically
@@ -101,6 +103,7 @@ def _derive(
 ) -> Subject:
     place = folder.path / "variants" / name
     place.parent.mkdir(parents=True, exist_ok=True)
+    partial = Partial(place.with_name(f".{name}.unfinished"), keeps_noise=True)
 
     def rows() -> Dataset:
         return training_data(project, baseline)
@@ -112,6 +115,9 @@ def _derive(
         training_data=rows,
         device=project.device,
         report_progress=report_progress,
+        recording=lambda: recording_of(
+            project, purpose=f"variant {name} of {project.stem}", partial=partial.folder
+        ),
     )
     try:
         subject = variant.derive(baseline, context)
@@ -121,6 +127,7 @@ def _derive(
     if variant.info.trains and isinstance(subject, TorchSubject):
         save_checkpoint(place, subject)
         write_atomically(place / "key", key)
+        partial.remove()
     return subject
 
 

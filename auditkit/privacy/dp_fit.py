@@ -20,6 +20,7 @@ from auditkit.privacy.accounting import default_delta, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, certify
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
+from auditkit.privacy.forecast import forecast
 from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import refuse_unsuitable
 from auditkit.privacy.private_steps import PrivateSteps
@@ -84,7 +85,7 @@ def dp_fit(
     device: str = "cpu",
     recording: Recording | None = None,
     report_progress: Progress = lambda _done, _total, _text: None,
-    tell: Tell = lambda _text: None,
+    tell: Tell | None = None,
 ) -> DpFitted:
     """Train ``module`` in place on ``data`` so that its weights are (epsilon, delta)-private.
 
@@ -100,7 +101,7 @@ def dp_fit(
         recording: The ledger that every step is reserved in before it is taken; ``None`` records nothing,
             and the certificate says so.
         report_progress: Called with (done, total, text); tells nothing about the rows.
-        tell: Called with sentences for the user; tells nothing about the rows either.
+        tell: Called with sentences for the user, a forecast among them; tells nothing about the rows either.
 
     Raises:
         UsageError: Settings are out of range or the module is not suitable (see ``refuse_unsuitable``).
@@ -128,6 +129,9 @@ def dp_fit(
             module, mechanism.max_grad_norm, physical_batch_size=settings.physical_batch_size or MOST_ROWS
         ) as clipped,
     ):
+        if tell is not None:
+            for sentence in forecast(clipped, data, mechanism).sentences():
+                tell(sentence)
         steps = PrivateSteps(clipped, data, mechanism, settings, draws)
         if recording is None:
             execution = take_all(steps, mechanism, delta, report_progress=report_progress)
@@ -140,7 +144,7 @@ def dp_fit(
                 recording,
                 certified=settings.certified,
                 report_progress=report_progress,
-                tell=tell,
+                tell=tell or (lambda _text: None),
             )
         steps.finish()
     duration_s = time.perf_counter() - start

@@ -54,6 +54,7 @@ class DpRetrain(Variant):
         False,
         description="Noise from the operating system instead of the seed: needed before weights are released",
     )
+    accept_weak: bool = Field(False, description="Train even where epsilon is above 20")
 
     @model_validator(mode="after")
     def _one_length(self) -> "DpRetrain":
@@ -67,6 +68,7 @@ class DpRetrain(Variant):
         Raises:
             UsageError: The baseline is not a torch model of the zoo, or has layers that DP-SGD cannot train.
             DataError: The training rows are not at hand.
+            PrivacyRefusedError: The privacy budget of the rows does not suffice, or epsilon is above 20.
         """
         if not isinstance(baseline, TorchSubject):
             raise UsageError(
@@ -88,7 +90,9 @@ class DpRetrain(Variant):
             self._settings(data),
             seed=context.seed,
             device=context.device,
+            recording=None if context.recording is None else context.recording(),
             report_progress=context.report_progress,
+            tell=context.tell,
         )
         return TorchSubject.build(
             fitted.module,
@@ -121,6 +125,7 @@ class DpRetrain(Variant):
             momentum=self.momentum,
             averaging=self.averaging,
             certified=self.certified,
+            accept_weak=self.accept_weak,
         )
 
 

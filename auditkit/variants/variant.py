@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from auditkit.data.dataset import Dataset
+from auditkit.privacy.recorded import Recording
 from auditkit.subjects.subject import Subject
 
 
@@ -37,6 +38,9 @@ class VariantContext:
         training_data: Gives the rows the baseline was trained on, encoded as it expects them.
             Raises ``DataError`` when they are not at hand.
         report_progress: Called with (done, total, text).
+        recording: Gives the ledger in which a private training of those rows is written down; ``None`` where
+            none is kept.
+        tell: Called with sentences for the user; ``None`` where nobody listens.
     """
 
     name: str
@@ -45,6 +49,8 @@ class VariantContext:
     training_data: Callable[[], Dataset]
     device: str = "cpu"
     report_progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None
+    recording: Callable[[], Recording] | None = None
+    tell: Callable[[str], None] | None = None
 
 
 class Variant(BaseModel, ABC):

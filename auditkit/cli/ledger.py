@@ -1,0 +1,133 @@
+"""``auditkit ledger [DATASET]``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auditkit.cli.options import json_option, set_option
+
+if TYPE_CHECKING:
+    from auditkit.jobs.ledger import LedgerSummary
+
+
+@click.command("ledger")
+@click.argument("dataset", required=False)
+@click.option("--delta", type=float, default=None, help="Default that of the budget, else 1e-5.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where the ledgers lie.")
+@click.option("--set-budget", "budget", type=float, help="Bound, or bound anew, all runs on DATASET.")
+@click.option(
+    "--import",
+    "imported",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Charge the history of an Opacus checkpoint to the training rows of the config DATASET.",
+)
+@set_option
+@json_option
+def command(
+    dataset: str | None,
+    delta: float | None,
+    folder: Path | None,
+    budget: float | None,
+    imported: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the rows whose privacy was spent, or show one ledger, named by its data or fingerprint.
+
+    Every line is checked against the one before it; a ledger that was changed is refused. What the end of a
+    file once held cannot be told from the file: certificates name the line they rest on.
+    """
+    from auditkit.jobs import ledger
+
+    place = folder or ledger.folder_of(None)
+    if delta is not None and not 0 < delta < 1:
+        raise click.BadParameter(f"{delta:g}: expected a number between 0 and 1", param_hint="--delta")
+    if dataset is None:
+        if budget is not None or imported is not None:
+            raise click.UsageError("Name the DATASET that is meant.")
+        _list(ledger.ledgers(place, delta=delta), place, as_json=as_json)
+        return
+    if imported is not None:
+        found = ledger.import_history(dataset, imported, delta=delta, overrides=overrides)
+    else:
+        found = ledger.find_ledger(place, dataset, delta=delta)
+    if budget is not None:
+        found = ledger.change_budget(found, budget, delta)
+    if as_json:
+        lines = [line.model_dump(mode="json") for line in found.lines]
+        click.echo(json.dumps({**_document(found), "lines": lines}, ensure_ascii=False))
+        return
+    _show(found)
+
+
+def _list(found: "list[LedgerSummary]", place: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_document(one) for one in found], ensure_ascii=False))
+        return
+    if not found:
+        click.echo(f"{place}: no privacy was spent yet")
+    for one in found:
+        click.echo(
+            f"{one.account.fingerprint[:12]}  {one.account.name:<20} {len(_runs(one)):>3} runs  epsilon "
+            f"{one.spent.epsilon:.3f} at delta {one.delta:g}{_left(one)}"
+        )
+
+
+def _show(one: "LedgerSummary") -> None:
+    click.echo(
+        f"{one.account.name} ({one.account.source})\n{one.account.path}\n"
+        f"fingerprint {one.account.fingerprint}\n"
+        f"all runs together: epsilon {one.spent.epsilon:.4f} at delta {one.delta:g} "
+        f"({one.spent.accountant}); {one.spent.rdp:.4f} by RDP, also for settings chosen "
+        f"by looking at results{_left(one)}"
+    )
+    for run in one.state.runs.values():
+        ended = "ended" if run.has_ended else "imported" if run.planned is None else _unfinished(one, run.run)
+        kind = "certified" if run.certified else "not certified"
+        spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spent else "nothing spent"
+        click.echo(f"  {run.run}  {run.purpose}: {run.steps:,} steps, {spent}, {kind}, {ended}")
+    click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
+
+
+def _unfinished(one: "LedgerSummary", run: str) -> str:
+    return "going on" if one.account.is_alive(run) else "interrupted"
+
+
+def _left(one: "LedgerSummary") -> str:
+    if one.state.budget is None or one.remaining is None:
+        return ", no budget set"
+    return f", {one.remaining:.3f} left of {one.state.budget.epsilon:g} at delta {one.state.budget.delta:g}"
+
+
+def _runs(one: "LedgerSummary") -> list[dict[str, Any]]:
+    return [
+        {
+            "run": run.run,
+            "purpose": run.purpose,
+            "steps": run.steps,
+            "epsilon": one.epsilon_of(run),
+            "certified": run.certified,
+            "resumes": run.resumes,
+            "ended": run.has_ended,
+        }
+        for run in one.state.runs.values()
+    ]
+
+
+def _document(one: "LedgerSummary") -> dict[str, Any]:
+    return {
+        "fingerprint": one.account.fingerprint,
+        "name": one.account.name,
+        "source": one.account.source,
+        "file": str(one.account.path),
+        "delta": one.delta,
+        "epsilon": one.spent.epsilon,
+        "accountant": one.spent.accountant,
+        "rdp": one.spent.rdp,
+        "budget": None if one.state.budget is None else one.state.budget.model_dump(mode="json"),
+        "remaining": one.remaining,
+        "runs": _runs(one),
+        "last_line": one.lines[-1].hash,
+    }

@@ -1,0 +1,167 @@
+"""Job: the privacy ledgers of this user: whose they are, what is spent, what is left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditkit.data.sources import read_rows
+from auditkit.errors import LedgerError, UsageError
+from auditkit.jobs.prepare import Project, open_project
+from auditkit.privacy.account import Account, ledger_folder
+from auditkit.privacy.accounting import default_delta
+from auditkit.privacy.composition import Composed, composed
+from auditkit.privacy.fingerprint import fingerprint_of_rows
+from auditkit.privacy.foreign import read_history
+from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
+from auditkit.privacy.ledger_file import read_chain
+from auditkit.privacy.recorded import Recording
+from auditkit.records import LedgerLine
+
+DEFAULT_DELTA = 1e-5
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSummary:
+    """One ledger at one delta.
+
+    Attributes:
+        account: Whose it is.
+        state: What its lines say.
+        lines: All of them, their hashes checked.
+        delta: Of the budget, else of the caller.
+        spent: All runs together.
+        remaining: Of the budget; ``None`` where none was set.
+    """
+
+    account: Account
+    state: LedgerState
+    lines: tuple[LedgerLine, ...]
+    delta: float
+    spent: Composed
+    remaining: float | None
+
+    def epsilon_of(self, run: RunState) -> float:
+        """What one run spent, at the delta of the ledger."""
+        return composed(run.spent, self.delta).epsilon
+
+
+def account_of(project: Project) -> Account:
+    """The account of the training rows of a config, its budget set if the config has one.
+
+    Raises:
+        DataError: The rows cannot be read.
+        PrivacyRefusedError: The config would raise a budget.
+        LedgerError: The ledger was changed, or cannot be written.
+    """
+    config = project.config
+    whole = config.data.model_copy(update={"limit": None})
+    rows = read_rows(whole, split="train", seed=config.seed, folder=project.folder)
+    account = Account(
+        folder=folder_of(project),
+        fingerprint=fingerprint_of_rows(rows),
+        name=rows.name,
+        source=config.data.train or config.data.source,
+    )
+    if config.privacy_budget is not None:
+        account.set_budget(config.privacy_budget, default_delta(len(rows)))
+    return account
+
+
+def folder_of(project: Project | None) -> Path:
+    """Where the ledgers lie."""
+    named = None if project is None else project.config.ledger
+    return ledger_folder(None if project is None or named is None else project.folder / named)
+
+
+def recording_of(project: Project, *, purpose: str, partial: Path, replay: bool = False) -> Recording:
+    """Where a private training of this config is written down."""
+    return Recording(account=account_of(project), purpose=purpose, partial=partial, replay=replay)
+
+
+def ledgers(folder: Path, *, delta: float | None = None) -> list[LedgerSummary]:
+    """Every ledger in a folder.
+
+    Raises:
+        LedgerError: One of them was changed or damaged.
+    """
+    return [summary_of(path, delta=delta) for path in ledger_files(folder)]
+
+
+def find_ledger(folder: Path, wanted: str, *, delta: float | None = None) -> LedgerSummary:
+    """The ledger with this name, source or beginning of a fingerprint.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    known = {path: LedgerState.of(read_chain(path)).opened for path in ledger_files(folder)}
+    found = [
+        path
+        for path, opened in known.items()
+        if path.name.startswith(wanted.lower())
+        or (opened is not None and wanted in (opened.name, opened.source))
+    ]
+    if len(found) == 1:
+        return summary_of(found[0], delta=delta)
+    shown = [f"{path.stem[:_SHOWN]} {opened.name if opened else '?'}" for path, opened in known.items()]
+    listed = ", ".join(shown) if shown else "none yet"
+    what = "no ledger" if not found else f"{len(found)} ledgers"
+    hint = "" if len(found) < 2 else " Name one by the beginning of its fingerprint."
+    raise UsageError(f"{folder}: {what} for {wanted!r}.{hint} Known: {listed}")
+
+
+def summary_of(path: Path, *, delta: float | None) -> LedgerSummary:
+    """One ledger, every line checked."""
+    chain = read_chain(path)
+    state = LedgerState.of(chain)
+    if state.opened is None:
+        raise LedgerError(f"{path}: is empty. A ledger names its rows in its first line; was it cut off?")
+    chosen = delta or (DEFAULT_DELTA if state.budget is None else state.budget.delta)
+    spent = composed(state.spent(), chosen)
+    return LedgerSummary(
+        account=Account(
+            folder=path.parent,
+            fingerprint=state.opened.fingerprint,
+            name=state.opened.name,
+            source=state.opened.source,
+        ),
+        state=state,
+        lines=chain.lines,
+        delta=chosen,
+        spent=spent,
+        remaining=_remaining(state, spent, chosen),
+    )
+
+
+def _remaining(state: LedgerState, spent: Composed, delta: float) -> float | None:
+    """Epsilon that is left of the budget, at the delta of the budget."""
+    if state.budget is None:
+        return None
+    at_its_delta = spent if delta == state.budget.delta else composed(state.spent(), state.budget.delta)
+    return max(0.0, state.budget.epsilon - at_its_delta.epsilon)
+
+
+def change_budget(summary: LedgerSummary, epsilon: float, delta: float | None) -> LedgerSummary:
+    """Set the budget of these rows, which may raise it."""
+    if not 0 < epsilon < float("inf"):
+        raise UsageError(f"--set-budget {epsilon:g}: expected a number above 0")
+    present = summary.state.budget
+    chosen = delta or (DEFAULT_DELTA if present is None else present.delta)
+    summary.account.set_budget(epsilon, chosen, may_rise=True)
+    return summary_of(summary.account.path, delta=delta)
+
+
+def import_history(
+    config: Path | str, file: Path, *, delta: float | None = None, overrides: Sequence[str] = ()
+) -> LedgerSummary:
+    """Charge what an Opacus checkpoint says it spent to the training rows of ``config``.
+
+    Raises:
+        CheckpointError: The file holds no such history.
+        UnsafeError: Loading it could execute code.
+    """
+    project = open_project(config, overrides)
+    history = read_history(file)
+    account = account_of(project)
+    account.add_import(history.spendings, purpose=f"imported: {file.name}", unverified=history.unverified)
+    return summary_of(account.path, delta=delta)
