@@ -13,6 +13,7 @@ from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.named_people import judged_by_a_term
 from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
+from auditkit.selftest.proxies import group_as_input, telling_input
 from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
@@ -32,6 +33,8 @@ def plants() -> tuple[Plant, ...]:
         lost_ranking(),
         numbers_by_group(),
         _worse_slice(),
+        telling_input(),
+        group_as_input(),
         _unknown_groups(),
         preferred_sentences(),
         judged_by_a_term(),

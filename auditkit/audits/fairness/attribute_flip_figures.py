@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import binom
 
 from auditkit.audits.fairness.attribute_flip_counts import Flips
+from auditkit.data.dataset import BoolArray
 from auditkit.records import Interval, Measurement, Message
 from auditkit.statistics.clustered import clustered_change, clustered_mean, clustered_rate
 from auditkit.statistics.multiplicity import holm
@@ -116,9 +117,9 @@ def measurements_of(flips: Flips, pairs: Sequence[Direction], confidence: float)
 
 def _rate(flips: Flips, code: int | None, confidence: float) -> Measurement:
     """Share of rows with another class under some other level; of one group or of all."""
-    rows = np.ones(len(flips), dtype=np.bool_) if code is None else flips.codes == code
+    rows: BoolArray = np.ones(len(flips), dtype=np.bool_) if code is None else flips.codes == code
     # a row that already has the only level to be given was never asked again
-    rows = np.logical_and(rows, flips.others.any(axis=1))
+    rows = np.asarray(rows & flips.others.any(axis=1), dtype=np.bool_)
     group = {} if code is None else {flips.attribute: flips.names[code]}
     across = (flips.attribute,) if code is None else ()
     if not rows.any():

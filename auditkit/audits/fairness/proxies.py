@@ -94,9 +94,9 @@ class Proxies(Audit):
 
     keep_attribute: bool = False
     folds: int = Field(5, ge=2, le=20)
-    n_permutations: int = Field(99, ge=19, le=10_000)
+    n_permutations: int = Field(199, ge=19, le=10_000)
     max_rows: int = Field(20_000, ge=100)
-    boosted_rows: int = Field(5_000, ge=100)
+    boosted_rows: int = Field(10_000, ge=100)
     neutralised: int = Field(3, ge=0, le=20)
     confidence: float = Field(0.95, ge=0.5, lt=1)
 
