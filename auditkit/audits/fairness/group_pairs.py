@@ -93,12 +93,20 @@ def pair_p_values(x1: FloatArray, n1: FloatArray, x2: FloatArray, n2: FloatArray
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = hits * (total - hits) * n1 * n2 / np.maximum(total - 1, 1e-9)
         z = np.abs(x1 * n2 - x2 * n1) / np.sqrt(spread)
-    score = np.where(spread > 0, 2 * norm.sf(z), 1.0)
-    expected = np.minimum(hits, total - hits) * np.minimum(n1, n2) / total
-    size, drawn, marked, seen = (np.rint(a) for a in (total, n1, hits, x1))
-    marked, drawn = np.minimum(marked, size), np.minimum(drawn, size)
-    tails = np.minimum(hypergeom.cdf(seen, size, marked, drawn), hypergeom.sf(seen - 1, size, marked, drawn))
-    return np.where(expected < FEWEST_EXPECTED, np.minimum(1.0, np.nan_to_num(2 * tails, nan=1.0)), score)
+    p_values = np.where(spread > 0, 2 * norm.sf(z), 1.0)
+    few = np.minimum(hits, total - hits) * np.minimum(n1, n2) < FEWEST_EXPECTED * total
+    if few.any():
+        p_values[few] = _exact_p_values(*(np.rint(a[few]) for a in (x1, n1, hits, total)))
+    return p_values
+
+
+def _exact_p_values(seen: FloatArray, drawn: FloatArray, hits: FloatArray, total: FloatArray) -> FloatArray:
+    """Twice the smaller tail; counts that rounding has made impossible are brought back."""
+    drawn, hits = np.minimum(drawn, total), np.minimum(hits, total)
+    seen = np.clip(seen, np.maximum(0, hits + drawn - total), np.minimum(hits, drawn))
+    lower = hypergeom.cdf(seen, total, hits, drawn)
+    upper = hypergeom.sf(seen - 1, total, hits, drawn)
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(lower, upper)), dtype=np.float64)
 
 
 def _without_complements(found: Sequence[GroupRates]) -> list[GroupRates]:
