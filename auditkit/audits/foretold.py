@@ -95,10 +95,10 @@ def estimate(rows: Foretold, figure: Figure | None, confidence: float) -> Estima
 def shown(value: float) -> str:
     """A number for a sentence: four digits that count, thousands apart.
 
-    >>> shown(12345.67), shown(0.0123456)
-    ('12,346', '0.01235')
+    >>> shown(12345.67), shown(-3470.2), shown(0.0123456)
+    ('12,346', '-3,470', '0.01235')
     """
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"
 
 
 def notes_on_rows(data: Dataset, rows: Foretold) -> list[Message]:

@@ -61,6 +61,8 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
             inputs, space = encode_raw(rows, preprocessing)
         else:
             inputs, space = _encode_table(rows, preprocessing, statements)
+    if rows.outcome is not None:
+        statements.append(_range_of(rows.outcome))
     predicted = (
         None
         if rows.prediction is None
@@ -91,6 +93,12 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         planted=rows.planted,
         statements=tuple(statements),
     )
+
+
+def _range_of(outcome: FloatArray) -> Message:
+    text = "The target is a number, on these rows from {low} to {high}, {mean} on average."
+    values = {"low": outcome.min(), "high": outcome.max(), "mean": outcome.mean()}
+    return Message(text=text, values={key: float(f"{value:.4g}") for key, value in values.items()})
 
 
 def _check_task(rows: Rows, preprocessing: Preprocessing) -> None:
