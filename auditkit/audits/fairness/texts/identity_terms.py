@@ -154,8 +154,13 @@ class IdentityTerms(PairedAudit):
             found, n_rows=len(data), fewest=self.fewest_rows, confidence=self.confidence
         )
         enough = bool(found) and len(found[0].rows) >= self.fewest_rows
-        tables = [evidence.own_table(found, len(data), self.confidence)] if enough else []
-        return AuditOutput(measurements, tables, evidence.own_notes(texts, len(data)))
+        table = (
+            evidence.own_table(found, n_rows=len(data), fewest=self.fewest_rows, confidence=self.confidence)
+            if enough
+            else None
+        )
+        notes = evidence.own_notes(texts, len(data))
+        return AuditOutput(measurements, [] if table is None else [table], notes)
 
     def _read(self, grid: TemplateGrid, classifier: Classifier, context: AuditContext) -> ReadGrid:
         return read_grid(

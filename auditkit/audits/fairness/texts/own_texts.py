@@ -114,10 +114,7 @@ def own_measurements(
     measured = []
     for one in found:
         group, n = ({"axis": one.axis} if one.axis else {}), len(one.rows)
-        few = Message(
-            text="{n} of {total} rows hold a word that can be exchanged; {fewest} are needed.",
-            values={"n": n, "total": n_rows, "fewest": fewest},
-        )
+        few = too_few(n, n_rows, fewest)
         flipped = int(one.flipped.sum())
         measured.append(
             Measurement(
@@ -137,6 +134,14 @@ def own_measurements(
             Measurement(metric=CHANGE, value=value, n=n, better="lower", group=group, interval=interval)
         )
     return measured
+
+
+def too_few(n: int, n_rows: int, fewest: int) -> Message:
+    """Why no rate is given."""
+    return Message(
+        text="{n} of {total} rows hold a word that can be exchanged; {fewest} are needed.",
+        values={"n": n, "total": n_rows, "fewest": fewest},
+    )
 
 
 @dataclass(frozen=True, slots=True)

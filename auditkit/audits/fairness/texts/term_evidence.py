@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from auditkit.audits.fairness.texts.own_texts import Exchanged, OwnFlips
+from auditkit.audits.fairness.texts.own_texts import Exchanged, OwnFlips, too_few
 from auditkit.audits.fairness.texts.term_figures import NO_CLASS, NO_LABEL, Gap, flips
 from auditkit.audits.fairness.texts.term_grid import ReadGrid, TermGrid, Terms
 from auditkit.audits.fairness.texts.term_ranking import Area
@@ -83,19 +83,23 @@ def term_table(
     )
 
 
-def own_table(found: Sequence[OwnFlips], n_rows: int, confidence: float) -> Table:
+def own_table(found: Sequence[OwnFlips], *, n_rows: int, fewest: int, confidence: float) -> Table:
     """What exchanging words in the user's own texts does, per axis."""
     rows: list[tuple[Cell, ...]] = []
     for one in found:
         n, flipped = len(one.rows), int(one.flipped.sum())
+        few = _missing(too_few(n, n_rows, fewest)) if n < fewest else None
         interval = rate(flipped, n, confidence=confidence)
         rows.append(
             (
                 one.axis or Message(text="any axis"),
                 n,
                 flipped,
-                Estimate(value=flipped / n, low=interval.low, high=interval.high, n=n),
-                _missing(NO_CLASS) if one.moved is None else Estimate(value=float(one.moved.mean()), n=n),
+                few or Estimate(value=flipped / n, low=interval.low, high=interval.high, n=n),
+                few
+                or (
+                    _missing(NO_CLASS) if one.moved is None else Estimate(value=float(one.moved.mean()), n=n)
+                ),
             )
         )
     return Table(
