@@ -80,7 +80,7 @@ def directions(flips: Flips, confidence: float) -> tuple[Direction, ...]:
         return ()
     found: list[Direction] = []
     for origin in np.unique(flips.codes):
-        rows = flips.codes == origin
+        rows = np.asarray(flips.codes == origin, dtype=np.bool_)
         weights, units = flips.part(rows)
         for position, target in enumerate(flips.given):
             if target == origin:
@@ -117,9 +117,9 @@ def measurements_of(flips: Flips, pairs: Sequence[Direction], confidence: float)
 
 def _rate(flips: Flips, code: int | None, confidence: float) -> Measurement:
     """Share of rows with another class under some other level; of one group or of all."""
-    rows: BoolArray = np.ones(len(flips), dtype=np.bool_) if code is None else flips.codes == code
+    own = np.ones(len(flips), dtype=np.bool_) if code is None else flips.codes == code
     # a row that already has the only level to be given was never asked again
-    rows = np.asarray(rows & flips.others.any(axis=1), dtype=np.bool_)
+    rows: BoolArray = np.asarray(own & flips.others.any(axis=1), dtype=np.bool_)
     group = {} if code is None else {flips.attribute: flips.names[code]}
     across = (flips.attribute,) if code is None else ()
     if not rows.any():
@@ -147,7 +147,7 @@ def _rate(flips: Flips, code: int | None, confidence: float) -> Measurement:
 
 def _score_change(flips: Flips, confidence: float) -> Measurement:
     """Mean over rows of the mean movement under their other levels."""
-    rows = flips.others.any(axis=1)
+    rows = np.asarray(flips.others.any(axis=1), dtype=np.bool_)
     value, interval, reason = None, None, None
     if flips.moved is None:
         reason = Message(text="The subject states no probabilities.")

@@ -8,13 +8,6 @@ from auditkit.records import Cell, Dots, Estimate, Evidence, Mark, Message, Tabl
 SHOWN = 10
 """Features in the table."""
 
-_NAMES = {
-    "inputs.auc": "inputs, linear",
-    "inputs.auc.boosted": "inputs, trees",
-    "layer.auc": "last hidden layer",
-    "score.auc": "scores",
-}
-
 
 def evidence_of(found: AttributeFound) -> list[Evidence]:
     """How well each source foretells the attribute, and which inputs do."""
@@ -23,7 +16,7 @@ def evidence_of(found: AttributeFound) -> list[Evidence]:
     if measured:
         marks = tuple(
             Mark(
-                label=_NAMES[name],
+                label=name,
                 estimate=Estimate(value=one.auc, low=one.interval.low, high=one.interval.high, n=one.n),
             )
             for name, one in measured.items()

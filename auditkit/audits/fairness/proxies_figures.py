@@ -12,13 +12,8 @@ from auditkit.audits.fairness.proxies_rows import AttributeRows
 from auditkit.records import Interval, Measurement, Message
 from auditkit.statistics.multiplicity import holm
 
-PROBES: Mapping[str, str] = {
-    "inputs.auc": "inputs, linear probe",
-    "inputs.auc.boosted": "inputs, boosted trees",
-    "layer.auc": "last hidden layer, linear probe",
-    "score.auc": "scores and their tenths, linear probe",
-}
-"""Metrics in their order, and what was read."""
+PROBES = ("inputs.auc", "inputs.auc.boosted", "layer.auc", "score.auc")
+"""Metrics of the probes, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
