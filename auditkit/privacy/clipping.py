@@ -11,7 +11,8 @@ Source: Abadi et al. (2016), arXiv:1607.00133 (DP-SGD); several rows per unit: D
 arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.06963 (rows of a person).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,7 @@ class ClippedGradients:
         row_weights: Tensor | None = None,
         *,
         factor: float = 1.0,
+        before: Callable[[], object] = lambda: None,
     ) -> None:
         """Add ``factor`` times :meth:`clipped_sum` to ``total`` in place.
 
@@ -97,11 +99,13 @@ class ClippedGradients:
             targets: See :meth:`clipped_sum`.
             row_weights: See :meth:`clipped_sum`.
             factor: Times which every contribution is taken.
+            before: Called once before anything is added, or at the end; ``total`` may not be ready sooner.
         """
-        weights = self._weights(inputs, row_weights)
+        weights, ready = self._weights(inputs, row_weights), cache(before)
         for start in range(0, len(inputs), self._rows_at_once):
             rows = slice(start, start + self._rows_at_once)
-            self._add(total, (inputs[rows], targets[rows], weights[rows]), factor)
+            self._add(total, (inputs[rows], targets[rows], weights[rows]), factor, ready)
+        ready()
 
     def norms(self, inputs: Tensor, targets: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """The gradient norm of each unit, shape ``(n,)``, before clipping. Private: never to be released."""
@@ -117,13 +121,20 @@ class ClippedGradients:
             return torch.full((n_rows,), 1 / per_unit, device=inputs.device)
         return row_weights
 
-    def _add(self, total: Sequence[Tensor], rows: tuple[Tensor, Tensor, Tensor], factor: float) -> None:
+    def _add(
+        self,
+        total: Sequence[Tensor],
+        rows: tuple[Tensor, Tensor, Tensor],
+        factor: float,
+        ready: Callable[[], object],
+    ) -> None:
         while len(rows[0]):
             losses, parts = self._recorder.parts(*rows)
             with torch.no_grad():
                 squared, hidden = squared_norms(parts.values(), len(losses), losses)
                 finite = torch.isfinite(squared) & torch.isfinite(losses)
                 if bool(finite.all()):
+                    ready()
                     self._add_parts(total, parts, self._coefficients(squared + hidden).mul_(factor))
                     return
             # Weights of zero would not do: zero times infinity poisons the sum.

@@ -1,75 +1,166 @@
 """The two random draws of DP-SGD: which rows are in a step, and the noise.
 
-``SeededDraws`` repeats: whoever knows the seed can subtract the noise, so nothing is guaranteed against
-them. ``EntropyDraws`` takes every bit from the operating system; no seed exists that would give it back.
+Sampling and noise are separate streams (see :mod:`key_stream`). ``SeededDraws`` repeats: whoever knows the
+seed can subtract the noise, so nothing is guaranteed against them. The keys of ``EntropyDraws`` come from the
+operating system; no seed exists that would give them back.
+
+**Floating point.** The values a float can take differ in their gaps, and noise that is added in floating
+point leaves traces of the value beneath in its lowest bits (Mironov 2012, CCS, doi 10.1145/2382196.2382264).
+``EntropyDraws`` hinders that with a grid: clipped sum and noise, the latter in double precision, are rounded
+to multiples of one power of two, about 2^-36 of the noise's deviation, and added as whole numbers. For sums
+on the grid this equals the rounding of sum plus noise, which is post-processing of the Gaussian mechanism;
+whatever the sum, the same values can come out. Rounding the sums moves two neighbouring ones apart by at most
+sqrt(p) grid steps for p parameters, below a millionth of the noise's deviation for a billion of them.
+
+What is left: the chances of the grid's points are those of a normal value made from 53 bits in double
+precision, exact to about 2^-50 of each, and zero beyond 8.6 deviations; the sums themselves are accumulated in
+single precision; the time that a step takes is not hidden. A proof without these remainders needs integer
+gradients and discrete noise (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). ``SeededDraws`` adds single
+precision noise without a grid: it guarantees nothing anyway.
 """
 
-import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import ndtri
+import torch
 
 from auditkit.data.dataset import FloatArray, IntArray
-from auditkit.randomness import numpy_rng
+from auditkit.privacy.key_stream import BLOCK, KeyStream
+
+_GRID_BITS = 36
 
 
 class Draws(Protocol):
     """The randomness of the mechanism."""
+
+    @property
+    def certified(self) -> bool:
+        """Whether nothing repeats it, and noise is put on a grid."""
+        ...
 
     def poisson_rows(self, n_rows: int, sample_rate: float) -> IntArray:
         """The rows of one step: each of ``n_rows`` independently with probability ``sample_rate``."""
         ...
 
     def normal(self, size: int) -> FloatArray:
-        """Independent standard normal values, shape ``(size,)``."""
+        """Independent standard normal values in double precision, shape ``(size,)``."""
+        ...
+
+    def start_noise(self, values: Any, deviation: float) -> "Running":
+        """Begin to fill a one-dimensional array with noise in other threads."""
+        ...
+
+    def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
+        """``(values + noise) / divisor`` in place, on a grid."""
+        ...
+
+    def position(self) -> dict[str, Any]:
+        """Where both streams stand, as JSON; with it, and nothing else, they go on. A secret."""
+        ...
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """Go on from a :meth:`position`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class SeededDraws:
-    """Draws that the same seed repeats; sampling and noise are separate streams."""
+class Running:
+    """Work that other threads do."""
 
-    sampling: np.random.Generator
-    noise: np.random.Generator
+    parts: list[Future[None]]
+
+    def wait(self) -> None:
+        """Until it is done; raises what it raised."""
+        for part in self.parts:
+            part.result()
+
+
+@dataclass(slots=True)
+class _KeyedDraws:
+    """Draws from two key streams."""
+
+    sampling: KeyStream
+    noise: KeyStream
+    _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
+
+    def poisson_rows(self, n_rows: int, sample_rate: float) -> IntArray:
+        """See :class:`Draws`."""
+        return self.sampling.chosen(n_rows, sample_rate)
+
+    def normal(self, size: int) -> FloatArray:
+        """See :class:`Draws`."""
+        values = np.empty(size)
+        self.start_noise(values, 1.0).wait()
+        return values
+
+    def start_noise(self, values: Any, deviation: float) -> Running:
+        """See :class:`Draws`."""
+        call = self.noise.next_call()
+
+        def fill(index: int, part: Any) -> None:
+            self.noise.normal_block(call, index, part, deviation)
+
+        return self._in_threads(fill, values)
+
+    def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
+        """See :class:`Draws`."""
+        call, grid = self.noise.next_call(), 2.0 ** (np.floor(np.log2(deviation)) - _GRID_BITS)
+
+        def add(index: int, part: Any) -> None:
+            noise = np.empty(len(part))
+            self.noise.normal_block(call, index, noise, deviation / grid)
+            total = np.divide(part, grid, dtype=np.float64)
+            np.rint(noise, out=noise)
+            noise += np.rint(total, out=total)
+            np.multiply(noise, grid / divisor, out=part, casting="same_kind")
+
+        self._in_threads(add, values).wait()
+
+    def position(self) -> dict[str, Any]:
+        """See :class:`Draws`."""
+        return {
+            name: {"key": stream.key.hex(), "calls": stream.calls}
+            for name, stream in (("sampling", self.sampling), ("noise", self.noise))
+        }
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """See :class:`Draws`."""
+        for name, stream in (("sampling", self.sampling), ("noise", self.noise)):
+            stream.key, stream.calls = bytes.fromhex(position[name]["key"]), int(position[name]["calls"])
+
+    def _in_threads(self, work: Callable[[int, Any], None], values: Any) -> Running:
+        """``work`` on every block of ``values``, the blocks spread over as many threads as torch uses."""
+        n_threads = torch.get_num_threads()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="noise")
+        blocks = list(enumerate(values[start : start + BLOCK] for start in range(0, len(values), BLOCK)))
+
+        def run(own: list[tuple[int, Any]]) -> None:
+            for index, part in own:
+                work(index, part)
+
+        spread = [blocks[first::n_threads] for first in range(min(n_threads, len(blocks)))]
+        return Running([self._threads.submit(run, own) for own in spread])
+
+
+class SeededDraws(_KeyedDraws):
+    """Draws that the same seed repeats."""
+
+    certified = False
 
     @classmethod
     def from_seed(cls, seed: int) -> "SeededDraws":
         """The streams of ``seed``."""
-        return cls(numpy_rng(seed, "dp", "sampling"), numpy_rng(seed, "dp", "noise"))
-
-    def poisson_rows(self, n_rows: int, sample_rate: float) -> IntArray:
-        """See :class:`Draws`."""
-        return np.flatnonzero(self.sampling.random(n_rows) < sample_rate)
-
-    def normal(self, size: int) -> FloatArray:
-        """See :class:`Draws`."""
-        return self.noise.standard_normal(size)
+        return cls(KeyStream.from_seed(seed, "sampling"), KeyStream.from_seed(seed, "noise"))
 
 
-@dataclass(frozen=True, slots=True)
-class EntropyDraws:
-    """Draws from the operating system's random source, which nothing repeats.
+class EntropyDraws(_KeyedDraws):
+    """Draws that nothing repeats but their own position, which is secret."""
 
-    A normal value is the sum of four, halved, so that the gaps between the values which a double can take
-    tell less about the value the noise was added to. This hinders the known floating-point attack; it is
-    no proof against it. Source: Holohan and Braghin (2021), arXiv:2107.10138.
-    """
+    certified = True
 
-    n_summands: int = field(default=4, init=False)
-
-    def poisson_rows(self, n_rows: int, sample_rate: float) -> IntArray:
-        """See :class:`Draws`."""
-        return np.flatnonzero(_uniform(n_rows) < sample_rate)
-
-    def normal(self, size: int) -> FloatArray:
-        """See :class:`Draws`."""
-        summands = ndtri(_uniform(self.n_summands * size)).reshape(self.n_summands, size)
-        return np.asarray(summands.sum(axis=0) / np.sqrt(self.n_summands), dtype=np.float64)
-
-
-def _uniform(size: int) -> FloatArray:
-    """Values in the open interval (0, 1) on a grid of 2^-52, from the operating system."""
-    words = np.frombuffer(os.urandom(8 * size), dtype=np.uint64) >> np.uint64(12)
-    return (words.astype(np.float64) + 0.5) * 2.0**-52
+    def __init__(self) -> None:
+        super().__init__(KeyStream.from_entropy(), KeyStream.from_entropy())

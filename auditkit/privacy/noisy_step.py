@@ -1,38 +1,130 @@
 """One step of the mechanism: sampled rows, clipped gradient sum, Gaussian noise, a fixed divisor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws
 
+Augment = Callable[[Tensor], Tensor]
+"""From ``(n, ...)`` inputs to ``K`` copies of each, ``(n * K, ...)``, copies of a row in sequence."""
+
 
 def noisy_gradients(
     clipped: ClippedGradients,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    inputs: Tensor,
+    targets: Tensor,
     mechanism: Mechanism,
     draws: Draws,
-) -> list[torch.Tensor]:
-    """One step of the mechanism: the clipped sum of one batch plus noise, over the fixed divisor.
+    *,
+    row_weights: Tensor | None = None,
+    augment: Augment | None = None,
+) -> list[Tensor]:
+    """One step of the mechanism: the clipped sum of one Poisson-sampled batch plus noise, over the divisor.
 
-    Sum and noise are added in double precision.
+    Args:
+        clipped: With K rows per unit.
+        inputs: All rows, those of a unit in sequence; with ``augment`` one row per unit.
+        targets: Of ``inputs``.
+        mechanism: Its public inputs; units are sampled.
+        draws: Of sampling and noise.
+        row_weights: See :meth:`ClippedGradients.clipped_sum`.
+        augment: Makes the K copies of each sampled row, whose gradients are averaged before clipping.
+
+    Returns:
+        One tensor per parameter of ``clipped``, newly made.
     """
-    rows = draws.poisson_rows(len(inputs), mechanism.sample_rate)
-    index = torch.from_numpy(rows).to(inputs.device)
-    total = clipped.clipped_sum(inputs[index], targets[index])
-    scale = mechanism.noise_multiplier * mechanism.max_grad_norm
-    noise = _like(draws.normal(sum(part.numel() for part in total)) * scale, total)
-    return [
-        ((part.double() + more) / mechanism.normaliser).to(part.dtype)
-        for part, more in zip(total, noise, strict=True)
-    ]
+    per_unit = 1 if augment else clipped.rows_per_unit
+    units = torch.from_numpy(draws.poisson_rows(len(inputs) // per_unit, mechanism.sample_rate))
+    rows = (units[:, None] * per_unit + torch.arange(per_unit)).flatten().to(inputs.device)
+    chosen, their_targets = inputs[rows], targets[rows]
+    if augment is not None:
+        copies = clipped.rows_per_unit
+        chosen, their_targets = augment(chosen), their_targets.repeat_interleave(copies, dim=0)
+        row_weights = None
+    return noisy_sum(
+        clipped,
+        (chosen, their_targets, None if row_weights is None else row_weights[rows]),
+        mechanism,
+        draws,
+    )
 
 
-def _like(flat: np.ndarray, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Cut a flat array into float64 tensors of the shapes of ``tensors``."""
-    parts = torch.split(torch.from_numpy(flat), [tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape).to(tensor.device) for part, tensor in zip(parts, tensors, strict=True)]
+def noisy_sum(
+    clipped: ClippedGradients,
+    rows: tuple[Tensor, Tensor, Tensor | None],
+    mechanism: Mechanism,
+    draws: Draws,
+) -> list[Tensor]:
+    """The clipped sum of given rows plus noise, over the fixed divisor.
+
+    All gradients lie in one buffer. Seeded noise is made in it by other threads while the rows are worked on,
+    and the clipped gradients are added to the noise; certified noise is added to their sum on a grid.
+
+    Args:
+        clipped: The engine.
+        rows: Inputs, targets and weights as :meth:`ClippedGradients.clipped_sum` takes them; without any
+            it is a step of noise alone.
+        mechanism: Its public inputs.
+        draws: Of noise.
+    """
+    total = _Buffer.like(clipped.parameters)
+    deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
+    if deviation and not draws.certified:
+        running = draws.start_noise(total.on_cpu, deviation / mechanism.normaliser)
+
+        def finish() -> None:
+            running.wait()
+            total.to_device()
+
+        clipped.add_clipped_sum(total.parts, *rows, factor=1 / mechanism.normaliser, before=finish)
+        return total.gradients(clipped.parameters)
+    total.flat.zero_()
+    if not deviation:
+        clipped.add_clipped_sum(total.parts, *rows, factor=1 / mechanism.normaliser)
+        return total.gradients(clipped.parameters)
+    clipped.add_clipped_sum(total.parts, *rows)
+    total.to_cpu()
+    draws.add_noise(total.on_cpu, deviation, mechanism.normaliser)
+    total.to_device()
+    return total.gradients(clipped.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffer:
+    """One flat tensor, its parts in the shapes of parameters, and its values as an array on the CPU."""
+
+    flat: Tensor
+    parts: list[Tensor]
+    on_cpu: Any
+
+    @classmethod
+    def like(cls, parameters: list[torch.nn.Parameter]) -> "_Buffer":
+        """Not initialised; in double precision where a parameter is, else single."""
+        double = any(parameter.dtype == torch.float64 for parameter in parameters)
+        size = sum(parameter.numel() for parameter in parameters)
+        dtype, device = torch.float64 if double else torch.float32, parameters[0].device
+        flat = torch.empty(size, dtype=dtype, device=device)
+        pieces = flat.split([parameter.numel() for parameter in parameters])
+        parts = [piece.view(parameter.shape) for piece, parameter in zip(pieces, parameters, strict=True)]
+        on_cpu = flat if device.type == "cpu" else torch.empty(size, dtype=dtype)
+        return cls(flat, parts, on_cpu.numpy())
+
+    def to_device(self) -> None:
+        """Take the values on the CPU over."""
+        if self.flat.device.type != "cpu":
+            self.flat.copy_(torch.from_numpy(self.on_cpu))
+
+    def to_cpu(self) -> None:
+        """Copy the values to the CPU."""
+        if self.flat.device.type != "cpu":
+            torch.from_numpy(self.on_cpu).copy_(self.flat)
+
+    def gradients(self, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
+        """The parts in the precision of the parameters."""
+        return [part.to(parameter.dtype) for part, parameter in zip(self.parts, parameters, strict=True)]

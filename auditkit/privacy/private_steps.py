@@ -14,7 +14,7 @@ from auditkit.data.sequences import targets_of
 from auditkit.errors import AuditkitError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.draws import Draws, SeededDraws
+from auditkit.privacy.draws import Draws
 from auditkit.privacy.noisy_step import noisy_gradients
 
 
@@ -123,16 +123,11 @@ class PrivateSteps:
     def position(self) -> dict[str, Any] | None:
         """Where sampling and noise stand; ``None`` where nothing could repeat them."""
         draws = self._draws
-        if isinstance(draws, SeededDraws):
-            return {name: getattr(draws, name).bit_generator.state for name in ("sampling", "noise")}
         return draws.position() if isinstance(draws, Positioned) else None
 
     def move_to(self, position: dict[str, Any]) -> None:
         """Let sampling and noise go on from there."""
-        if isinstance(self._draws, SeededDraws):
-            for name in ("sampling", "noise"):
-                getattr(self._draws, name).bit_generator.state = position[name]
-        elif isinstance(self._draws, Positioned):
+        if isinstance(self._draws, Positioned):
             self._draws.move_to(position)
 
 
