@@ -171,7 +171,7 @@ def prefix_test(is_member: npt.ArrayLike, share: float) -> PrefixTest:
 
     At every prefix the lower tail of the binomial distribution tells how unlikely so few members are; the
     smallest tail is the statistic. FA*IR rejects at an overall level exactly when this p-value is at
-    most that level, for its corrected level is the one at which a random ranking fails with the overall probability.
+    most that level: its corrected level is the one at which a random ranking fails with that probability.
 
     Args:
         is_member: Of the first places in their order, shape ``(k,)``.
@@ -218,7 +218,8 @@ def fewest_allowed(places: IntArray, share: float, level: float) -> IntArray:
     [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4]
     """
     found = np.maximum(0, binom.ppf(level, places, share).astype(np.int64) - 1)
-    while (too_low := binom.cdf(found, places, share) <= level * (1 + CLOSE)).any():
+    # not even all of them are enough where the level is 1
+    while (too_low := (binom.cdf(found, places, share) <= level * (1 + CLOSE)) & (found <= places)).any():
         found = found + too_low
     return np.asarray(found, dtype=np.int64)
 
@@ -246,7 +247,7 @@ class GroupTotals:
         cell = self.ranking.list_of * self.n_groups + self.groups
         n_cells = len(self.ranking.sizes) * self.n_groups
         found = [np.bincount(cell, weights=values, minlength=n_cells) for values in columns]
-        return np.stack(found, axis=-1).reshape(len(self.ranking.sizes), self.n_groups, 4)
+        return np.stack(found, axis=-1).astype(np.float64).reshape(len(self.ranking.sizes), self.n_groups, 4)
 
     def draws(self, n_draws: int, rng: np.random.Generator) -> FloatArray:
         """Bootstrap replicates of the totals over all lists, shape ``(n_draws, n_groups, 4)``.

@@ -19,7 +19,7 @@ def exposure_chart(ranked: RankedGroups, measurements: Sequence[Measurement], *,
     return Dots(
         title=_exposure_title(ranked, ratio),
         caption=Message(
-            text="Exposure is 1 / log2(1 + rank): 1 for the first place, 0.5 for the third, 0.3 for the tenth. "
+            text="Exposure is 1 / log2(1 + rank): 1 for the first place, 0.5 for the third. "
             "Rows with equal scores share their places."
         ),
         axis=Message(text="Mean exposure"),

@@ -154,8 +154,8 @@ def _skew(ranked: RankedGroups, top: Top, group: int, confidence: float) -> Meas
             better="zero",
             group=label,
             missing=Message(
-                text="Less than one of the {places} places at the top went to the group, so the logarithm has "
-                "no lower limit. {expected} were to be expected.",
+                text="Less than one of the {places} places at the top went to the group, so the logarithm "
+                "has no lower limit. {expected} were to be expected.",
                 values={"places": top.places, "expected": f"{expected:.1f}"},
             ),
         )
