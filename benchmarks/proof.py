@@ -20,6 +20,7 @@ CHECKS = (
     "adult_training",
     "command_line",
     "large_table",
+    "worst_slices",
     "counted_stream",
     "documents",
 )

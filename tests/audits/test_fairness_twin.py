@@ -120,7 +120,8 @@ def test_no_planted_fault_is_reported_of_a_model_of_the_twin():
     """Twenty populations with a model each; a fault may be reported as often as its interval may fail."""
     runs = 20
     reported = dict.fromkeys(FAULTS, 0)
-    shown = dict.fromkeys(("selection_rate.difference[sex]", "true_positive_rate.difference[sex]"), 0)
+    # of the labels: what a trained model makes of groups is a fact about it, small but not nothing
+    shown = dict.fromkeys(("base_rate.difference[sex]", "base_rate.difference[ethnicity]"), 0)
     protected = 0
     for seed in range(runs):
         found = audited(seed, frozenset())
