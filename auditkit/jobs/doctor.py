@@ -11,7 +11,7 @@ from typing import IO, Literal
 import torch
 
 from auditkit import __version__
-from auditkit.data import adult, compas, mnist, shakespeare, sst2
+from auditkit.data import adult, compas, crows_pairs, identity_templates, mnist, shakespeare, sst2
 from auditkit.data.published import PublishedFile, cache_folder, locate
 from auditkit.energy.allocation import allocation
 from auditkit.energy.balance import discover_probes
@@ -42,6 +42,8 @@ DATA = {
     "mnist": tuple(file for files in mnist.FILES.values() for file in files),
     "sst2": tuple(sst2.FILES.values()),
     "shakespeare": (shakespeare.FILE,),
+    "crows_pairs": (crows_pairs.FILE,),
+    "identity_templates": tuple(identity_templates.FILES.values()),
 }
 
 
