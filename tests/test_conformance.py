@@ -31,6 +31,7 @@ QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
+    "ranking-fairness": {"n_bootstrap": 50},
     "regression-fairness": {"n_permutations": 19, "n_bootstrap": 50},
     "score-fairness": {"n_bootstrap": 50},
     "identity-terms": {"templates": str(TEMPLATES)},

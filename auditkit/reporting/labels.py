@@ -117,6 +117,19 @@ METRICS: dict[str, tuple[str, Style]] = {
     "membership-inference/auc": (mark("AUC of the membership attack"), _PLAIN),
     "membership-inference/advantage": (mark("advantage of the membership attack"), _PLAIN),
     "membership-inference/loss_gap": (mark("loss of non-members minus loss of members"), _PLAIN),
+    "incomparable_share": (mark("rows without a counterpart in another group"), _PERCENT),
+    "generalized_entropy": (mark("generalised entropy of benefits"), _PLAIN),
+    "theil_index": (mark("Theil index of benefits"), _PLAIN),
+    "generalized_entropy_between": (mark("generalised entropy between groups"), _PLAIN),
+    "between_group_share": (mark("share of inequality that lies between groups"), _PERCENT),
+    "differential_fairness": (mark("differential fairness of predictions"), _PLAIN),
+    "differential_fairness_of_labels": (mark("differential fairness of labels"), _PLAIN),
+    "bias_amplification": (mark("differential fairness, predictions minus labels"), _PLAIN),
+    "exposure": (mark("mean exposure"), _PLAIN),
+    "exposure_per_relevance": (mark("exposure per relevant row"), _PLAIN),
+    "ndkl": (mark("divergence of prefixes (NDKL)"), _PLAIN),
+    "prefix_test_p_value": (mark("p-value of the prefix test (FA*IR)"), _PLAIN),
+    "pairwise_accuracy": (mark("pairwise accuracy"), _PERCENT),
     "n_parameters": (mark("parameters"), _PLAIN),
     "size_b": (mark("size of the weights"), _PLAIN),
     "flops": (mark("operations per prediction"), _PLAIN),
@@ -139,6 +152,8 @@ METRICS: dict[str, tuple[str, Style]] = {
 that is not here reads as its identifier with spaces."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str, Style], ...] = (
+    (re.compile(r"top_(?P<top>[0-9.e+]+)"), mark("chance of a place at the top {top}"), _PLAIN),
+    (re.compile(r"skew_at_(?P<top>[0-9.e+]+)"), mark("skew at the top {top}"), _PLAIN),
     (
         re.compile(r"tpr_at_fpr_(?P<fpr>[0-9.e-]+)"),
         mark("training records recognised at {fpr} false alarms"),
@@ -148,6 +163,17 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str, Style], ...] = (
 
 _SUFFIXES: dict[str, tuple[str, str]] = {
     # suffix: (with attributes, without)
+    "conditional": (mark("{figure}, among alike rows"), mark("{figure}, among alike rows")),
+    "odds_ratio": (mark("{figure}, odds ratio across {attributes}"), mark("{figure}, odds ratio")),
+    "reversals": (mark("{figure}, pairs that turn round"), mark("{figure}, pairs that turn round")),
+    "subgroup_unfairness": (
+        mark("{figure}, gap of a subgroup by its share"),
+        mark("{figure}, gap of a subgroup by its share"),
+    ),
+    "excess_over_margins": (
+        mark("{figure}, crossed group beyond its parts"),
+        mark("{figure}, crossed group beyond its parts"),
+    ),
     "ratio": (mark("{figure}, ratio across {attributes}"), mark("{figure}, variant divided by baseline")),
     "difference": (mark("{figure}, difference across {attributes}"), mark("{figure}, difference")),
     "difference_to_reference": (
@@ -179,6 +205,8 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
 }
 
 _DIFFERENCES = {
+    "excess_over_margins",
+    "subgroup_unfairness",
     "difference",
     "difference_to_reference",
     "difference_to_rest",
@@ -207,6 +235,9 @@ AUDITS: dict[str, str] = {
     "regression-error": mark("Foretold numbers"),
     "calibration": mark("Calibration"),
     "group-fairness": mark("Groups"),
+    "conditional-disparity": mark("Alike rows"),
+    "inequality": mark("Inequality"),
+    "ranking-fairness": mark("Rankings"),
     "worst-slices": mark("Slices"),
     "score-fairness": mark("Scores by group"),
     "regression-fairness": mark("Foretold numbers by group"),
@@ -256,7 +287,7 @@ def style_of(metric: str) -> Style:
     """How the figures of a metric are written: rates in percent, their differences in points."""
     name = MetricName.parse(metric)
     style = METRICS[name.base][1] if name.base in METRICS else _pattern_style(name.base)
-    if {"ratio", "ratio_to_reference", "flips"} & set(name.suffixes):
+    if {"ratio", "ratio_to_reference", "flips", "odds_ratio", "reversals"} & set(name.suffixes):
         return Style.PLAIN
     is_difference = bool(_DIFFERENCES & set(name.suffixes))
     return Style.POINTS if is_difference and style is Style.PERCENT else style
@@ -346,7 +377,8 @@ def _base_label(texts: Texts, base: str, audit: str) -> str:
     for pattern, template, _ in _PATTERNS:
         found = pattern.fullmatch(base)
         if found:
-            values = {key: _as_percent(value) for key, value in found.groupdict().items()}
+            parts = found.groupdict()
+            values = {key: _as_percent(part) if key == "fpr" else part for key, part in parts.items()}
             return texts.text(template, **values)
     return _spaced(base)
 

@@ -9,12 +9,15 @@ import torch
 from auditkit.data.dataset import FloatArray
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message
+from auditkit.selftest.demotion import demoted_group
+from auditkit.selftest.gerrymander import crossed_refusal
 from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.named_people import judged_by_a_term
 from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.proxies import group_as_input, telling_input
 from auditkit.selftest.ranking import lost_ranking
+from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
 
@@ -32,6 +35,9 @@ def plants() -> tuple[Plant, ...]:
         _rule_by_group(),
         lost_ranking(),
         numbers_by_group(),
+        unequal_within_strata(),
+        crossed_refusal(),
+        demoted_group(),
         _worse_slice(),
         telling_input(),
         group_as_input(),

@@ -56,7 +56,7 @@ def theil_index(counts: npt.ArrayLike) -> FloatArray:
     share = _shares(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = BENEFITS / (share @ BENEFITS)[..., None]
-    return np.asarray((share * xlogy(relative, relative)).sum(axis=-1))
+        return np.asarray((share * xlogy(relative, relative)).sum(axis=-1))
 
 
 def index_intervals(

@@ -34,7 +34,7 @@ def benefit_chart(
             },
         ),
         caption=Message(
-            text="The benefit is 0 where a favourable label is refused, 2 where one is granted without, else 1."
+            text="The benefit is 0 where a favourable label is refused, 2 where one is given without, else 1."
         ),
         axis=Message(text="Mean benefit"),
         marks=tuple(
@@ -65,10 +65,11 @@ def benefit_table(grouping: Grouping, cells: Cells) -> Table:
     """Rows of every group by benefit, unweighted."""
     n = cells.n
     sizes = n.sum(axis=1)
+    names = grouping.labels
     refused, granted = int(n[:, 1].sum()), int(n[:, 2].sum())
     rows: list[tuple[Cell, ...]] = [
         (
-            grouping.labels[group],
+            names[group],
             int(sizes[group]),
             int(n[group, 1]),
             int(sizes[group] - n[group, 1:3].sum()),

@@ -98,7 +98,8 @@ def excess_over_margins(
         up, down = np.maximum(coefficients, 0) ** 2, np.minimum(coefficients, 0) ** 2
         return values - np.sqrt(up @ below + down @ above), values + np.sqrt(up @ above + down @ below)
 
-    labels = [grouping.labels[kept[target]] for target in targets]
+    names = grouping.labels
+    labels = [names[kept[target]] for target in targets]
     return _largest(
         values,
         np.ones(len(values)),
@@ -158,7 +159,8 @@ def _beside_rest(
         relative = np.sqrt(
             (1 - 2 * share) ** 2 / (share * (1 - share) * size) + (1 - part) / np.maximum(size, 1)
         )
-    labels = [grouping.labels[group] for group in kept]
+    names = grouping.labels
+    labels = [names[group] for group in kept]
     return labels, successes, n, part * share * (1 - share), np.nan_to_num(relative), own.n[kept]
 
 

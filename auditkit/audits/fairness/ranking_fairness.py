@@ -102,12 +102,8 @@ class RankingFairness(Audit):
             return AuditOutput(
                 [one for division in divisions for one in _absent(division, len(data), reason)]
             )
+        self._require_weight(data)
         rows, kept = scored_rows(subject.predict(data, batch_size=context.batch_size), data, positive)
-        if not len(rows):
-            raise DataError(
-                f"{self.info.name}: all {len(data)} rows have weight 0, expected some weight above 0. Check "
-                "the weight column, or leave weight out of data."
-            )
         notes = self._notes(data, rows, list_codes, kept)
         if rows.weight is not None:
             return AuditOutput(
@@ -129,6 +125,13 @@ class RankingFairness(Audit):
             measurements += part.measurements
             evidence += part.evidence
         return AuditOutput(measurements, evidence, notes)
+
+    def _require_weight(self, data: Dataset) -> None:
+        if data.sample_weight is not None and not data.sample_weight.any():
+            raise DataError(
+                f"{self.info.name}: all {len(data)} rows have weight 0, expected some weight above 0. Check "
+                "the weight column, or leave weight out of data."
+            )
 
     def _of_groups(self, ranked: RankedGroups, context: AuditContext) -> AuditOutput:
         """All figures of one grouping."""

@@ -17,6 +17,7 @@ MOST_PLACES = 1000
 """Of the prefix test, whose work grows with their square."""
 
 MOST_LISTS_TESTED = 100
+MOST_GROUPS_TESTED = 100
 MOST_GROUPS_PAIRED = 12
 """More groups make more ordered pairs than a heatmap can show."""
 
@@ -121,7 +122,11 @@ def _prefix_figure(ranked: RankedGroups, groups: IntArray, group: int, places: i
     name, label = "prefix_test_p_value", ranked.grouping.groups[group]
     reason = None
     found = []
-    if len(sizes) > MOST_LISTS_TESTED:
+    if len(ranked.sizes) > MOST_GROUPS_TESTED:
+        reason = Message(
+            text="The prefix test is made for at most {most} groups.", values={"most": MOST_GROUPS_TESTED}
+        )
+    elif len(sizes) > MOST_LISTS_TESTED:
         reason = Message(
             text="The prefix test is made for at most {most} lists.", values={"most": MOST_LISTS_TESTED}
         )
