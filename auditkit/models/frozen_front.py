@@ -20,21 +20,22 @@ class FrozenFront(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """What is made of the features of ``rows``."""
-        answer: torch.Tensor = self.output(self.front(rows))
+        answer: torch.Tensor = self.output(self._front_of(rows))
         return answer
+
+    def features(self, rows: torch.Tensor) -> torch.Tensor:
+        """What ``output`` is trained on: of all rows, in small batches and without gradients."""
+        if not len(rows):
+            return self._front_of(rows)
+        with torch.no_grad():
+            return torch.cat([self._front_of(part) for part in torch.split(rows, _ROWS_AT_ONCE)])
+
+    def _front_of(self, rows: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.front(rows)
+        return features
 
     def train(self, mode: bool = True) -> "FrozenFront":
         """Training mode for what is trained alone."""
         super().train(mode)
         self.front.eval()
         return self
-
-
-def features_of(front: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-    """Features of all rows, computed in small batches and without gradients, on the device of ``rows``."""
-    with torch.no_grad():
-        return torch.cat([front(rows[start : start + _ROWS_AT_ONCE]) for start in _starts(len(rows))])
-
-
-def _starts(n_rows: int) -> range:
-    return range(0, max(n_rows, 1), _ROWS_AT_ONCE)

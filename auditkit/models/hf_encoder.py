@@ -6,6 +6,7 @@ Reimers and Gurevych (2019), arXiv:1908.10084, section 3.
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,9 @@ from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.data.transformers_folder import CONFIG
 from auditkit.errors import CheckpointError, ConfigError, Problem
 from auditkit.models.architecture import ArchitectureKind, Dropout, TextParameters
+from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.pretrained import encoder_like, load_encoder
 from auditkit.models.token_model import most_positions, vocabulary_size, without_padding
-
-MOST_REMEMBERED = 200_000
-"""Rows whose features are kept while a classifier is trained on a frozen encoder."""
 
 _ROWS_AT_ONCE = 16
 """Few, so that rows of about the same length come together and little padding is computed."""
@@ -56,79 +55,45 @@ class HfEncoderParameters(TextParameters):
         return {**values, "config_sha256": found}
 
 
-class EncoderProbe(nn.Module):
-    """Token ids ``(n, length)`` to logits ``(n, n_classes)``; padding is neither looked at nor pooled.
+class PooledEncoder(nn.Module):
+    """Token ids ``(n, length)`` to the mean state of their tokens; padding is not looked at."""
 
-    While a classifier on a frozen encoder is trained, the features of each row are computed once and
-    remembered. They are not part of the state, nor of a copy or a pickle.
-    """
-
-    def __init__(
-        self, encoder: nn.Module, *, padding: int, frozen: bool, dropout: float, n_classes: int
-    ) -> None:
+    def __init__(self, encoder: nn.Module, *, padding: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.padding = padding
-        self.frozen = frozen
-        self.dropout = nn.Dropout(dropout)
-        settings: Any = encoder.config
-        self.output = nn.Linear(int(settings.hidden_size), n_classes)
-        self._features: dict[bytes, torch.Tensor] = {}
-        if frozen:
-            for parameter in encoder.parameters():
-                parameter.requires_grad_(False)
+
+    @property
+    def width(self) -> int:
+        """Length of a state."""
+        settings: Any = self.encoder.config
+        return int(settings.hidden_size)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits of each row."""
-        pooled = self._remembered(tokens) if self.frozen and self.training else self._pooled(tokens)
-        logits: torch.Tensor = self.output(self.dropout(pooled))
-        return logits
-
-    def train(self, mode: bool = True) -> "EncoderProbe":
-        """Training mode; a frozen encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
-
-    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """As of every module; features of other weights are forgotten."""
-        self._features.clear()
-        return super().load_state_dict(*arguments, **options)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_features": {}}
-
-    def _pooled(self, tokens: torch.Tensor) -> torch.Tensor:
-        ids, visible = without_padding(tokens, self.padding, min(self.padding, self._n_tokens - 1))
+        """One state per row, shape ``(n, width)``."""
+        if not len(tokens):
+            return torch.zeros((0, self.width), device=tokens.device)
+        n_tokens = vocabulary_size(self.encoder)
+        ids, visible = without_padding(tokens, self.padding, min(self.padding, n_tokens - 1))
         states = self.encoder(input_ids=ids, attention_mask=visible).last_hidden_state
         share = visible / visible.sum(dim=1, keepdim=True)
         pooled: torch.Tensor = (states * share.unsqueeze(2).to(states)).sum(dim=1)
         return pooled
 
-    def _remembered(self, tokens: torch.Tensor) -> torch.Tensor:
-        """As :meth:`_pooled`, computed once per row and without gradients."""
-        keys = [row.tobytes() for row in tokens.cpu().numpy()]
-        new = {key: index for index, key in enumerate(keys) if key not in self._features}
-        # Rows of a length together: what is cut off is padding alone.
-        lengths = (tokens != self.padding).sum(dim=1).tolist()
-        order = sorted(new.values(), key=lambda index: lengths[index])
-        fresh: dict[bytes, torch.Tensor] = {}
-        with torch.no_grad():
-            for start in range(0, len(order), _ROWS_AT_ONCE):
-                chunk = order[start : start + _ROWS_AT_ONCE]
-                longest = max(1, lengths[chunk[-1]])
-                found = self._pooled(tokens[chunk, :longest])
-                fresh |= {keys[index]: row for index, row in zip(chunk, found, strict=True)}
-        if len(self._features) + len(fresh) <= MOST_REMEMBERED:
-            self._features |= fresh
-        rows = [fresh[key] if key in fresh else self._features[key] for key in keys]
-        width = self.output.in_features
-        return torch.stack(rows).to(tokens.device) if rows else tokens.new_zeros((0, width)).float()
 
-    @property
-    def _n_tokens(self) -> int:
-        return vocabulary_size(self.encoder)
+class FrozenEncoder(FrozenFront):
+    """A classifier on an encoder that stays as it is."""
+
+    front: PooledEncoder
+
+    def features(self, rows: torch.Tensor) -> torch.Tensor:
+        """As of every frozen front; rows of like length together, so that little padding is read."""
+        order = (rows != self.front.padding).sum(dim=1).argsort()
+        pooled = torch.empty((len(rows), self.front.width), device=rows.device)
+        with torch.no_grad():
+            for chunk in torch.split(order, _ROWS_AT_ONCE):
+                pooled[chunk] = self.front(rows[chunk]).float()
+        return pooled
 
 
 def _build(parameters: HfEncoderParameters) -> nn.Module:
@@ -143,12 +108,17 @@ def _build(parameters: HfEncoderParameters) -> nn.Module:
     if getattr(encoder, "pooler", None) is not None:
         setattr(encoder, "pooler", None)  # noqa: B010 - its output is not used; typed as a module
     with torch.device("cpu"):
-        probe = EncoderProbe(
-            encoder,
-            padding=tokenizer.padding,
-            frozen=parameters.frozen,
-            dropout=parameters.dropout,
-            n_classes=int(parameters.n_classes or 0),
+        front = PooledEncoder(encoder, padding=tokenizer.padding)
+        output = nn.Sequential(
+            OrderedDict(
+                dropout=nn.Dropout(parameters.dropout),
+                linear=nn.Linear(front.width, int(parameters.n_classes or 0)),
+            )
+        )
+        probe = (
+            FrozenEncoder(front, output)
+            if parameters.frozen
+            else nn.Sequential(OrderedDict(front=front, output=output))
         )
     return _without_values(probe) if sketch else probe
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing, ValueTablePreprocessing
 from auditkit.errors import ConfigError, DataError, Problem, UsageError
+from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.losses import mean_loss, per_row_loss
 from auditkit.models.zoo import build_module, complete, require_value_model
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
@@ -85,7 +86,7 @@ def fit(
         ),
         validation=_validation(validated, config, device, scale),
         report=report_progress,
-    )
+    ).behind_front()
     started = time.perf_counter()
     with (
         global_generators_seeded(derive_seed(seed, "fit", "dropout")),
@@ -141,6 +142,21 @@ class _Training:
     augment: Augment
     validation: Validation | None
     report: Progress
+
+    def behind_front(self) -> "_Training":
+        """The training of what stands behind a frozen front, on features that are computed once.
+
+        Rows that are changed anew in every epoch have no features to keep: they pass the front each time.
+        """
+        front = self.module
+        if not isinstance(front, FrozenFront) or self.config.augmentation is not None:
+            return self
+
+        def behind(rows: TrainingRows) -> TrainingRows:
+            return replace(rows, inputs=front.features(rows.inputs))
+
+        validation = self.validation and replace(self.validation, rows=behind(self.validation.rows))
+        return replace(self, module=front.output, rows=behind(self.rows), validation=validation)
 
     def run(self) -> _Done:
         config = self.config

@@ -9,7 +9,7 @@ import torch
 
 from auditkit.config import Architecture
 from auditkit.errors import ConfigError
-from auditkit.models.frozen_front import FrozenFront, features_of
+from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.scattering import Scattering, channels
 from auditkit.models.zoo import build_module
 from auditkit.randomness import torch_rng
@@ -134,9 +134,9 @@ def test_features_computed_at_once_are_those_of_the_forward_pass():
     module = build_module(architecture(), height=12, width=12, n_classes=3, rng=torch_rng(0, "test"))
     torch.nn.init.normal_(module.output.weight)
     rows = pictures(130, 12, 12)
-    features = features_of(module.front, rows)
+    features = module.features(rows)
     assert torch.allclose(module.output(features), module(rows), atol=1e-3)
-    assert features_of(module.front, rows[:0]).shape == (0, features.shape[1])
+    assert module.features(rows[:0]).shape == (0, features.shape[1])
 
 
 def test_the_front_stays_in_evaluation_mode():
