@@ -54,6 +54,8 @@ class AttributeFlip(Audit):
             "Rows with an exchanged level may be of a kind that does not exist, where the subject was never "
             "trained.",
             "No flip does not mean equal treatment: other inputs may tell the attribute.",
+            "Where a subject leaves decisions to chance, such as thresholds that are mixed at random, some "
+            "flips are the draw's.",
         ),
         sources=(
             "Garg et al. (2019), Counterfactual fairness in text classification, AAAI/ACM AIES",
