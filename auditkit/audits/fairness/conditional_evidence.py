@@ -134,8 +134,10 @@ def _title(gaps: ConditionalGaps, pair: PairGap) -> Message:
     higher, lower = names_of(gaps, pair)
     values: dict[str, str | int | float] = {"higher": higher, "lower": lower}
     if pair.is_reversed:
-        text = "Over all rows {lower} have the higher rate, among alike rows {higher}: the order turns round"
-        return Message(text=text, values=values)
+        return Message(
+            text="Over all rows {lower} have the higher rate, among alike rows {higher}: the order turns round",
+            values=values,
+        )
     inner, raw = pair.conditional[0].interval, pair.raw[1]
     points = {**values, "points": f"{100 * abs(pair.conditional[0].value):.1f}"}
     if inner.low > 0 or inner.high < 0:
