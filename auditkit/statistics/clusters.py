@@ -132,7 +132,7 @@ def design_effects(
     with np.errstate(divide="ignore", invalid="ignore"):
         estimated = np.where(is_shown, between / within * _scarcity(m, rows), persons.squares(base) / squared)
     # rounded, so that neither the order of persons nor one row for each of them moves a figure by a last bit
-    return np.asarray(np.maximum(1.0, np.round(estimated, 9)), dtype=np.float64)
+    return np.asarray(np.maximum(1.0, np.round(np.nan_to_num(estimated, nan=1.0), 9)), dtype=np.float64)
 
 
 def _scarcity(m: FloatArray, n: FloatArray) -> FloatArray:

@@ -232,8 +232,9 @@ def _design_effects(joint: JointCells, metric: RateMetric) -> FloatArray:
     residuals = []
     for cells in (joint.before, joint.after):
         value = rates(replace(cells, persons=None), metric).value
-        weight = np.maximum(cells.weight @ denominator, np.finfo(np.float64).tiny)[:, None]
-        residuals.append((numerator - np.nan_to_num(value)[:, None] * denominator) / weight)
+        weight = (cells.weight @ denominator)[:, None]
+        residual = numerator - np.nan_to_num(value)[:, None] * denominator
+        residuals.append(np.divide(residual, weight, out=np.zeros_like(residual), where=weight > 0))
     before, after = residuals
     flat = (len(joint.n), N_CELLS**2)
     base = np.maximum(denominator[:, None], denominator[None, :]).astype(np.float64).ravel()
@@ -241,7 +242,7 @@ def _design_effects(joint: JointCells, metric: RateMetric) -> FloatArray:
         joint.persons,
         joint.n.reshape(flat),
         joint.weight_squared.reshape(flat),
-        np.nan_to_num(after[:, None, :] - before[:, :, None], posinf=0.0, neginf=0.0).reshape(flat),
+        (after[:, None, :] - before[:, :, None]).reshape(flat),
         np.broadcast_to(base, flat),
     )
 

@@ -18,6 +18,9 @@ from auditkit.statistics.counts import METRICS, CountTable, FloatArray, rates
 from auditkit.statistics.simultaneous import largest_gap, pair_confidence
 
 N_DRAWS = 4000
+FEWEST_DRAWS = 200
+MOST_DRAWN = 4_000_000
+"""Numbers drawn in all: 32 MB."""
 
 
 def distribution_measurements(
@@ -32,7 +35,8 @@ def distribution_measurements(
     shares = weight[compared] / weight[compared].sum(axis=1, keepdims=True)
     size = _effective_rows(table, shares, compared)
     rows = int(table.n[compared].sum())
-    found = largest_total_variation(shares, size, confidence=confidence, n_draws=N_DRAWS, rng=rng)
+    n_draws = max(FEWEST_DRAWS, min(N_DRAWS, MOST_DRAWN // shares.size))
+    found = largest_total_variation(shares, size, confidence=confidence, n_draws=n_draws, rng=rng)
     if found is None:
         return [absent(grouping, name, _too_few(grouping)) for name in names]
     a, b = (grouping.labels[int(compared[group])] for group in found.pair)

@@ -106,7 +106,9 @@ def _exact_p_values(seen: FloatArray, drawn: FloatArray, hits: FloatArray, total
     seen = np.clip(seen, np.maximum(0, hits + drawn - total), np.minimum(hits, drawn))
     lower = hypergeom.cdf(seen, total, hits, drawn)
     upper = hypergeom.sf(seen - 1, total, hits, drawn)
-    return np.asarray(np.minimum(1.0, 2 * np.minimum(lower, upper)), dtype=np.float64)
+    # less than one effective row rounds to none, which proves nothing
+    twice = np.nan_to_num(2 * np.minimum(lower, upper), nan=1.0)
+    return np.asarray(np.minimum(1.0, twice), dtype=np.float64)
 
 
 def _without_complements(found: Sequence[GroupRates]) -> list[GroupRates]:
