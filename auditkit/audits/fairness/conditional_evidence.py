@@ -135,7 +135,8 @@ def _title(gaps: ConditionalGaps, pair: PairGap) -> Message:
     values: dict[str, str | int | float] = {"higher": higher, "lower": lower}
     if pair.is_reversed:
         return Message(
-            text="Over all rows {lower} have the higher rate, among alike rows {higher}: the order turns round",
+            text="Over all rows {lower} have the higher rate, among alike rows {higher}: the order turns "
+            "round",
             values=values,
         )
     inner, raw = pair.conditional[0].interval, pair.raw[1]
