@@ -453,3 +453,23 @@ def test_many_groups_are_measured():
     )
     assert found["selection_rate.difference", "g"].interval.low == 0
     assert found["f1.difference", "g"].value > 0
+
+
+@pytest.mark.parametrize("person", [np.zeros(50, dtype=int), np.arange(50) // 5])
+def test_rows_without_weight_and_less_than_one_effective_row_get_a_defined_answer(person):
+    rng = np.random.default_rng(0)
+    levels = rng.choice(["a", "b", "c"], 50).tolist()
+    for weight in (np.zeros(50), np.array([0.0] * 25 + [1.0] * 25)):
+        data = table_data(
+            rng.integers(0, 2, 50), sensitive_features={"g": levels, "h": levels[::-1]}, sample_weight=weight
+        )
+        data = replace(data, person=person)
+        audit = GroupFairness(metrics=EVERY, intersections=True, against_rest=True)
+        y_pred = rng.integers(0, 2, 50)
+        outputs = (
+            audit.measure(predicting(y_pred), data, CONTEXT),
+            audit.compare(predicting(y_pred), predicting(1 - y_pred, name="variant"), data, CONTEXT),
+        )
+        for figure in (m for output in outputs for m in output.measurements):
+            assert (figure.value is None) == (figure.missing is not None)
+            assert figure.value is None or figure.interval is not None
