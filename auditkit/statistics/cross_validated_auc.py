@@ -38,7 +38,9 @@ class ScoredFolds:
     units: IntArray | None = None
 
 
-def cross_validated_auc(rows: ScoredFolds, *, confidence: float = 0.95) -> tuple[float, Interval]:
+def cross_validated_auc(
+    rows: ScoredFolds, *, variance_factor: float = 1.0, confidence: float = 0.95
+) -> tuple[float, Interval]:
     """Mean over folds and levels of the area within a fold, one level against all others, ties half.
 
     Scores of two folds come from two models and are never compared. A fold counts by its number of pairs,
@@ -46,6 +48,12 @@ def cross_validated_auc(rows: ScoredFolds, *, confidence: float = 0.95) -> tuple
     interval is symmetric on the logit scale, so that it stays inside (0, 1), and with fewer than 100 rows of
     a level the wider end of it and of the score interval is taken. It speaks of models trained on as many
     rows as these were, not of better ones.
+
+    Args:
+        rows: Scores, levels and folds.
+        variance_factor: By how much the models' training on overlapping rows makes the variance larger, at
+            least 1; see :func:`overlap_factor`.
+        confidence: Of the interval, in ``(0, 1)``.
 
     Raises:
         DataError: In no fold do both a level and others have rows.
@@ -64,7 +72,20 @@ def cross_validated_auc(rows: ScoredFolds, *, confidence: float = 0.95) -> tuple
         raise DataError("auc over folds: no fold has rows of a level and others; use fewer folds")
     value = float(np.mean([area for area, _ in found]))
     influence = np.mean([one for _, one in found], axis=0)
-    return value, _interval(value, variance_of_sum(influence, rows.units), _sizes(rows, w), confidence)
+    variance = variance_factor * variance_of_sum(influence, rows.units)
+    return value, _interval(value, variance, _sizes(rows, w), confidence)
+
+
+def overlap_factor(n_folds: int) -> float:
+    """How much larger the variance is than that within folds, when each model is trained on the other folds.
+
+    Source:
+        Nadeau and Bengio (2003), Machine Learning 52:239-281, the corrected resampled variance.
+
+    >>> overlap_factor(5)
+    2.25
+    """
+    return 1 + n_folds / (n_folds - 1)
 
 
 def _one_level(

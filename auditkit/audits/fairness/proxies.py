@@ -78,12 +78,13 @@ class Proxies(Audit):
             "A probe that finds little does not prove that there is little: a better one may find more.",
             "What can be read from a layer or a score need not be used, and an input that tells the "
             "attribute may have every right to be there.",
-            "Intervals are about probes trained on as many rows as these; folds share training rows, which "
-            "the variance within folds leaves out.",
+            "Intervals are about probes trained on as many rows as these. That folds share training rows is "
+            "allowed for by a factor, which is approximate.",
             "Shuffling one input leaves others that tell the same; it makes rows that may not exist.",
         ),
         sources=(
             "LeDell, Petersen and van der Laan (2015), Electronic Journal of Statistics 9:1583-1607",
+            "Nadeau and Bengio (2003), Machine Learning 52:239-281",
             "DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44:837-845",
             "Westfall and Young (1993), Resampling-Based Multiple Testing",
             "Theil (1970), American Journal of Sociology 76:103-154",

@@ -13,7 +13,7 @@ from auditkit.audits.fairness.proxies_inputs import ProbeInputs
 from auditkit.audits.fairness.proxies_rows import AttributeRows
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Interval
-from auditkit.statistics.cross_validated_auc import ScoredFolds, cross_validated_auc
+from auditkit.statistics.cross_validated_auc import ScoredFolds, cross_validated_auc, overlap_factor
 from auditkit.statistics.intervals import critical_value
 
 PENALTY = 1.0
@@ -68,7 +68,7 @@ def linear_probe(
         confidence: Of the interval.
     """
     scores = _out_of_fold(columns, rows.members(rows.codes), rows)
-    auc, interval = cross_validated_auc(_scored(scores, rows), confidence=confidence)
+    auc, interval = _area(scores, rows, confidence)
     observed = _mean_correlation(scores, rows.members(rows.codes), rows)[0]
     per_block = max(1, AT_ONCE // (len(rows) * len(rows.columns)))
     reached, done = 0, 0
@@ -108,8 +108,14 @@ def boosted_probe(inputs: ProbeInputs, rows: AttributeRows, *, seed: int, confid
             model.fit(inputs.compact[~held], rows.codes[~held], sample_weight=weights[~held])
             found[:, model.classes_] = model.predict_proba(inputs.compact[held])
         scores[held] = found[:, list(rows.columns)]
-    auc, interval = cross_validated_auc(_scored(scores, rows), confidence=confidence)
+    auc, interval = _area(scores, rows, confidence)
     return ProbeResult(auc, interval, _p_of(auc, interval), len(rows))
+
+
+def _area(scores: FloatArray, rows: AttributeRows, confidence: float) -> tuple[float, Interval]:
+    found = ScoredFolds(scores, rows.codes, rows.columns, rows.folds, rows.weights, rows.units)
+    factor = overlap_factor(len(np.unique(rows.folds)))
+    return cross_validated_auc(found, variance_factor=factor, confidence=confidence)
 
 
 def _p_of(auc: float, interval: Interval) -> float:
@@ -118,10 +124,6 @@ def _p_of(auc: float, interval: Interval) -> float:
         return 0.0 if auc == 1 and interval.low > 0.5 else 1.0
     reach = float(logit(auc) - logit(interval.low)) / critical_value(interval.confidence)
     return float(norm.sf(logit(auc) / reach)) if reach > 0 else 1.0
-
-
-def _scored(scores: FloatArray, rows: AttributeRows) -> ScoredFolds:
-    return ScoredFolds(scores, rows.codes, rows.columns, rows.folds, rows.weights, rows.units)
 
 
 def _out_of_fold(columns: FloatArray, targets: FloatArray, rows: AttributeRows) -> FloatArray:
