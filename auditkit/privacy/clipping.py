@@ -11,6 +11,7 @@ Source: Abadi et al. (2016), arXiv:1607.00133 (DP-SGD); several rows per unit: D
 arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.06963 (rows of a person).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -101,30 +102,34 @@ class ClippedGradients:
             factor: Times which every contribution is taken.
             before: Called once before anything is added, or at the end; ``total`` may not be ready sooner.
         """
-        weights, ready = self._weights(inputs, row_weights), cache(before)
+        self._expect_units(inputs)
+        ready = cache(before)
         for start in range(0, len(inputs), self._rows_at_once):
             rows = slice(start, start + self._rows_at_once)
-            self._add(total, (inputs[rows], targets[rows], weights[rows]), factor, ready)
+            self._add(
+                total,
+                (inputs[rows], targets[rows], None if row_weights is None else row_weights[rows]),
+                factor,
+                ready,
+            )
         ready()
 
     def norms(self, inputs: Tensor, targets: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """The gradient norm of each unit, shape ``(n,)``, before clipping. Private: never to be released."""
-        losses, parts = self._recorder.parts(inputs, targets, self._weights(inputs, row_weights))
+        self._expect_units(inputs)
+        losses, parts = self._recorder.parts(inputs, targets, row_weights)
         with torch.no_grad():
             return squared_norms(parts.values(), len(losses), losses)[0].sqrt()
 
-    def _weights(self, inputs: Tensor, row_weights: Tensor | None) -> Tensor:
+    def _expect_units(self, inputs: Tensor) -> None:
         n_rows, per_unit = len(inputs), self.rows_per_unit
         if n_rows % per_unit:
             raise UsageError(f"clipped gradients: {n_rows} rows are no multiple of {per_unit} per unit")
-        if row_weights is None:
-            return torch.full((n_rows,), 1 / per_unit, device=inputs.device)
-        return row_weights
 
     def _add(
         self,
         total: Sequence[Tensor],
-        rows: tuple[Tensor, Tensor, Tensor],
+        rows: tuple[Tensor, Tensor, Tensor | None],
         factor: float,
         ready: Callable[[], object],
     ) -> None:
@@ -132,21 +137,23 @@ class ClippedGradients:
             losses, parts = self._recorder.parts(*rows)
             with torch.no_grad():
                 squared, hidden = squared_norms(parts.values(), len(losses), losses)
-                finite = torch.isfinite(squared) & torch.isfinite(losses)
-                if bool(finite.all()):
+                # In double precision no sum of finite numbers overflows.
+                if math.isfinite(squared.sum(dtype=torch.float64) + losses.sum(dtype=torch.float64)):
                     ready()
-                    self._add_parts(total, parts, self._coefficients(squared + hidden).mul_(factor))
+                    bounds = squared if hidden is None else squared + hidden
+                    self._add_parts(total, parts, self._coefficients(bounds, factor))
                     return
+                finite = torch.isfinite(squared) & torch.isfinite(losses)
             # Weights of zero would not do: zero times infinity poisons the sum.
             kept = finite.repeat_interleave(self.rows_per_unit)
-            rows = (rows[0][kept], rows[1][kept], rows[2][kept])
+            rows = (rows[0][kept], rows[1][kept], None if rows[2] is None else rows[2][kept])
 
     def _add_parts(self, total: Sequence[Tensor], parts: dict[Tensor, Part], weights: Tensor) -> None:
         for kept, parameter in zip(total, self.parameters, strict=True):
             if parameter in parts:
                 parts[parameter].add_to(kept, weights.to(kept.dtype))
 
-    def _coefficients(self, squared_norms: Tensor) -> Tensor:
+    def _coefficients(self, squared_norms: Tensor, factor: float) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)
         tiny = torch.finfo(squared_norms.dtype).tiny
-        return squared_norms.sqrt().clamp_(min=tiny).reciprocal_().mul_(bound).clamp_(max=1.0)
+        return squared_norms.clamp(min=tiny).rsqrt_().mul_(bound * factor).clamp_(max=factor)

@@ -4,8 +4,9 @@ Sampling and noise are separate streams (see :mod:`key_stream`). ``SeededDraws``
 seed can subtract the noise, so nothing is guaranteed against them. The keys of ``EntropyDraws`` come from the
 operating system; no seed exists that would give them back.
 
-**Floating point.** The values a float can take differ in their gaps, and noise that is added in floating
-point leaves traces of the value beneath in its lowest bits (Mironov 2012, CCS, doi 10.1145/2382196.2382264).
+**Floating point.** The values a float can take differ in their gaps, and noise added in floating point
+leaves traces of the value beneath in its lowest bits (Mironov 2012, CCS, "On significance of the least
+significant bits for differential privacy").
 ``EntropyDraws`` hinders that with a grid: clipped sum and noise, the latter in double precision, are rounded
 to multiples of one power of two, about 2^-36 of the noise's deviation, and added as whole numbers. For sums
 on the grid this equals the rounding of sum plus noise, which is post-processing of the Gaussian mechanism;
@@ -28,7 +29,7 @@ import numpy as np
 import torch
 
 from auditkit.data.dataset import FloatArray, IntArray
-from auditkit.privacy.key_stream import BLOCK, KeyStream
+from auditkit.privacy.key_stream import BLOCK, KeyStream, Scratch
 
 _GRID_BITS = 36
 
@@ -100,24 +101,24 @@ class _KeyedDraws:
         """See :class:`Draws`."""
         call = self.noise.next_call()
 
-        def fill(index: int, part: Any) -> None:
-            self.noise.normal_block(call, index, part, deviation)
+        def fill(index: int, part: Any, scratch: Scratch) -> None:
+            self.noise.normal_block(call, index, part, deviation, scratch)
 
-        return self._in_threads(fill, values)
+        return self._in_threads(fill, values, values.dtype)
 
     def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
         """See :class:`Draws`."""
         call, grid = self.noise.next_call(), 2.0 ** (np.floor(np.log2(deviation)) - _GRID_BITS)
 
-        def add(index: int, part: Any) -> None:
-            noise = np.empty(len(part))
-            self.noise.normal_block(call, index, noise, deviation / grid)
-            total = np.divide(part, grid, dtype=np.float64)
+        def add(index: int, part: Any, scratch: Scratch) -> None:
+            noise = scratch.values[: len(part)]
+            self.noise.normal_block(call, index, noise, deviation / grid, scratch)
             np.rint(noise, out=noise)
+            total = np.divide(part, grid, dtype=np.float64)
             noise += np.rint(total, out=total)
             np.multiply(noise, grid / divisor, out=part, casting="same_kind")
 
-        self._in_threads(add, values).wait()
+        self._in_threads(add, values, np.float64).wait()
 
     def position(self) -> dict[str, Any]:
         """See :class:`Draws`."""
@@ -131,7 +132,7 @@ class _KeyedDraws:
         for name, stream in (("sampling", self.sampling), ("noise", self.noise)):
             stream.key, stream.calls = bytes.fromhex(position[name]["key"]), int(position[name]["calls"])
 
-    def _in_threads(self, work: Callable[[int, Any], None], values: Any) -> Running:
+    def _in_threads(self, work: Callable[[int, Any, Scratch], None], values: Any, dtype: Any) -> Running:
         """``work`` on every block of ``values``, the blocks spread over as many threads as torch uses."""
         n_threads = torch.get_num_threads()
         if self._threads is None:
@@ -139,8 +140,9 @@ class _KeyedDraws:
         blocks = list(enumerate(values[start : start + BLOCK] for start in range(0, len(values), BLOCK)))
 
         def run(own: list[tuple[int, Any]]) -> None:
+            scratch = Scratch(dtype)
             for index, part in own:
-                work(index, part)
+                work(index, part, scratch)
 
         spread = [blocks[first::n_threads] for first in range(min(n_threads, len(blocks)))]
         return Running([self._threads.submit(run, own) for own in spread])

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from auditkit.data.dataset import IntArray
 
-BLOCK = 1 << 15
+BLOCK = 1 << 14
 """Normal values made at a time: what it takes to make them stays within a core's cache."""
 
 _CIPHER_BYTES = 16
@@ -57,7 +58,7 @@ class KeyStream:
         words = self._words(call, 0, np.empty(n, dtype=np.uint64))
         return np.flatnonzero(words < np.uint64(threshold))
 
-    def normal_block(self, call: int, index: int, out: Any, scale: float = 1.0) -> None:
+    def normal_block(self, call: int, index: int, out: Any, scale: float, scratch: "Scratch") -> None:
         """Fill ``out`` with block ``index`` of a call's normal values, times ``scale``.
 
         Args:
@@ -67,15 +68,18 @@ class KeyStream:
                 deviations, in single precision from 32 bits and reach 6.7; what lies beyond has a chance of
                 2^-54 and 2^-33.
             scale: Standard deviation.
+            scratch: Of the precision of ``out``; not used by another thread meanwhile.
         """
         half = (len(out) + 1) // 2
-        if out.dtype == np.float64:
-            words = self._words(call, 8 * BLOCK * index, np.empty(2 * half, dtype=np.uint64))
-            words[:half] >>= np.uint64(11)
-            _box_muller(words[:half], words[half:].view(np.int64), out, scale, (53, 63))
-        else:
-            words = self._words(call, 4 * BLOCK * index, np.empty(2 * half, dtype=np.uint32))
-            _box_muller(words[:half], words[half:].view(np.int32), out, scale, (32, 31))
+        words = self._words(call, scratch.words.itemsize * BLOCK * index, scratch.words[: 2 * half])
+        radius, angle, curve = (part[:half] for part in (scratch.radius, scratch.angle, scratch.curve))
+        _radii(words[:half], radius, scale)
+        _angles(words[half:], angle)
+        _cosine(angle, curve)
+        np.multiply(radius, curve, out=out[:half])
+        _sine(angle)
+        rest = len(out) - half
+        np.multiply(radius[:rest], angle[:rest], out=out[half:])
 
     def _words(self, call: int, start_byte: int, words: Any) -> Any:
         """Fill ``words`` from a place of a call's part of the stream, a multiple of 16 bytes."""
@@ -87,18 +91,52 @@ class KeyStream:
         return words
 
 
-def _box_muller(radii: Any, angles: Any, out: Any, scale: float, bits: tuple[int, int]) -> None:
-    """Two normal values from every pair of words; unsigned for the radius, signed for the angle."""
-    kind, half = out.dtype.type, len(radii)
-    radius = np.multiply(radii, kind(2.0 ** -bits[0]), dtype=kind, casting="unsafe")
-    radius += kind(2.0 ** -(bits[0] + 1))
+class Scratch:
+    """Room to make one block of normal values in, used again for the next.
+
+    Args:
+        dtype: Of the values, single or double precision.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.words = np.empty(BLOCK, dtype=f"u{np.dtype(dtype).itemsize}")
+        self.radius, self.angle, self.curve = np.empty((3, BLOCK // 2), dtype=dtype)
+        self.values = np.empty(BLOCK, dtype=dtype)
+
+
+def _radii(words: Any, radius: Any, scale: float) -> None:
+    """``scale * sqrt(-2 log u)``; u is uniform, above zero and at most one."""
+    kind = radius.dtype.type
+    bits = 32 if words.itemsize == 4 else 53
+    if bits == 53:
+        words >>= np.uint64(11)
+    np.multiply(words, kind(2.0**-bits), out=radius, dtype=kind, casting="unsafe")
+    radius += kind(2.0 ** -(bits + 1))
     np.log(radius, out=radius)
-    # Rounding may put the logarithm of the largest words a little above zero.
-    np.minimum(radius, kind(0), out=radius)
     radius *= kind(-2 * scale * scale)
+    # Rounding may have put the largest u a little above one.
+    np.maximum(radius, kind(0), out=radius)
     np.sqrt(radius, out=radius)
-    angle = np.multiply(angles, kind(np.pi * 2.0 ** -bits[1]), dtype=kind, casting="unsafe")
-    np.multiply(radius, np.cos(angle), out=out[:half])
-    np.sin(angle, out=angle)
-    rest = len(out) - half
-    np.multiply(radius[:rest], angle[:rest], out=out[half:])
+
+
+def _angles(words: Any, angle: Any) -> None:
+    """Uniform between minus and plus pi."""
+    kind = angle.dtype.type
+    signed = words.view(np.int32 if words.itemsize == 4 else np.int64)
+    factor = kind(np.pi * 2.0 ** (1 - 8 * words.itemsize))
+    np.multiply(signed, factor, out=angle, dtype=kind, casting="unsafe")
+
+
+def _cosine(angle: Any, out: Any) -> None:
+    # NumPy has no vectorised double precision sine and cosine, torch has.
+    if angle.dtype == np.float64:
+        torch.cos(torch.from_numpy(angle), out=torch.from_numpy(out))
+    else:
+        np.cos(angle, out=out)
+
+
+def _sine(angle: Any) -> None:
+    if angle.dtype == np.float64:
+        torch.from_numpy(angle).sin_()
+    else:
+        np.sin(angle, out=angle)

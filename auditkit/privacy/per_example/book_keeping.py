@@ -82,17 +82,14 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _turned_linear(module: nn.Module) -> Iterator[None]:
+def _not_folding(layers: Sequence[nn.Module]) -> Iterator[None]:
     """Have linear layers that fold rows and positions multiply without folding."""
-    replaced: list[nn.Module] = []
     try:
-        for layer in module.modules():
-            if (type(layer).__module__, type(layer).__name__) == _TURNED_LINEAR:
-                layer.forward = _unfolded(layer)
-                replaced.append(layer)
+        for layer in layers:
+            layer.forward = _unfolded(layer)
         yield
     finally:
-        for layer in replaced:
+        for layer in layers:
             del layer.forward
 
 
@@ -115,15 +112,23 @@ class Recorder:
         self._rows_per_unit = rows_per_unit
         self._names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._names = {id(p): self._names[id(p)] for p in self.parameters}
+        self._folding = [
+            layer
+            for layer in module.modules()
+            if (type(layer).__module__, type(layer).__name__) == _TURNED_LINEAR
+        ]
         self._tried = False
 
-    def parts(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+    def parts(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, dict[Tensor, Part]]:
         """Losses of the units, shape ``(units,)``, and their gradients of every parameter that took part.
 
         Args:
             inputs: Rows, those of a unit in sequence; at least one unit.
             targets: Of the rows.
-            weights: Of the rows, shape ``(rows,)``: a unit's loss is the weighted sum of its rows' losses.
+            weights: Of the rows, shape ``(rows,)``: a unit's loss is the weighted sum of its rows' losses;
+                ``None`` takes their mean.
 
         Raises:
             UnsuitableLayerError: A layer was called with another number of rows, or what it was given was
@@ -152,18 +157,28 @@ class Recorder:
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, Notes]:
         notes = Notes(self._names, len(inputs), self._rows_per_unit)
-        with torch.enable_grad(), _turned_linear(self.module), _Watch(notes):
+        with torch.enable_grad(), _not_folding(self._folding), _Watch(notes):
             return self.module(inputs), notes
 
-    def _noted(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+    def _noted(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, dict[Tensor, Part]]:
         outputs, notes = self._forward(inputs)
         with torch.enable_grad():
-            losses = per_row_loss(outputs, targets) * weights
+            losses = per_row_loss(outputs, targets)
+            if weights is not None:
+                losses = losses * weights
+            elif self._rows_per_unit > 1:
+                losses = losses / self._rows_per_unit
             total = losses.sum()
         parts = notes.parts(total, self.parameters)
         return notes.per_unit(losses.detach()), parts
 
-    def _whole(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, dict[Tensor, Part]]:
+    def _whole(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, dict[Tensor, Part]]:
+        if weights is None:
+            weights = torch.full((len(inputs),), 1 / self._rows_per_unit, device=inputs.device)
         units = tuple(
             values.reshape(-1, self._rows_per_unit, *values.shape[1:])
             for values in (inputs, targets, weights)
@@ -174,12 +189,15 @@ class Recorder:
         return losses, {by_name[name]: part for name, part in parts.items()}
 
 
-def squared_norms(parts: Iterable[Part], n_units: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared length of each unit's gradient and a bound on what rounding hides of it, ``(n,)`` each."""
+def squared_norms(parts: Iterable[Part], n_units: int, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Squared length of each unit's gradient and a bound on what rounding hides of it, ``(n,)`` each.
+
+    The bound is ``None`` where it is next to nothing.
+    """
     total = torch.zeros(n_units, dtype=like.dtype, device=like.device)
-    hidden = torch.zeros_like(total)
+    hidden = None
     for part in parts:
         total += part.squared_norms()
         if isinstance(part, Products) and (more := part.rounding()) is not None:
-            hidden += more
+            hidden = more if hidden is None else hidden.add_(more)
     return total, hidden
