@@ -94,7 +94,9 @@ def _ratio(
     first, second = np.triu_indices(len(compared), 1)
     gap = logs[first] - logs[second]
     variance = covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
-    spread = np.sqrt(np.maximum(variance, 0))
+    # copies of the first row keep the first place, so resampling alone understates what order by chance does
+    by_chance = _variance_by_chance(ranked) / ranked.sizes[compared]
+    spread = np.sqrt(np.maximum(variance, by_chance[first] + by_chance[second]))
     low = np.abs(gap) - critical_value(pair_confidence(len(compared), confidence)) * spread
     high = np.abs(gap) + critical_value(confidence) * spread
     lowest, highest = int(compared[logs.argmin()]), int(compared[logs.argmax()])
@@ -112,6 +114,13 @@ def _ratio(
         ),
         note=_pair_note(ranked, lowest, highest, compared),
     )
+
+
+def _variance_by_chance(ranked: RankedGroups) -> float:
+    """Of one row's exposure relative to that expected in its list, over random orders."""
+    exposure, list_of = ranked.ranking.exposure(), ranked.ranking.list_of
+    mean = np.bincount(list_of, weights=exposure) / ranked.ranking.sizes
+    return float(np.var(exposure / mean[list_of]))
 
 
 def _pair_note(ranked: RankedGroups, lowest: int, highest: int, compared: IntArray) -> Message:
