@@ -36,7 +36,7 @@ def changes_of(gap: Gap, facts: Facts, texts: Texts) -> Iterator[str]:
             low=rounded(values[0], None, None, Scale(scale.factor, "")).plain,
             high=rounded(values[1], None, None, scale).plain,
         )
-    within = facts.get((f"{base}.conditional_difference", across))
+    within = facts.get((f"{base}.difference.conditional", across))
     if within is not None and within.value is not None:
         scale = common_scale(texts, [within])
         yield texts.text(
