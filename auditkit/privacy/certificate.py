@@ -40,12 +40,14 @@ class Execution:
         planned_steps: As fixed before the first.
         charged_steps: At least as many: steps repeated after an interruption count again.
         resumes: How often the training was taken up again.
+        kept_noise: Whether the noise to come lay on disk until the end, for a replay.
         ledger: What the ledger said when it ended; ``None`` where none was kept.
     """
 
     planned_steps: int
     charged_steps: int
     resumes: int = 0
+    kept_noise: bool = False
     ledger: LedgerReference | None = None
 
 
@@ -118,7 +120,7 @@ def recomputed_epsilon(certificate: Certificate) -> float:
 
 def _assumptions(n_rows: int, execution: Execution, *, certified: bool) -> tuple[Message, ...]:
     return (
-        _randomness(certified=certified),
+        _randomness(execution, certified=certified),
         Message(
             text="Neighbouring datasets differ by one row added or removed. For a person with k rows epsilon "
             "is k times as large, and delta grows too."
@@ -178,7 +180,13 @@ def _shown(epsilon: float) -> float:
     return math.ceil(1000 * epsilon) / 1000
 
 
-def _randomness(*, certified: bool) -> Message:
+def _randomness(execution: Execution, *, certified: bool) -> Message:
+    if certified and execution.kept_noise:
+        return Message(
+            text="Certified: the keys of sampling and noise came from the operating system's random source. "
+            "They lay on disk until the training ended, so that it could be repeated bit by bit, and were "
+            "overwritten then: epsilon holds against whoever did not read them."
+        )
     if certified:
         return Message(
             text="Certified: sampling and noise came from the operating system's random source and were not "

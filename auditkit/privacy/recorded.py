@@ -105,6 +105,7 @@ def take_recorded(
             planned_steps=mechanism.steps,
             charged_steps=state.steps,
             resumes=state.resumes,
+            kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
 
@@ -190,6 +191,6 @@ class _Report:
             spent = epsilon_prv(
                 self.mechanism.noise_multiplier, self.mechanism.sample_rate, reserved, self.delta
             )
-            self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent"
+            self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent by step {reserved:,}"
             self._computed_s = time.monotonic()
         self.report_progress(done, total, f"private training{self._epsilon}")
