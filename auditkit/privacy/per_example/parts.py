@@ -26,6 +26,10 @@ _ROUNDINGS = 4
 """Units of rounding that an inner product may be off by, relative to the lengths of its factors."""
 
 
+_PASSES = 12
+"""What it takes to write and read a formed number, in multiplications; measured."""
+
+
 class Part(Protocol):
     """Gradients of one parameter, one per unit."""
 
@@ -130,6 +134,21 @@ class Summed:
         total.view(-1).addmv_(self.outputs.summed.T, weights)
 
 
+def forming_is_cheaper(positions: int, d: int, p: int, *, memory: float = 1.0) -> bool:
+    """Whether to form the ``p * d`` gradient of every unit rather than products among its positions.
+
+    Forming is a pass or two over other memory; the products among positions are arithmetic on top of that of
+    the sum.
+
+    Args:
+        positions: Of a unit.
+        d: Width of what went in.
+        p: Width of what came out.
+        memory: Times that the formed gradients may take what went in and came out.
+    """
+    return p * d <= memory * positions * (d + p) and _PASSES * p * d < positions**2 * (d + p)
+
+
 @dataclass(frozen=True)
 class Products:
     """Sums over positions of outer products, the gradients of a weight matrix.
@@ -187,8 +206,7 @@ class Products:
 
     @property
     def _forming_is_cheaper(self) -> bool:
-        positions, d, p = *self.inputs.values.shape[1:], self.outputs.values.shape[2]
-        return d * p <= positions * (d + p)
+        return forming_is_cheaper(*self.inputs.values.shape[1:], self.outputs.values.shape[2])
 
     @cached_property
     def _formed(self) -> Formed:

@@ -1,16 +1,20 @@
 """The rules of convolutions: a linear layer on patches."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
-from auditkit.privacy.per_example.parts import Formed, Part, Products
+from auditkit.privacy.per_example.parts import Formed, Part, Products, forming_is_cheaper
 
-_PATCH_VALUES_AT_ONCE = 1 << 20
+_PATCH_VALUES_AT_ONCE = 1 << 19
 """Patches repeat every input value; so many are laid out at a time."""
+
+_MEMORY = 2.0
+"""Times that formed gradients may take the patches, which are let go once the gradients are formed."""
 
 Sizes = int | Sequence[int]
 
@@ -110,8 +114,8 @@ def _correlations(
     n_places = narrow[0, 0].numel()
     p, d = weight.shape[0], weight[0].numel()
     values = narrow.flatten(2)
-    if groups == 1 and p * d > n_places * notes.rows_per_unit * (p + d):
-        laid_out = _patches(wide, weight.shape[2:], moves, places, 1).squeeze(1).transpose(1, 2)
+    if groups == 1 and not forming_is_cheaper(n_places * notes.rows_per_unit, d, p, memory=_MEMORY):
+        laid_out = _patches(wide, weight.shape[2:], moves, places, 1).squeeze(1)
         return Products(notes.positions(laid_out), notes.positions(values.transpose(1, 2)), weight.shape)
     at_once = max(1, _PATCH_VALUES_AT_ONCE // (d * groups * n_places))
     formed = torch.empty(len(wide), *weight.shape, dtype=wide.dtype, device=wide.device)
@@ -119,7 +123,7 @@ def _correlations(
         rows = slice(start, start + at_once)
         laid_out = _patches(wide[rows], weight.shape[2:], moves, places, groups)
         grouped = values[rows].reshape(-1, groups, p // groups, n_places)
-        torch.matmul(grouped, laid_out.transpose(2, 3), out=formed[rows].view(-1, groups, p // groups, d))
+        torch.matmul(grouped, laid_out, out=formed[rows].view(-1, groups, p // groups, d))
     return Formed(notes.per_unit(formed))
 
 
@@ -130,22 +134,15 @@ def _patches(
     places: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Shape ``(rows, groups, channels of a group * sides, places)``."""
+    """Shape ``(rows, groups, places, channels of a group * sides)``."""
     windows = wide
     for axis, (side, stride, dilation, n) in enumerate(zip(sides, *moves, places, strict=True), start=2):
         windows = windows.unfold(axis, (side - 1) * dilation + 1, stride)[..., ::dilation]
         windows = windows.narrow(axis, 0, n)
     n_axes = len(sides)
-    last = [2 + n_axes + axis for axis in range(n_axes)]
-    windows = windows.permute(0, 1, *last, *range(2, 2 + n_axes))
-    return windows.reshape(len(wide), groups, -1, _size(places))
-
-
-def _size(lengths: Sequence[int]) -> int:
-    size = 1
-    for length in lengths:
-        size *= length
-    return size
+    grouped = windows.view(len(wide), groups, -1, *windows.shape[2:])
+    order = (0, 1, *range(3, 3 + n_axes), 2, *range(3 + n_axes, 3 + 2 * n_axes))
+    return grouped.permute(order).reshape(len(wide), groups, prod(places), -1)
 
 
 def _each(sizes: Sizes, n_axes: int) -> tuple[int, ...]:
