@@ -96,6 +96,9 @@ def _tuple(one: Spending) -> tuple[float, float, int]:
 def quick_rdp(spendings: Iterable[Spending], delta: float) -> float:
     """An upper bound on epsilon, cheap enough to follow a schedule step by step: integer orders only."""
     curve = np.zeros(len(INTEGER_ORDERS))
+    spendings = tuple(spendings)
+    if not spendings:
+        return 0.0
     for one in spendings:
         curve = curve + one.steps * integer_rdp(one.noise_multiplier, one.sample_rate)
     orders = np.array(INTEGER_ORDERS, dtype=np.float64)

@@ -28,7 +28,16 @@ TEXT_KEYWORDS = {
     "Planted": {"fault"},
     "SubjectCard": {"statements"},
     "DataCard": {"statements"},
-    "Certificate": {"assumptions", "adjacency", "unit_of_privacy"},
+    "Certificate": {
+        "assumptions",
+        "adjacency",
+        "unit_of_privacy",
+        "released",
+        "clipping",
+        "sampler",
+        "randomness",
+        "preflight",
+    },
     **{
         kind: {
             "title",

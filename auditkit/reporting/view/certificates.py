@@ -1,14 +1,16 @@
 """What a differentially private training guarantees, to whom, and under which assumptions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
 from markupsafe import Markup
 
-from auditkit.records import Certificate, SubjectCard
+from auditkit.records import Certificate, LedgerReference, SubjectCard
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import decimal_shortest
+
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +61,72 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
             **values,
         )
     )
-    details = [
-        (texts.text("adjacency"), texts.text(certificate.adjacency)),
-        (texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)),
-        (texts.text("noise multiplier"), decimal_shortest(certificate.noise_multiplier, 4)),
-        (texts.text("sample rate"), decimal_shortest(certificate.sample_rate, 4)),
-        (texts.text("steps"), grouped(certificate.steps)),
-        (texts.text("clipping norm"), decimal_shortest(certificate.max_grad_norm)),
-        (texts.text("accountant"), certificate.accountant),
-    ]
-    for name, epsilon in certificate.cross_check.items():
-        details.append(
-            (texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {rounded_up(epsilon)}")
-        )
     return CertificateView(
         subject=subject,
         statement=statement,
         is_certified=certificate.certified,
         assumptions=tuple(texts.message(one) for one in certificate.assumptions),
-        details=tuple(details),
+        details=tuple(_details(certificate, texts)),
     )
+
+
+def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
+    """What was released, the mechanism, the accounting, the execution and the ledger, in that order."""
+    if certificate.released is not None:
+        yield texts.text("released"), texts.message(certificate.released)
+    yield texts.text("adjacency"), texts.text(certificate.adjacency)
+    yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
+    yield from _mechanism(certificate, texts)
+    yield texts.text("accountant"), certificate.accountant
+    for name, epsilon in certificate.cross_check.items():
+        yield texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {rounded_up(epsilon)}"
+    if certificate.versions:
+        yield texts.text("versions"), ", ".join(f"{k} {v}" for k, v in certificate.versions.items())
+    for check in certificate.preflight:
+        yield texts.text("checked beforehand"), texts.message(check)
+    if certificate.ledger is not None:
+        yield from _ledger(certificate.ledger, texts)
+
+
+def _mechanism(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
+    yield texts.text("noise multiplier"), decimal_shortest(certificate.noise_multiplier, 4)
+    yield texts.text("sample rate"), decimal_shortest(certificate.sample_rate, 4)
+    planned = certificate.planned_steps
+    steps = grouped(certificate.steps)
+    if planned is not None and planned != certificate.steps:
+        steps = texts.text(
+            "{charged} charged, {planned} planned, taken up {resumes} times again",
+            charged=steps,
+            planned=grouped(planned),
+            resumes=certificate.resumes,
+        )
+    yield texts.text("steps"), steps
+    yield texts.text("clipping norm"), decimal_shortest(certificate.max_grad_norm)
+    yield texts.text("sums are divided by"), decimal_shortest(certificate.normaliser, 4)
+    how = (
+        (texts.text("clipping"), certificate.clipping),
+        (texts.text("sampling"), certificate.sampler),
+        (texts.text("randomness"), certificate.randomness),
+    )
+    yield from ((label, texts.message(message)) for label, message in how if message is not None)
+
+
+def _ledger(ledger: LedgerReference, texts: Texts) -> Iterator[tuple[str, str]]:
+    """All trainings on the rows together, and the line of the ledger that says so."""
+    joint = texts.text(
+        "ε ≤ {epsilon} at δ = {delta}, {n} trainings",
+        epsilon=rounded_up(ledger.epsilon) if ledger.epsilon else "0",
+        delta=decimal_shortest(ledger.delta),
+        n=ledger.n_runs,
+    )
+    yield texts.text("all recorded trainings on these rows"), joint
+    if ledger.budget_epsilon is not None and ledger.budget_delta is not None:
+        budget = f"ε ≤ {rounded_up(ledger.budget_epsilon)}, δ = {decimal_shortest(ledger.budget_delta)}"
+        yield texts.text("privacy budget of these rows"), budget
+    line = texts.text(
+        "{fingerprint}, line {number}, {hash}",
+        fingerprint=ledger.fingerprint[:_SHOWN],
+        number=ledger.line.number + 1,
+        hash=ledger.line.hash[:_SHOWN],
+    )
+    yield texts.text("privacy ledger"), line

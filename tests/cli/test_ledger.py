@@ -1,0 +1,93 @@
+"""``auditkit ledger`` and the ledger that ``retrain`` and ``run`` keep."""
+
+import json
+
+import pytest
+import torch
+
+from auditkit.__main__ import main
+from auditkit.privacy.accounting import epsilon_prv
+
+
+@pytest.fixture
+def private(project, tmp_path, monkeypatch):
+    """The project with a ledger of its own and a short private variant."""
+    monkeypatch.setenv("AUDITKIT_LEDGER", str(tmp_path / "ledger"))
+    project.rewrite("int8: {kind: quantise}", "dp-6: {kind: dp-retrain, epsilon: 6, steps: 20}")
+    return project
+
+
+def test_a_retrained_model_is_in_the_ledger_and_its_certificate_names_the_line(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3", "--json"]) == 0
+    captured = capsys.readouterr()
+    certificate = json.loads(captured.out)["certificate"]
+    assert "noise of a step" in captured.err
+    assert "not known beforehand" in captured.err
+    assert main(["ledger", "--json"]) == 0
+    (ledger,) = json.loads(capsys.readouterr().out)
+    assert ledger["fingerprint"] == certificate["ledger"]["fingerprint"]
+    assert ledger["last_line"] == certificate["ledger"]["line"]["hash"]
+    assert ledger["epsilon"] == pytest.approx(certificate["epsilon"])
+    assert [run["ended"] for run in ledger["runs"]] == [True]
+    assert not list((private.folder / "checkpoints").glob(".*.unfinished"))
+
+
+def test_variants_of_a_run_are_charged_to_the_same_rows(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
+    assert main(["run", str(private.config), "--only", "performance"]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "loans.csv", "--json"]) == 0
+    ledger = json.loads(capsys.readouterr().out)
+    assert [run["certified"] for run in ledger["runs"]] == [True, False]
+    alone = [run["epsilon"] for run in ledger["runs"]]
+    assert max(alone) < ledger["epsilon"] < sum(alone)
+    assert ledger["lines"][0]["entry"]["kind"] == "opened"
+    assert main(["ledger", ledger["fingerprint"][:8]]) == 0
+    shown = capsys.readouterr().out
+    assert "variant dp-6 of loans: 20 steps" in shown
+    assert "not certified" in shown
+    assert "no budget set" in shown
+
+
+def test_a_budget_refuses_before_the_first_step_and_is_raised_on_purpose(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3", "--budget", "2"]) == 5
+    assert "budget" in capsys.readouterr().err
+    assert main(["ledger", "--json"]) == 0
+    (ledger,) = json.loads(capsys.readouterr().out)
+    assert (ledger["epsilon"], ledger["remaining"], ledger["budget"]["epsilon"]) == (0, 2, 2)
+    assert not (private.folder / "checkpoints" / "loans-dp-3").exists()
+    assert main(["retrain", str(private.config), "--epsilon", "3", "--budget", "4"]) == 5
+    assert "--set-budget 4" in capsys.readouterr().err
+    assert main(["ledger", "loans.csv", "--set-budget", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["remaining"] == 4
+
+
+def test_a_tampered_ledger_is_refused_by_name(private, tmp_path, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3", "--budget", "9"]) == 0
+    (path,) = (tmp_path / "ledger").glob("*.jsonl")
+    path.write_text(path.read_text().replace('"steps":50', '"steps":5', 1))
+    assert main(["ledger"]) == 5
+    assert "line 3 was changed" in capsys.readouterr().err
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 5
+
+
+def test_a_weak_promise_must_be_asked_for_twice(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "30"]) == 5
+    assert "--accept-weak" in capsys.readouterr().err
+
+
+def test_a_foreign_history_is_charged(private, tmp_path, capsys):
+    torch.save({"history": [(2.0, 0.1, 100)], "mechanism": "prv"}, tmp_path / "foreign.pt")
+    words = ["ledger", str(private.config), "--import", str(tmp_path / "foreign.pt"), "--delta", "1e-4"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["epsilon"] == pytest.approx(epsilon_prv(2.0, 0.1, 100, 1e-4))
+    assert len(document["lines"][-1]["entry"]["unverified"]) >= 5
+
+
+def test_an_empty_place_and_an_unknown_name_are_told(private, capsys):
+    assert main(["ledger"]) == 0
+    assert "no privacy was spent yet" in capsys.readouterr().out
+    assert main(["ledger", "nobody"]) == 2
+    assert "Known: none yet" in capsys.readouterr().err
+    assert main(["ledger", "--set-budget", "3"]) == 2

@@ -1,0 +1,61 @@
+"""What a certificate shows in a report: bounds are rounded up, and older ones still render."""
+
+from auditkit.records import Certificate, LedgerPointer, LedgerReference, Message
+from auditkit.reporting.language import texts_for
+from auditkit.reporting.view.certificates import certificate_views
+from tests.reporting.sample_run import CERTIFICATE, sample_run
+
+LEDGER = LedgerReference(
+    fingerprint="ab" * 32,
+    line=LedgerPointer(number=17, hash="cd" * 32),
+    n_runs=2,
+    epsilon=3.65471,
+    delta=1e-5,
+    accountant="prv",
+    rdp=3.97,
+    budget_epsilon=4.0,
+    budget_delta=1e-5,
+)
+
+
+def details(certificate: Certificate) -> list[tuple[str, str]]:
+    (card,) = [card for card in sample_run().subjects if card.certificate is not None]
+    (view,) = certificate_views([card.model_copy(update={"certificate": certificate})], texts_for("en"))
+    return list(view.details)
+
+
+def test_what_all_trainings_come_to_is_shown_with_the_line_that_says_so():
+    shown = dict(details(CERTIFICATE.model_copy(update={"ledger": LEDGER})))
+    assert shown["all recorded trainings on these rows"] == "ε ≤ 3.66 at δ = 10⁻⁵, 2 trainings"
+    assert shown["privacy ledger"] == "abababababab, line 18, cdcdcdcdcdcd"
+    assert shown["privacy budget of these rows"].startswith("ε ≤ 4.0,")
+
+
+def test_repeated_steps_are_told_from_planned_ones():
+    resumed = CERTIFICATE.model_copy(update={"planned_steps": 1200, "resumes": 1})
+    assert dict(details(resumed))["steps"] == "1,220 charged, 1,200 planned, taken up 1 times again"
+    straight = CERTIFICATE.model_copy(update={"planned_steps": 1220})
+    assert dict(details(straight))["steps"] == "1,220"
+
+
+def test_mechanism_and_checks_are_named():
+    full = CERTIFICATE.model_copy(
+        update={
+            "released": Message(text="the weights"),
+            "sampler": Message(text="Poisson"),
+            "randomness": Message(text="a seed"),
+            "preflight": (Message(text="one"), Message(text="two")),
+        }
+    )
+    shown = details(full)
+    assert ("released", "the weights") in shown
+    assert ("sampling", "Poisson") in shown
+    assert ("randomness", "a seed") in shown
+    assert [text for label, text in shown if label == "checked beforehand"] == ["one", "two"]
+    assert ("versions", "opacus 1.6.0") in shown
+
+
+def test_a_certificate_of_an_earlier_version_still_renders():
+    labels = [label for label, _ in details(CERTIFICATE)]
+    assert "privacy ledger" not in labels
+    assert "released" not in labels
