@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -110,8 +111,11 @@ class _Buffer:
         size = sum(parameter.numel() for parameter in parameters)
         dtype, device = torch.float64 if double else torch.float32, parameters[0].device
         flat = torch.empty(size, dtype=dtype, device=device)
-        pieces = flat.split([parameter.numel() for parameter in parameters])
-        parts = [piece.view(parameter.shape) for piece, parameter in zip(pieces, parameters, strict=True)]
+        ends = accumulate(parameter.numel() for parameter in parameters)
+        parts = [
+            flat[end - parameter.numel() : end].view(parameter.shape)
+            for end, parameter in zip(ends, parameters, strict=True)
+        ]
         on_cpu = flat if device.type == "cpu" else torch.empty(size, dtype=dtype)
         return cls(flat, parts, on_cpu.numpy())
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from auditkit.privacy.per_example.linear import linear, note_affine
+from auditkit.privacy.per_example.linear import linear, noted_affine
 from auditkit.privacy.per_example.notes import NoRuleError, Notes
 
 
@@ -82,23 +82,23 @@ def _projections(
         if own is not None:
             output = functional.linear(part, own, piece_bias)
             if notes.watches(own):
-                note_affine(notes, part, output, (own, None))
+                output = noted_affine(notes, part, output, (own, None))
             if bias is not None and notes.watches(bias):
-                _note_bias(notes, part, output, bias, piece)
+                output = _noted_bias(notes, part, output, bias, piece)
         elif weight is not None:
             output = functional.linear(part, weight[slice(*piece)], piece_bias)
             if notes.watches(weight) or notes.watches(bias):
-                note_affine(notes, part, output, (weight, bias), piece)
+                output = noted_affine(notes, part, output, (weight, bias), piece)
         else:
             raise NoRuleError("attention without weights")
         found.append(output)
     return tuple(found)
 
 
-def _note_bias(notes: Notes, part: Tensor, output: Tensor, bias: Tensor, piece: tuple[int, int]) -> None:
+def _noted_bias(notes: Notes, part: Tensor, output: Tensor, bias: Tensor, piece: tuple[int, int]) -> Tensor:
     """Only the bias: the weight that goes with it lies in another parameter."""
     unwatched = torch.empty(0, device=part.device)
-    note_affine(notes, part, output, (unwatched, bias), piece)
+    return noted_affine(notes, part, output, (unwatched, bias), piece)
 
 
 def _linear(notes: Notes, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

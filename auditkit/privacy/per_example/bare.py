@@ -64,5 +64,4 @@ def _noted(notes: Notes, values: Tensor, parameter: Tensor) -> Tensor:
     def parts_of(gradient: Tensor) -> Parts:
         return [(parameter, Formed(notes.per_unit(gradient).reshape(-1, *parameter.shape)))]
 
-    notes.note(rows, parameter, parts_of)
-    return rows
+    return notes.note(rows, parameter, parts_of)

@@ -12,18 +12,17 @@ def linear(notes: Notes, input: Tensor, weight: Tensor, bias: Tensor | None = No
     if notes.watches(input) or weight.ndim != 2 or input.ndim < 2:
         raise NoRuleError("linear that is not of rows with a matrix")
     output = functional.linear(input, weight, bias)
-    note_affine(notes, input, output, (weight, bias))
-    return output
+    return noted_affine(notes, input, output, (weight, bias))
 
 
-def note_affine(
+def noted_affine(
     notes: Notes,
     input: Tensor,
     output: Tensor,
     parameters: tuple[Tensor, Tensor | None],
     piece: tuple[int, int] | None = None,
-) -> None:
-    """Note ``output = input @ weight.T + bias``, with ``piece`` of those rows of the parameters alone."""
+) -> Tensor:
+    """Note ``input @ weight.T + bias`` and give it back; ``piece`` says of which rows of the parameters."""
     weight, bias = parameters
     trained = notes.watches(weight)
     notes.expect_rows(len(input), weight if trained else bias)
@@ -43,4 +42,4 @@ def note_affine(
         return parts
 
     parameter = weight if trained or bias is None else bias
-    notes.note(output, parameter, parts_of, inputs)
+    return notes.note(output, parameter, parts_of, inputs)

@@ -67,12 +67,27 @@ class Notes:
         parameter: Tensor,
         parts_of: Callable[[Tensor], Parts],
         read: Tensor | None = None,
-    ) -> None:
-        """Keep a call: ``parts_of`` gets the gradient of ``output``; ``read`` must not change till then."""
-        if output.requires_grad:
-            version = 0 if read is None else read._version
-            name = self.names.get(id(parameter), "a function of parameters")
-            self._notes.append(_Note(get_gradient_edge(output), parts_of, name, read, version))
+    ) -> Tensor:
+        """Keep a call.
+
+        Args:
+            output: Of the function.
+            parameter: One that the function used.
+            parts_of: From the gradient of ``output`` to the parts.
+            read: Must not change till then.
+
+        Returns:
+            ``output``, to go on with.
+        """
+        if not output.requires_grad:
+            return output
+        if output._is_view():
+            # Writing over a view gives it another place in the graph, and no gradient would come by the old.
+            output = torch.ops.aten._unsafe_view(output, output.shape)
+        version = 0 if read is None else read._version
+        name = self.names.get(id(parameter), "a function of parameters")
+        self._notes.append(_Note(get_gradient_edge(output), parts_of, name, read, version))
+        return output
 
     def expect_rows(self, n_rows: int, parameter: Tensor | None) -> None:
         """Refuse a call with another number of rows.

@@ -206,7 +206,8 @@ class Products:
 
     @property
     def _forming_is_cheaper(self) -> bool:
-        return forming_is_cheaper(*self.inputs.values.shape[1:], self.outputs.values.shape[2])
+        _, positions, d = self.inputs.values.shape
+        return forming_is_cheaper(positions, d, self.outputs.values.shape[2])
 
     @cached_property
     def _formed(self) -> Formed:

@@ -44,8 +44,7 @@ def convolution(
             notes, functional.pad(inputs, margins), gradient, weight, (strides, dilations), groups
         )
 
-    _note(notes, input, output, (weight, bias), weight_part)
-    return output
+    return _noted(notes, input, output, (weight, bias), weight_part)
 
 
 def transposed_convolution(
@@ -73,17 +72,16 @@ def transposed_convolution(
             notes, functional.pad(gradient, margins), inputs, weight, (strides, dilations), groups
         )
 
-    _note(notes, input, output, (weight, bias), weight_part)
-    return output
+    return _noted(notes, input, output, (weight, bias), weight_part)
 
 
-def _note(
+def _noted(
     notes: Notes,
     input: Tensor,
     output: Tensor,
     parameters: tuple[Tensor, Tensor | None],
     weight_part: Callable[[Tensor, Tensor], Part],
-) -> None:
+) -> Tensor:
     weight, bias = parameters
     trained = notes.watches(weight)
     notes.expect_rows(len(input), weight if trained else bias)
@@ -98,7 +96,7 @@ def _note(
             parts.append((bias, Formed(notes.per_unit(summed))))
         return parts
 
-    notes.note(output, weight if trained or bias is None else bias, parts_of, inputs)
+    return notes.note(output, weight if trained or bias is None else bias, parts_of, inputs)
 
 
 def _correlations(

@@ -97,8 +97,7 @@ def _one_pass(
             parts += [(bias_ih, Summed(of_inputs)), (bias_hh, Summed(of_states))]
         return [(parameter, part) for parameter, part in parts if notes.watches(parameter)]
 
-    # Before the cell writes over the sums: a view that was written over gets another place in the graph.
-    notes.note(sums, weight_hh, parts_of, inputs)
+    sums = notes.note(sums, weight_hh, parts_of, inputs)
     found: tuple[Tensor, ...] = cell.run(
         sums, weight_hh.detach(), None if bias_hh is None else bias_hh.detach(), state, trace
     )

@@ -34,8 +34,7 @@ def product(notes: Notes, input: Tensor, other: Tensor) -> Tensor:
     def parts_of(gradient: Tensor) -> Parts:
         return [(other, Products(notes.positions(gradient), notes.positions(inputs), other.shape))]
 
-    notes.note(output, other, parts_of, inputs)
-    return output
+    return notes.note(output, other, parts_of, inputs)
 
 
 def embedding(
@@ -66,8 +65,7 @@ def embedding(
             outputs = outputs * (ids != padding).unsqueeze(2)
         return [(weight, Lookups(ids, outputs, len(weight)))]
 
-    notes.note(output, weight, parts_of, input)
-    return output
+    return notes.note(output, weight, parts_of, input)
 
 
 def layer_norm(
@@ -141,8 +139,7 @@ def prelu(notes: Notes, input: Tensor, weight: Tensor) -> Tensor:
         summed = values.flatten(kept).sum(dim=kept) if values.ndim > kept else values
         return [(weight, Formed(notes.per_unit(summed.reshape(len(values), *weight.shape))))]
 
-    notes.note(output, weight, parts_of, inputs)
-    return output
+    return notes.note(output, weight, parts_of, inputs)
 
 
 def _normalised(
@@ -175,7 +172,7 @@ def _normalised(
         return parts
 
     if parameter is not None:
-        notes.note(output, parameter, parts_of, inputs)
+        return notes.note(output, parameter, parts_of, inputs)
     return output
 
 

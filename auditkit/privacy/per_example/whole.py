@@ -1,5 +1,6 @@
 """Gradients of every unit by vectorising the whole model over units, where a function has no rule."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
@@ -35,12 +36,16 @@ def whole_gradients(
         return (loss_of(functional_call(module, values, (inputs,)), targets) * weights).sum()
 
     size = sum(value.numel() for value in trained.values())
-    gradients, losses = vmap(
+    of_units = vmap(
         grad_and_value(loss),
         in_dims=(None, 0, 0, 0),
         randomness="different",
         chunk_size=max(1, _VALUES_AT_ONCE // max(1, size)),
-    )(trained, *units)
+    )
+    with warnings.catch_warnings():
+        # Functions that torch cannot vectorise are called unit by unit, which changes no figure.
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        gradients, losses = of_units(trained, *units)
     return losses.detach(), {name: Formed(gradient) for name, gradient in gradients.items()}
 
 

@@ -1,0 +1,173 @@
+"""Gradients of single rows, layer by layer, against one backward pass per row and against Opacus."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opacus import GradSampleModule
+from torch import nn
+
+from auditkit.models.losses import per_row_loss
+from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.per_example.book_keeping import UnsuitableLayerError
+from auditkit.randomness import torch_rng
+from tests.privacy.layers import EXAMPLES, Judged, built_example
+from tests.privacy.networks import Folded, built
+from tests.privacy.reference import clipped_sum_one_by_one, length
+
+NORM_TOLERANCE = 1e-5
+"""Relative; the bar for the engine."""
+
+FOR_OPACUS = ("linear", "linear, many positions", "conv1d", "conv2d", "conv2d, groups", "conv3d",
+              "layer norm", "group norm", "instance norm", "frozen below")  # fmt: skip
+
+
+def rows_for(name: str, n: int = 9):
+    example, rng = EXAMPLES[name], torch_rng(0, "rows", name)
+    shape = (n, *example.shape)
+    inputs = (
+        torch.randint(0, 7, shape, generator=rng) if example.tokens else torch.randn(shape, generator=rng)
+    )
+    return inputs, torch.randint(0, 3, (n,), generator=rng)
+
+
+def norms_one_by_one(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """In double precision throughout."""
+    module = copy.deepcopy(module).double()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    norms = []
+    for row in range(len(inputs)):
+        loss = per_row_loss(module(inputs[row : row + 1]), targets[row : row + 1]).sum()
+        norms.append(length(list(torch.autograd.grad(loss, parameters))))
+    return torch.tensor(norms)
+
+
+EVEN_SIDE = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+
+
+@EVEN_SIDE
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_norms_equal_those_of_one_backward_pass_per_row(name):
+    module = built_example(name)
+    inputs, targets = rows_for(name)
+    with ClippedGradients(module, 1.0) as clipped:
+        found = clipped.norms(inputs, targets)
+    torch.testing.assert_close(
+        found, norms_one_by_one(module, inputs, targets), rtol=NORM_TOLERANCE, atol=0.0, check_dtype=False
+    )
+
+
+@EVEN_SIDE
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_sums_equal_those_of_one_backward_pass_per_row(name):
+    module = built_example(name)
+    inputs, targets = rows_for(name)
+    bound = 0.5 * float(norms_one_by_one(module, inputs, targets).median())
+    expected = clipped_sum_one_by_one(copy.deepcopy(module), inputs, targets, bound)
+    with ClippedGradients(module, bound) as clipped:
+        found = clipped.clipped_sum(inputs, targets)
+    difference = length([a.double() - b for a, b in zip(found, expected, strict=True)])
+    assert difference <= 3 * NORM_TOLERANCE * length(expected)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("name", FOR_OPACUS)
+def test_sums_equal_those_of_opacus(name):
+    module = built_example(name)
+    inputs, targets = rows_for(name)
+    with ClippedGradients(module, 1e9) as clipped:
+        found = clipped.clipped_sum(inputs, targets)
+    wrapped = GradSampleModule(copy.deepcopy(module), loss_reduction="sum")
+    per_row_loss(wrapped(inputs), targets).sum().backward()
+    theirs = [p.grad_sample.sum(dim=0) for p in wrapped.parameters() if p.requires_grad]
+    difference = length([a - b for a, b in zip(found, theirs, strict=True)])
+    # the clipping norm is approached from below by the slack
+    assert difference <= NORM_TOLERANCE * length(theirs)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 6),
+    positions=st.integers(1, 40),
+    d=st.integers(1, 20),
+    p=st.integers(1, 20),
+    bias=st.booleans(),
+)
+def test_linear_layers_of_any_shape(*, n, positions, d, p, bias):
+    module = built(lambda: Judged(nn.Linear(d, p, bias=bias), p))
+    rng = torch_rng(n, "any", str(positions))
+    inputs, targets = torch.randn(n, positions, d, generator=rng), torch.randint(0, 3, (n,), generator=rng)
+    with ClippedGradients(module, 1.0) as clipped:
+        found = clipped.norms(inputs, targets)
+    expected = norms_one_by_one(module, inputs, targets)
+    torch.testing.assert_close(found, expected, rtol=2 * NORM_TOLERANCE, atol=0.0, check_dtype=False)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    side=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 2]),
+    channels=st.sampled_from([2, 4, 12]),
+)
+def test_convolutions_of_any_shape(*, side, stride, padding, dilation, groups, channels):
+    module = built(
+        lambda: Judged(
+            nn.Conv2d(2, channels, side, stride, padding, dilation, groups), channels, channels_first=True
+        )
+    )
+    rng = torch_rng(side, "any convolution")
+    inputs, targets = torch.randn(4, 2, 8, 9, generator=rng), torch.randint(0, 3, (4,), generator=rng)
+    with ClippedGradients(module, 1.0) as clipped:
+        found = clipped.norms(inputs, targets)
+    expected = norms_one_by_one(module, inputs, targets)
+    torch.testing.assert_close(found, expected, rtol=2 * NORM_TOLERANCE, atol=0.0, check_dtype=False)
+
+
+def test_a_batch_as_long_as_another_dimension_is_not_taken_for_it():
+    # eight rows of eight positions: the table of positions is looked up once for all rows
+    name = "positions of one dimension"
+    module = built_example(name)
+    inputs, targets = rows_for(name, n=8)
+    with ClippedGradients(module, 1.0) as clipped:
+        found = clipped.norms(inputs, targets)
+    torch.testing.assert_close(
+        found, norms_one_by_one(module, inputs, targets), rtol=NORM_TOLERANCE, atol=0.0, check_dtype=False
+    )
+
+
+def test_rows_folded_into_another_dimension_are_refused():
+    module = built(Folded)
+    with (
+        ClippedGradients(module, 1.0) as clipped,
+        pytest.raises(UnsuitableLayerError, match=r"'output\.weight' is called with \d+ rows"),
+    ):
+        clipped.norms(torch.randn(5, 4, 6, generator=torch_rng(0)), torch.zeros(5, dtype=torch.long))
+
+
+class WritesOver(nn.Module):
+    """Changes what its first layer was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.output = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        rows = rows * 1.0
+        hidden = self.first(rows)
+        rows += 1.0
+        return self.output(hidden + rows)
+
+
+def test_inputs_that_are_written_over_are_refused():
+    inputs = torch.randn(5, 6, generator=torch_rng(0))
+    with (
+        ClippedGradients(built(WritesOver), 1.0) as clipped,
+        pytest.raises(UnsuitableLayerError, match="changed in place"),
+    ):
+        clipped.norms(inputs, torch.zeros(5, dtype=torch.long))
