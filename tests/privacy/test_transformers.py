@@ -1,0 +1,117 @@
+"""Encoders and decoders of transformers, built small from their configurations: nothing is downloaded."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from auditkit.models.losses import per_row_loss
+from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.per_example.book_keeping import Recorder
+from auditkit.randomness import global_generators_seeded, torch_rng
+from tests.privacy.reference import length
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+TOLERANCE = 1e-5
+VOCABULARY, LENGTH = 40, 9
+SMALL = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 24, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+         "max_position_embeddings": 16, "pad_token_id": 0}  # fmt: skip
+
+
+class Logits(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.model(ids).logits
+
+
+def bert() -> nn.Module:
+    return transformers.BertForSequenceClassification(transformers.BertConfig(num_labels=3, **SMALL))
+
+
+def roberta() -> nn.Module:
+    return transformers.RobertaForSequenceClassification(transformers.RobertaConfig(num_labels=3, **SMALL))
+
+
+def distilbert() -> nn.Module:
+    config = transformers.DistilBertConfig(
+        vocab_size=VOCABULARY, dim=16, n_layers=2, n_heads=2, hidden_dim=24, num_labels=3, dropout=0.0,
+        attention_dropout=0.0, seq_classif_dropout=0.0, max_position_embeddings=16,
+    )  # fmt: skip
+    return transformers.DistilBertForSequenceClassification(config)
+
+
+def vit() -> nn.Module:
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=8,
+        patch_size=4, num_channels=1, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    return transformers.ViTForImageClassification(config)
+
+
+def gpt2() -> nn.Module:
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=16, resid_pdrop=0.0,
+        embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2, use_cache=False,
+    )  # fmt: skip
+    return transformers.GPT2LMHeadModel(config)
+
+
+def llama() -> nn.Module:
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=16, bos_token_id=1, eos_token_id=2, use_cache=False,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(config)
+
+
+MODELS = {maker.__name__: maker for maker in (bert, roberta, distilbert, vit, gpt2, llama)}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_norms_and_sums_equal_those_of_one_backward_pass_per_row(name):
+    with global_generators_seeded(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = Logits(MODELS[name]()).train()
+        for parameter in module.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    rng = torch_rng(0, "ids")
+    inputs = torch.randint(3, VOCABULARY, (6, LENGTH), generator=rng)
+    inputs[:, 1] = inputs[:, 4]
+    if name == "vit":
+        inputs = torch.randn(6, 1, 8, 8, generator=rng)
+    targets = torch.randint(0, 3, (6,), generator=rng)
+    if name in ("gpt2", "llama"):
+        targets = inputs.roll(-1, dims=1)
+    expected = _gradients(module, inputs, targets)
+    norms = torch.tensor([length(row) for row in expected])
+    with ClippedGradients(module, 1e9) as clipped:
+        torch.testing.assert_close(clipped.norms(inputs, targets), norms, rtol=3 * TOLERANCE, atol=0.0)
+        found = clipped.clipped_sum(inputs, targets)
+    sums = [sum(parts) for parts in zip(*expected, strict=True)]
+    difference = length([a.double() - b for a, b in zip(found, sums, strict=True)])
+    assert difference <= 3 * TOLERANCE * length(sums)
+    recorder = Recorder(module)
+    recorder.parts(inputs, targets, None)
+    assert recorder.without_rule is None
+
+
+def _gradients(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> list[list[torch.Tensor]]:
+    module = copy.deepcopy(module).double()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    found = []
+    for row in range(len(inputs)):
+        loss = per_row_loss(module(inputs[row : row + 1]), targets[row : row + 1]).sum()
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found.append(
+            [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+        )
+    return found
