@@ -114,7 +114,7 @@ class _KeyedDraws:
             noise = scratch.values[: len(part)]
             self.noise.normal_block(call, index, noise, deviation / grid, scratch)
             np.rint(noise, out=noise)
-            total = np.divide(part, grid, dtype=np.float64)
+            total = np.divide(part, grid, out=scratch.sums[: len(part)])
             noise += np.rint(total, out=total)
             np.multiply(noise, grid / divisor, out=part, casting="same_kind")
 

@@ -8,6 +8,7 @@ bits, and any part of it can be made alone. Normal values come from it by the tr
 import hashlib
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from auditkit.data.dataset import IntArray
 
-BLOCK = 1 << 14
-"""Normal values made at a time: what it takes to make them stays within a core's cache."""
+BLOCK = 1 << 16
+"""Normal values made at a time: few enough for a core's cache, many enough that threads seldom wait."""
 
 _CIPHER_BYTES = 16
 _KEY_BYTES = 32
@@ -87,8 +88,14 @@ class KeyStream:
         mode = modes.CTR(counter.to_bytes(_CIPHER_BYTES, "big"))
         encryptor = Cipher(algorithms.AES(self.key), mode).encryptor()
         if words.nbytes:
-            encryptor.update_into(bytes(words.nbytes), words.view(np.uint8))
+            encryptor.update_into(_zeros(words.nbytes), words.view(np.uint8))
         return words
+
+
+@lru_cache(maxsize=4)
+def _zeros(n: int) -> bytes:
+    """What is enciphered: the result is the key stream itself. Few lengths occur."""
+    return bytes(n)
 
 
 class Scratch:
@@ -101,7 +108,7 @@ class Scratch:
     def __init__(self, dtype: Any) -> None:
         self.words = np.empty(BLOCK, dtype=f"u{np.dtype(dtype).itemsize}")
         self.radius, self.angle, self.curve = np.empty((3, BLOCK // 2), dtype=dtype)
-        self.values = np.empty(BLOCK, dtype=dtype)
+        self.values, self.sums = np.empty((2, BLOCK), dtype=dtype)
 
 
 def _radii(words: Any, radius: Any, scale: float) -> None:
