@@ -15,9 +15,9 @@ from auditkit.energy.cpu_model import cpu_energy
 from auditkit.energy.quantity import Quantity
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.draws import SeededDraws
+from auditkit.privacy.draws import EntropyDraws
 from auditkit.privacy.noisy_step import noisy_gradients
-from auditkit.randomness import torch_rng
+from auditkit.randomness import global_generators_seeded, torch_rng
 
 TRIALS = 3
 MOST_TRIAL_ROWS = 1024
@@ -68,14 +68,15 @@ def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism) -> 
     """What training as ``mechanism`` says will come to.
 
     Args:
-        clipped: Open; its module is left as it was.
+        clipped: Open; its module and the global generators are left as they were.
         data: Only the shape and type of a row are used.
         mechanism: As it will be.
     """
     n_parameters = sum(parameter.numel() for parameter in clipped.parameters)
     device = clipped.parameters[0].device
     n_rows = max(1, min(MOST_TRIAL_ROWS, round(mechanism.normaliser)))
-    wall_s, cpu_s = _trial_step(clipped, _random_rows(data, n_rows), mechanism, device)
+    with global_generators_seeded(_SEED):
+        wall_s, cpu_s = _trial_step(clipped, _random_rows(data, n_rows), mechanism, device)
     repeated = mechanism.steps * max(1.0, mechanism.normaliser / n_rows)
     return Forecast(
         mechanism=mechanism,
@@ -91,7 +92,7 @@ def _trial_step(
 ) -> tuple[float, float]:
     """Wall-clock and processor seconds of one step, the median of a few after a first."""
     everything = replace(mechanism, sample_rate=1.0)
-    inputs, targets, draws = rows.inputs.to(device), targets_of(rows).to(device), SeededDraws.from_seed(_SEED)
+    inputs, targets, draws = rows.inputs.to(device), targets_of(rows).to(device), EntropyDraws()
     walls, cpus = [], []
     for _ in range(1 + TRIALS):
         start, cpu_start = time.perf_counter(), time.process_time()

@@ -12,6 +12,7 @@ from tests.privacy.ledgers import MECHANISM, network, rows
 
 def test_the_noise_is_held_against_the_largest_sum_it_can_hide():
     module = network().train()
+    generator = torch.random.get_rng_state()
     before = [parameter.detach().clone() for parameter in module.parameters()]
     with ClippedGradients(module, 1.0) as clipped:
         found = forecast(clipped, rows(), MECHANISM)
@@ -20,6 +21,7 @@ def test_the_noise_is_held_against_the_largest_sum_it_can_hide():
     assert found.noise_to_signal == pytest.approx(2.0 * math.sqrt(n_parameters) / 60)
     assert found.duration_s > 0
     assert found.energy.low <= found.energy.value <= found.energy.high
+    assert torch.equal(generator, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -44,6 +45,12 @@ def spent(folder) -> int:
     return sum(one.steps for one in recording(folder).account.state().spent())
 
 
+@cache
+def undisturbed():
+    """The training that nothing interrupts; recording changes nothing about it."""
+    return dp_fit(network(), rows(), QUICK, seed=0)
+
+
 def same(one, other) -> bool:
     return all(
         torch.equal(a, b) for a, b in zip(one.module.parameters(), other.module.parameters(), strict=True)
@@ -51,7 +58,7 @@ def same(one, other) -> bool:
 
 
 def test_recording_changes_nothing_about_the_training(tmp_path):
-    assert same(fit(tmp_path), dp_fit(network(), rows(), QUICK, seed=0))
+    assert same(fit(tmp_path), undisturbed())
     assert spent(tmp_path) == 120
 
 
@@ -59,27 +66,26 @@ def test_recording_changes_nothing_about_the_training(tmp_path):
 def test_a_killed_training_with_a_seed_gives_the_same_bits_and_is_charged_once(tmp_path, after):
     killed(tmp_path, after=after)
     found = fit(tmp_path)
-    assert same(found, fit(tmp_path / "undisturbed"))
+    assert same(found, undisturbed())
     assert spent(tmp_path) == 120
     certificate = found.certificate
     assert (certificate.steps, certificate.planned_steps, certificate.resumes) == (120, 120, 1)
-    assert certificate.epsilon == fit(tmp_path / "other").certificate.epsilon
+    assert certificate.epsilon == undisturbed().certificate.epsilon
 
 
 def test_five_kills_still_give_the_same_bits(tmp_path, monkeypatch):
-    undisturbed = fit(tmp_path / "undisturbed")
     monkeypatch.setattr("auditkit.privacy.recorded.BLOCK_STEPS", 20)
     for after in (30, 50, 70, 90, 110):
         killed(tmp_path, after=after)
     found = fit(tmp_path)
-    assert same(found, undisturbed)
+    assert same(found, undisturbed())
     assert (spent(tmp_path), found.certificate.resumes) == (120, 5)
 
 
 def test_one_that_died_in_its_first_block_begins_anew_and_both_are_charged(tmp_path):
     killed(tmp_path, after=20)
     found = fit(tmp_path)
-    assert same(found, fit(tmp_path / "undisturbed"))
+    assert same(found, undisturbed())
     assert spent(tmp_path) == 50 + 120
     assert found.certificate.ledger.n_runs == 2
     assert found.certificate.ledger.epsilon > found.certificate.epsilon
@@ -90,8 +96,7 @@ def test_certified_noise_is_drawn_anew_and_repeated_steps_are_charged_again(tmp_
     found = fit(tmp_path, CERTIFIED)
     certificate = found.certificate
     assert spent(tmp_path) == certificate.steps == 120 + 20
-    undisturbed = fit(tmp_path / "undisturbed", CERTIFIED).certificate
-    assert certificate.epsilon > undisturbed.epsilon
+    assert certificate.epsilon > undisturbed().certificate.epsilon
     assert (certificate.planned_steps, certificate.resumes) == (120, 1)
 
 
@@ -113,7 +118,7 @@ def test_an_older_copy_cannot_replay_noise_that_a_fresh_resume_left_behind(tmp_p
     killed(tmp_path, after=60)
     account = recording(tmp_path).account
     saved = Partial(folder, keeps_noise=True).read().latest
-    plan = fit(tmp_path / "other").certificate
+    plan = undisturbed().certificate
     mechanism = replace(MECHANISM, noise_multiplier=plan.noise_multiplier, sample_rate=plan.sample_rate)
     with account.take_up(saved, mechanism, 1e-4, mode="fresh", certified=False) as run:
         for first, many in blocks(saved.step, 120):
@@ -146,7 +151,7 @@ def test_a_seeded_one_that_cannot_be_repeated_here_begins_anew(tmp_path):
     other_machine(tmp_path)
     told: list[str] = []
     found = fit(tmp_path, told=told)
-    assert same(found, fit(tmp_path / "undisturbed"))
+    assert same(found, undisturbed())
     assert spent(tmp_path) == 100 + 120
     assert any("bit by bit" in text for text in told)
 
@@ -277,3 +282,38 @@ def test_blocks_from_anywhere_take_what_is_left():
     for start in range(0, 130):
         found = [step for first, many in blocks(start, 130) for step in range(first, first + many)]
         assert found == list(range(start, 130))
+
+
+# --- replaying certified noise ----------------------------------------------------------------------
+
+
+def test_a_certified_training_that_kept_its_noise_is_replayed_and_charged_once(tmp_path):
+    killed(tmp_path, CERTIFIED, after=110, replay=True)
+    partial = Partial(tmp_path / "unfinished", keeps_noise=True)
+    saved = partial.read().latest
+    assert (saved.step, partial.noise(saved) is not None) == (100, True)
+    shutil.copytree(tmp_path, tmp_path.with_name(tmp_path.name + "-twin"))
+    found = fit(tmp_path, CERTIFIED, replay=True)
+    twin = fit(tmp_path.with_name(tmp_path.name + "-twin"), CERTIFIED, replay=True)
+    assert same(found, twin)
+    assert spent(tmp_path) == found.certificate.steps == 120
+    assert not (tmp_path / "unfinished" / NOISE).exists()
+    assert "lay on disk" in str(found.certificate.assumptions[0])
+
+
+def test_a_replay_on_other_rows_or_another_device_is_refused(tmp_path):
+    killed(tmp_path, CERTIFIED, after=60, replay=True)
+    before = spent(tmp_path)
+    with pytest.raises(PrivacyRefusedError, match="rows"):
+        fit(tmp_path, CERTIFIED, data=rows(seed=5), replay=True)
+    other_machine(tmp_path)
+    with pytest.raises(PrivacyRefusedError, match="device H200 there, cpu here"):
+        fit(tmp_path, CERTIFIED, replay=True)
+    assert spent(tmp_path) == before
+    assert fit(tmp_path, CERTIFIED).certificate.steps == 120 + 50
+
+
+def test_a_replay_of_noise_that_was_not_kept_is_refused(tmp_path):
+    killed(tmp_path, CERTIFIED, after=60)
+    with pytest.raises(PrivacyRefusedError, match="noise was not kept"):
+        fit(tmp_path, CERTIFIED, replay=True)
