@@ -1,67 +1,75 @@
 """What the guarantee does not hold for is refused before the first step; what it holds for is not."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from auditkit.data.dataset import TokenSpace
 from auditkit.errors import UsageError
-from auditkit.privacy.preflight import refuse_unsuitable
-from tests.privacy import networks
+from auditkit.privacy.preflight import examine, refuse_unsuitable
+from tests.privacy import networks, unsuitable
 from tests.privacy.networks import built
+from tests.privacy.unsuitable import PICTURE, STEPS, TOKENS, VECTOR
 
-VECTOR, PICTURE, TOKENS = torch.zeros(6), torch.zeros(1, 8, 8), torch.zeros(3, dtype=torch.int64)
+TOKEN_SPACE = TokenSpace(tuple("abcde"))
 
 
-@pytest.mark.parametrize(
-    ("make", "row", "expected"),
-    [
-        (networks.batch_norm, VECTOR, r"'normed' \(BatchNorm1d\).*GroupNorm"),
-        (networks.frozen_batch_norm, VECTOR, "BatchNorm1d"),
-        (networks.running_instance_norm, PICTURE, "track_running_stats=False"),
-        (networks.capped_embedding, TOKENS, "max_norm"),
-        (networks.StepsFirst, torch.zeros(5, 6), r"'lstm' \(LSTM\).*batch_first=True"),
-        (networks.FusedAttention, torch.zeros(5, 6), r"'attention' \(MultiheadAttention\)"),
-        (networks.Standardised, VECTOR, "row changes when another row"),
-        (networks.Folded, torch.zeros(2, 6), "folded"),
-        (networks.Unused, VECTOR, "per-example gradients"),
-        (networks.Counting, VECTOR, "'seen'"),
-    ],
-)
-def test_unsuitable_networks_are_refused_with_the_reason(make, row, expected):
-    module = built(make)
+def report_of(make, row):
+    tokens = TOKEN_SPACE if row.dtype == torch.int64 else None
+    return examine(built(make), row, 3, tokens=tokens)
+
+
+@pytest.mark.parametrize("case", unsuitable.CASES)
+def test_unsuitable_networks_are_refused_with_layer_and_remedy(case):
+    make, row, expected = unsuitable.CASES[case]
+    report = report_of(make, row)
     with pytest.raises(UsageError, match=expected):
-        refuse_unsuitable(module, row, 3)
+        report.raise_if_refused()
 
 
-def test_every_unsuitable_layer_is_named_at_once():
-    module = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 6), nn.BatchNorm1d(6)).train()
-    with pytest.raises(UsageError, match=r"(?s)'0'.*'2'"):
+@pytest.mark.parametrize("case", unsuitable.VALID)
+def test_suitable_networks_pass_and_stay_as_they_were(case):
+    make, row = unsuitable.VALID[case]
+    module = built(make)
+    before = (
+        copy.deepcopy(dict(vars(module)["_modules"])),
+        {name: tensor.clone() for name, tensor in module.state_dict().items()},
+    )
+    tokens = TOKEN_SPACE if row.dtype == torch.int64 else None
+    assert refuse_unsuitable(module, row, 3, tokens=tokens).warned == ()
+    assert module.training
+    assert before[0].keys() == dict(module.named_children()).keys()
+    assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in before[1].items())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_every_problem_is_named_at_once():
+    module = nn.Sequential(nn.BatchNorm1d(6), unsuitable.Standardised(), nn.BatchNorm1d(3)).train()
+    with pytest.raises(UsageError, match=r"(?s)'0'.*'2'.*'1' \(Standardised\)"):
         refuse_unsuitable(module, VECTOR, 3)
 
 
-@pytest.mark.parametrize(
-    ("make", "row"),
-    [
-        (networks.mlp, VECTOR),
-        (networks.mlp_with_dropout, VECTOR),
-        (networks.convolutional, PICTURE),
-        (networks.Sequences, TOKENS),
-        (lambda: nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)), VECTOR),
-        (
-            lambda: nn.Sequential(
-                nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3), nn.LogSoftmax(1)
-            ),
-            PICTURE,
-        ),
-    ],
-)
-def test_suitable_networks_pass_and_stay_as_they_were(make, row):
-    module = built(make)
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    refuse_unsuitable(module, row, 3)
-    assert module.training
-    assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in before.items())
-    assert all(parameter.grad is None for parameter in module.parameters())
+def test_the_state_of_an_unsuitable_network_is_put_back():
+    module = built(unsuitable.Counting)
+    examine(module, VECTOR, 3)
+    assert float(module.seen) == 0
+    accumulating = built(unsuitable.Accumulating)
+    examine(accumulating, VECTOR, 3)
+    assert accumulating.centre is None
+
+
+def test_frozen_batch_norm_in_evaluation_mode_is_told_and_not_refused():
+    report = report_of(unsuitable.FixedBatchNorm, VECTOR)
+    assert report.refused == ()
+    assert [check.name for check in report.warned] == ["layers"]
+
+
+def test_a_counter_that_changes_no_output_is_told_and_not_refused():
+    report = report_of(unsuitable.CountsInPassing, VECTOR)
+    assert report.refused == ()
+    assert "'n_seen'" in str(report.warned[0].message)
 
 
 def test_a_single_output_passes_for_two_classes():
@@ -70,3 +78,18 @@ def test_a_single_output_passes_for_two_classes():
 
 def test_the_values_of_the_row_are_not_read():
     refuse_unsuitable(built(networks.mlp), torch.full((6,), float("nan")), 3)
+
+
+def test_what_passed_is_evidence():
+    report = examine(built(networks.mlp), VECTOR, 3)
+    assert len(report.evidence) == len(report.checks) == 5
+    assert "changed no output and no gradient" in " ".join(map(str, report.evidence))
+
+
+@pytest.mark.parametrize(
+    "row", [VECTOR, PICTURE, STEPS, TOKENS], ids=["vector", "picture", "steps", "tokens"]
+)
+def test_a_row_of_another_shape_than_the_network_takes_is_refused(row):
+    module = built(lambda: nn.Sequential(nn.Flatten(), nn.Linear(77, 3)))
+    with pytest.raises(UsageError, match="cannot be called with random rows"):
+        refuse_unsuitable(module, row, 3)

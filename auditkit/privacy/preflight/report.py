@@ -1,0 +1,77 @@
+"""What was examined, and what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from auditkit.errors import UsageError
+from auditkit.records import Message
+
+Status = Literal["passed", "warned", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition.
+
+    Attributes:
+        name: In kebab case; several problems of one kind share it.
+        status: ``warned``: the training may begin, but the sentence belongs into the certificate.
+        message: What was found and, unless it passed, what to do.
+    """
+
+    name: str
+    status: Status
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightReport:
+    """All conditions that were examined."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def refused(self) -> tuple[Check, ...]:
+        """Those that forbid the training."""
+        return tuple(check for check in self.checks if check.status == "refused")
+
+    @property
+    def warned(self) -> tuple[Check, ...]:
+        """Those that the reader of the certificate has to know of."""
+        return tuple(check for check in self.checks if check.status == "warned")
+
+    @property
+    def evidence(self) -> tuple[Message, ...]:
+        """For the certificate: what passed, then what was found besides."""
+        passed = tuple(check.message for check in self.checks if check.status == "passed")
+        return passed + tuple(check.message for check in self.warned)
+
+    def with_(self, others: Sequence[Check]) -> "PreflightReport":
+        """With more conditions."""
+        return PreflightReport((*self.checks, *others))
+
+    def raise_if_refused(self) -> None:
+        """Refuse the training, with all problems at once.
+
+        Raises:
+            UsageError: There are any.
+        """
+        if self.refused:
+            problems = "\n".join(f"- {check.message}" for check in self.refused)
+            raise UsageError(f"This model cannot be retrained with DP-SGD:\n{problems}")
+
+
+def passed(name: str, text: str) -> Check:
+    """A condition that holds."""
+    return Check(name, "passed", Message(text=text))
+
+
+def warned(name: str, text: str, **values: str | int | float) -> Check:
+    """One that the reader has to know of."""
+    return Check(name, "warned", Message(text=text, values=values))
+
+
+def refused(name: str, text: str, **values: str | int | float) -> Check:
+    """One that does not hold."""
+    return Check(name, "refused", Message(text=text, values=values))
