@@ -14,10 +14,10 @@ whatever the sum, the same values can come out. Rounding the sums moves two neig
 sqrt(p) grid steps for p parameters, below a millionth of the noise's deviation for a billion of them.
 
 What is left: the chances of the grid's points are those of a normal value made from 53 bits in double
-precision, exact to about 2^-50 of each, and zero beyond 8.6 deviations; the sums themselves are accumulated in
-single precision; the time that a step takes is not hidden. A proof without these remainders needs integer
-gradients and discrete noise (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). ``SeededDraws`` adds single
-precision noise without a grid: it guarantees nothing anyway.
+precision, and zero beyond 8.6 deviations; the sums themselves are accumulated in single precision; the time
+that a step takes is not hidden. A proof without these remainders needs integer gradients and discrete noise
+(Canonne, Kamath and Steinke 2020, arXiv:2004.00010). ``SeededDraws`` adds single precision noise without a
+grid: it guarantees nothing anyway.
 """
 
 from collections.abc import Callable
