@@ -138,7 +138,7 @@ class ClippedGradients:
             with torch.no_grad():
                 squared, hidden = squared_norms(parts.values(), len(losses), losses)
                 # In double precision no sum of finite numbers overflows.
-                if math.isfinite(squared.sum(dtype=torch.float64) + losses.sum(dtype=torch.float64)):
+                if math.isfinite((squared + losses).sum(dtype=torch.float64)):
                     ready()
                     bounds = squared if hidden is None else squared + hidden
                     self._add_parts(total, parts, self._coefficients(bounds, factor))

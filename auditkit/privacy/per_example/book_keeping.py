@@ -194,10 +194,11 @@ def squared_norms(parts: Iterable[Part], n_units: int, like: Tensor) -> tuple[Te
 
     The bound is ``None`` where it is next to nothing.
     """
-    total = torch.zeros(n_units, dtype=like.dtype, device=like.device)
-    hidden = None
+    total = hidden = None
     for part in parts:
-        total += part.squared_norms()
+        total = part.squared_norms() if total is None else total + part.squared_norms()
         if isinstance(part, Products) and (more := part.rounding()) is not None:
             hidden = more if hidden is None else hidden.add_(more)
+    if total is None:
+        total = torch.zeros(n_units, dtype=like.dtype, device=like.device)
     return total, hidden

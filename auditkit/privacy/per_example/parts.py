@@ -193,6 +193,10 @@ class Products:
             self._formed.add_to(total, weights)
             return
         d, p = self.inputs.values.shape[2], self.outputs.values.shape[2]
+        if self.inputs.values.shape[1] == 1:
+            scaled = self.outputs.values[:, 0] * weights[:, None]
+            total.view(p, d).addmm_(scaled.T, self.inputs.values[:, 0])
+            return
         steps_outside = self.outputs.steps_outside
         inputs, outputs = (part.flat(steps_outside=steps_outside) for part in (self.inputs, self.outputs))
         weights = weights.view(-1, 1, 1)
