@@ -26,6 +26,7 @@ from auditkit.privacy.preflight import refuse_unsuitable
 from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
 from auditkit.privacy.resume import Tell
+from auditkit.privacy.units import PrivateUnits
 from auditkit.randomness import derive_seed, global_generators_seeded
 from auditkit.records import Certificate, TrainingRecord
 
@@ -132,7 +133,7 @@ def dp_fit(
         if tell is not None:
             for sentence in forecast(clipped, data, mechanism).sentences():
                 tell(sentence)
-        steps = PrivateSteps(clipped, data, mechanism, settings, draws)
+        steps = PrivateSteps(clipped, PrivateUnits.of(data, row.device), mechanism, settings, draws)
         if recording is None:
             execution = take_all(steps, mechanism, delta, report_progress=report_progress)
         else:

@@ -5,17 +5,16 @@ on, and a replayed one gives the same bits.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import torch
 
-from auditkit.data.dataset import Dataset
-from auditkit.data.sequences import targets_of
 from auditkit.errors import AuditkitError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws
-from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.privacy.noisy_step import noisy_sum
+from auditkit.privacy.units import PrivateUnits
 
 
 class Optimiser(Protocol):
@@ -31,50 +30,46 @@ class Optimiser(Protocol):
     def averaging(self) -> float: ...  # noqa: D102
 
 
-@runtime_checkable
-class Positioned(Protocol):
-    """Draws whose position can be kept: with it, and nothing else, they go on where they were."""
-
-    def position(self) -> dict[str, Any]:
-        """As JSON; a secret in certified runs."""
-        ...
-
-    def move_to(self, position: dict[str, Any]) -> None:
-        """Go on from there."""
-        ...
-
-
 class PrivateSteps:
     """Weights, their running average and the optimiser while they are trained.
 
     Args:
         clipped: Open; its parameters are trained.
-        data: The private rows.
+        units: The private rows and what is sampled of them.
         mechanism: Its public inputs.
         how: How a gradient moves the weights.
         draws: Sampling and noise.
     """
 
     def __init__(
-        self, clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Optimiser, draws: Draws
+        self,
+        clipped: ClippedGradients,
+        units: PrivateUnits,
+        mechanism: Mechanism,
+        how: Optimiser,
+        draws: Draws,
     ) -> None:
         self._clipped = clipped
+        self._units = units
         self._mechanism = mechanism
         self._draws = draws
         self._decay = how.averaging
         self._device = clipped.parameters[0].device
-        self._inputs, self._targets = data.inputs.to(self._device), targets_of(data).to(self._device)
         self._optimizer = _optimizer(clipped.parameters, how)
         self._average = [parameter.detach().clone() for parameter in clipped.parameters]
 
     def take(self, step: int) -> None:
         """One private step."""
-        gradients = noisy_gradients(self._clipped, self._inputs, self._targets, self._mechanism, self._draws)
-        for parameter, gradient in zip(self._clipped.parameters, gradients, strict=True):
+        for parameter, gradient in zip(self._clipped.parameters, self.gradients(step), strict=True):
             parameter.grad = gradient
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         _move_average(self._average, self._clipped.parameters, min(self._decay, (1 + step) / (10 + step)))
+
+    def gradients(self, step: int) -> list[torch.Tensor]:
+        """The noisy sum of one Poisson draw over the divisor, one tensor per parameter."""
+        chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
+        return noisy_sum(self._clipped, self._units.batch(chosen, step), self._mechanism, self._draws)
 
     def finish(self) -> None:
         """Put the average in place of the weights.
@@ -122,13 +117,11 @@ class PrivateSteps:
 
     def position(self) -> dict[str, Any] | None:
         """Where sampling and noise stand; ``None`` where nothing could repeat them."""
-        draws = self._draws
-        return draws.position() if isinstance(draws, Positioned) else None
+        return self._draws.position()
 
     def move_to(self, position: dict[str, Any]) -> None:
         """Let sampling and noise go on from there."""
-        if isinstance(self._draws, Positioned):
-            self._draws.move_to(position)
+        self._draws.move_to(position)
 
 
 def _move_average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor], decay: float) -> None:

@@ -1,0 +1,309 @@
+"""Private steps that several processes take together.
+
+Every process holds all rows. Which units are in a step is one Poisson draw: the first process gives its
+sampling key to the others, each makes the same draw and works on every W-th unit of it. The sum of what the
+W processes found is the clipped sum of the whole step; a process without any unit in a step adds nothing but
+its noise.
+
+**Noise.** In a certified training each process adds Gaussian noise of ``sigma * C / sqrt(W)`` from a key of
+its own operating system to its part of the sum; independent variances add up to ``(sigma * C)^2``. No process
+knows the noise of the others, and what crosses the network is never a bare sum, as it would be if the first
+process added all of it. All parts lie on one grid (see :mod:`draws`) and are added in double precision
+without rounding, so that the argument for a single process holds for their sum. A training with a seed draws
+all noise in the first process: the same seed gives the same noise whatever the number of processes, and hides
+nothing anyway.
+
+**Agreement.** Before the first step all processes compare rows, mechanism, settings and weights; before every
+step its number and what was drawn; and from time to time the weights. Each stops where one differs. The first
+process leads: it alone knows of the ledger, and the others do what it says and wait for it.
+"""
+
+import enum
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from auditkit.data.dataset import IntArray
+from auditkit.errors import AuditkitError, PrivacyRefusedError
+from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.distributed import Processes, ProcessesDisagreeError, ProcessLostError
+from auditkit.privacy.draws import Draws
+from auditkit.privacy.noisy_step import noisy_sum
+from auditkit.privacy.partial import digest_of
+from auditkit.privacy.private_steps import Optimiser, PrivateSteps
+from auditkit.privacy.units import Batch, PrivateUnits
+from auditkit.randomness import derive_seed
+
+WEIGHTS_COMPARED_EVERY = 50
+_DIGEST_BYTES = 7
+
+
+class _Order(enum.IntEnum):
+    """What the first process tells the others to do."""
+
+    TAKE = 1
+    RESTORE = 2
+    POSITION = 3
+    MOVE = 4
+    FINISH = 5
+    END = 6
+    STOP = 7
+
+
+class SharedSteps(PrivateSteps):
+    """The part of one process in the steps of all.
+
+    Args:
+        clipped: Open; its parameters are trained.
+        units: All private rows.
+        mechanism: Its public inputs.
+        how: How a gradient moves the weights.
+        draws: Of this process; its sampling key becomes that of the first.
+        processes: All of them.
+        about: What must be the same in all of them, by name.
+
+    Raises:
+        ProcessesDisagreeError: It is not.
+    """
+
+    def __init__(
+        self,
+        clipped: ClippedGradients,
+        units: PrivateUnits,
+        mechanism: Mechanism,
+        how: Optimiser,
+        draws: Draws,
+        *,
+        processes: Processes,
+        about: Mapping[str, str],
+    ) -> None:
+        processes.refuse_disagreement({**about, "parameters": _digest_of(clipped.parameters)})
+        super().__init__(clipped, units, mechanism, how, draws)
+        self.processes = processes
+        own = draws.position()
+        own["sampling"] = json.loads(processes.from_first(json.dumps(own["sampling"]).encode()))
+        draws.move_to(own)
+
+    def gradients(self, step: int) -> list[Tensor]:
+        """The noisy sum over all processes, over the divisor.
+
+        Raises:
+            ProcessesDisagreeError: They are not at the same step, drew other units or have other weights.
+            ProcessLostError: One of them ended.
+        """
+        chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
+        self._refuse_disagreement(step, chosen)
+        mine = chosen[self.processes.rank :: self.processes.count]
+        batch = self._units.batch(mine, step)
+        return shared_sum(self._clipped, batch, self._mechanism, self._draws, self.processes)
+
+    def take_with(self, step: int, seed: int) -> None:
+        """One step, its dropout and augmentation from a stream of this process under ``seed``."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.random.manual_seed(derive_seed(seed, str(self.processes.rank)))
+            super().take(step)
+
+    def _refuse_disagreement(self, step: int, chosen: IntArray) -> None:
+        compared = step % WEIGHTS_COMPARED_EVERY == 0 or step == self._mechanism.steps - 1
+        weights = _digest_of(self._clipped.parameters) if compared else ""
+        mine = [step, _number(chosen.tobytes()), _number(weights.encode())]
+        everyone = self.processes.numbers_from_all(mine)
+        names = ("step", "drawn units", "parameters")
+        for rank, theirs in enumerate(everyone):
+            for name, there, first in zip(names, theirs, everyone[0], strict=True):
+                if there != first:
+                    shown = (there, first) if name == "step" else (f"{there:014x}", f"{first:014x}")
+                    raise ProcessesDisagreeError(
+                        f"private training in {len(everyone)} processes: rank {rank} has {name} {shown[0]}, "
+                        f"rank 0 {shown[1]}. Nothing of this step was released; start all of them from the "
+                        "same config, files and versions, on machines of one kind"
+                    )
+
+
+def shared_sum(
+    clipped: ClippedGradients, batch: Batch, mechanism: Mechanism, draws: Draws, processes: Processes
+) -> list[Tensor]:
+    """The clipped sum of the rows of all processes plus noise, over the fixed divisor; the same everywhere.
+
+    Args:
+        clipped: The engine of this process.
+        batch: Its rows; maybe none.
+        mechanism: Its public inputs.
+        draws: Noise of this process.
+        processes: All of them; each calls this at the same time.
+
+    Returns:
+        One tensor per parameter of ``clipped``.
+    """
+    deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
+    if draws.certified and deviation:
+        total = _flat_sum(clipped, batch).double().cpu()
+        draws.add_noise(total.numpy(), deviation / math.sqrt(processes.count), 1.0)
+        total = total.to(clipped.parameters[0].device)
+        processes.add_up(total)  # multiples of a power of two below 2^53 of it: no rounding
+        total /= mechanism.normaliser
+    else:
+        noise = mechanism.noise_multiplier if processes.is_first else 0.0
+        parts = noisy_sum(clipped, batch, replace(mechanism, noise_multiplier=noise), draws)
+        total = torch.cat([part.flatten() for part in parts])
+        processes.add_up(total)
+    return [
+        part.to(parameter.dtype)
+        for part, parameter in zip(_shaped(total, clipped.parameters), clipped.parameters, strict=True)
+    ]
+
+
+def _flat_sum(clipped: ClippedGradients, batch: Batch) -> Tensor:
+    """The clipped sum of one process in at least single precision."""
+    first = clipped.parameters[0]
+    dtype = torch.promote_types(first.dtype, torch.float32)
+    flat = torch.zeros(sum(p.numel() for p in clipped.parameters), dtype=dtype, device=first.device)
+    clipped.add_clipped_sum(_shaped(flat, clipped.parameters), *batch)
+    return flat
+
+
+def _shaped(flat: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
+    """Views of one long tensor in the shapes of the parameters."""
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
+    return [piece.view(parameter.shape) for piece, parameter in zip(pieces, parameters, strict=True)]
+
+
+class LeadingSteps(SharedSteps):
+    """The steps of the first process: whatever it does, it has the others do at the same time."""
+
+    _is_busy = False
+
+    def take(self, step: int) -> None:
+        """One private step of all processes."""
+        seed = int(torch.randint(2**62, ()))  # from the generator that is saved, so that a replay repeats it
+        with self._ordered(_Order.TAKE, step, seed):
+            self.take_with(step, seed)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what :meth:`tensors` gave, everywhere."""
+        with self._ordered(_Order.RESTORE):
+            self.processes.from_first(safetensors.torch.save(tensors))
+            super().restore(tensors)
+
+    def position(self) -> dict[str, Any] | None:
+        """Where sampling and noise of all processes stand; a secret."""
+        with self._ordered(_Order.POSITION):
+            return {"processes": _positions(self.processes, super().position())}
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """Let sampling and noise go on from there, everywhere."""
+        if len(position.get("processes", ())) != self.processes.count:
+            raise PrivacyRefusedError(
+                f"The training to replay was not of {self.processes.count} processes. Start as many as it had"
+            )
+        with self._ordered(_Order.MOVE):
+            self.processes.from_first(json.dumps(position).encode())
+            super().move_to(position["processes"][0])
+
+    def finish(self) -> None:
+        """Put the average in place of the weights, everywhere."""
+        with self._ordered(_Order.FINISH):
+            super().finish()
+
+    @contextmanager
+    def leading(self) -> Iterator["Ending"]:
+        """Keep the others at work inside the block; they stop where it ends, or where it fails.
+
+        Yields:
+            Where to leave what they shall have of it.
+        """
+        ending = Ending()
+        try:
+            yield ending
+        except (ProcessesDisagreeError, ProcessLostError):
+            raise  # every process knows
+        except BaseException as error:
+            # In the midst of a step the others wait for something else; they notice that this one ends.
+            if not self._is_busy:
+                self._order(_Order.STOP)
+                self.processes.from_first(str(error).encode())
+            raise
+        self._order(_Order.END)
+        self.processes.from_first(ending.content)
+
+    @contextmanager
+    def _ordered(self, order: _Order, step: int = 0, seed: int = 0) -> Iterator[None]:
+        self._is_busy = True
+        self._order(order, step, seed)
+        yield
+        self._is_busy = False
+
+    def _order(self, order: _Order, step: int = 0, seed: int = 0) -> None:
+        self.processes.numbers_from_first([int(order), step, seed])
+
+
+@dataclass(slots=True)
+class Ending:
+    """What the first process leaves to the others when all is done."""
+
+    content: bytes = field(default=b"")
+
+
+def follow(steps: SharedSteps) -> bytes:
+    """Do what the first process says until it ends.
+
+    Returns:
+        What it left.
+
+    Raises:
+        AuditkitError: It stopped; its words are repeated.
+    """
+    processes = steps.processes
+    while True:
+        number, step, seed = processes.numbers_from_first([0, 0, 0])
+        order = _Order(number)
+        if order is _Order.TAKE:
+            steps.take_with(step, seed)
+        elif order is _Order.POSITION:
+            _positions(processes, steps.position())
+        elif order is _Order.FINISH:
+            steps.finish()
+        else:
+            content = processes.from_first()
+            if order is _Order.END:
+                return content
+            if order is _Order.STOP:
+                raise AuditkitError(f"rank {processes.rank} stopped with rank 0: {content.decode()}")
+            _APPLY[order](steps, content)
+
+
+def _restore(steps: SharedSteps, content: bytes) -> None:
+    steps.restore(safetensors.torch.load(content))
+
+
+def _move(steps: SharedSteps, content: bytes) -> None:
+    steps.move_to(json.loads(content)["processes"][steps.processes.rank])
+
+
+_APPLY: Mapping[_Order, Callable[[SharedSteps, bytes], None]] = {
+    _Order.RESTORE: _restore,
+    _Order.MOVE: _move,
+}
+
+
+def _positions(processes: Processes, own: dict[str, Any] | None) -> list[dict[str, Any]]:
+    return [json.loads(part) for part in processes.from_all(json.dumps(own).encode())]
+
+
+def _digest_of(parameters: list[torch.nn.Parameter]) -> str:
+    return digest_of({str(index): parameter for index, parameter in enumerate(parameters)})
+
+
+def _number(content: bytes) -> int:
+    """A whole number that stands for the content."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:_DIGEST_BYTES], "big")
