@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from auditkit.records import Measurement
 from auditkit.registry import AUDITS
 from auditkit.selftest.certificate import prove_certificate
+from auditkit.selftest.mechanism import prove_sensitivity
 from auditkit.selftest.plant import Proof, prove
 from auditkit.selftest.plants import plants
 
@@ -47,6 +48,7 @@ def _proofs() -> Iterator[Proof]:
     for plant in plants():
         yield prove(plant)
     yield prove_certificate()
+    yield prove_sensitivity()
 
 
 def proof_line(proof: Proof) -> str:
