@@ -20,6 +20,7 @@ that a step takes is not hidden. A proof without these remainders needs integer 
 grid: it guarantees nothing anyway.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.privacy.key_stream import BLOCK, KeyStream, Scratch
 
 _GRID_BITS = 36
+
+_FEW_BLOCKS = 2
+"""Sooner made than handed to other threads."""
 
 
 class Draws(Protocol):
@@ -51,7 +55,7 @@ class Draws(Protocol):
         ...
 
     def start_noise(self, values: Any, deviation: float) -> "Running":
-        """Begin to fill a one-dimensional array with noise in other threads."""
+        """Begin to fill a one-dimensional array with noise, in other threads where that pays."""
         ...
 
     def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
@@ -85,6 +89,7 @@ class _KeyedDraws:
 
     sampling: KeyStream
     noise: KeyStream
+    _scratch: threading.local = field(default_factory=threading.local, init=False, repr=False)
     _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     def poisson_rows(self, n_rows: int, sample_rate: float) -> IntArray:
@@ -133,19 +138,29 @@ class _KeyedDraws:
             stream.key, stream.calls = bytes.fromhex(position[name]["key"]), int(position[name]["calls"])
 
     def _in_threads(self, work: Callable[[int, Any, Scratch], None], values: Any, dtype: Any) -> Running:
-        """``work`` on every block of ``values``, the blocks spread over as many threads as torch uses."""
+        """``work`` on every block of ``values``; many blocks are spread over as many threads as torch has."""
         n_threads = torch.get_num_threads()
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="noise")
         blocks = list(enumerate(values[start : start + BLOCK] for start in range(0, len(values), BLOCK)))
 
         def run(own: list[tuple[int, Any]]) -> None:
-            scratch = Scratch(dtype)
+            scratch = self._scratch_of_thread(dtype)
             for index, part in own:
                 work(index, part, scratch)
 
+        if n_threads == 1 or len(blocks) <= _FEW_BLOCKS:
+            run(blocks)
+            return Running([])
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="noise")
         spread = [blocks[first::n_threads] for first in range(min(n_threads, len(blocks)))]
         return Running([self._threads.submit(run, own) for own in spread])
+
+    def _scratch_of_thread(self, dtype: Any) -> Scratch:
+        kept: dict[str, Scratch] = self._scratch.__dict__
+        name = np.dtype(dtype).name
+        if name not in kept:
+            kept[name] = Scratch(dtype)
+        return kept[name]
 
 
 class SeededDraws(_KeyedDraws):
