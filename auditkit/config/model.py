@@ -21,11 +21,17 @@ def _or_text(schema: dict[str, Any]) -> None:
 class Architecture(BaseModel):
     """A model of the zoo by name, with its parameters beside: ``{name: mlp, hidden: 128}``.
 
-    A bare name is short for ``{name: NAME}``. The parameters are checked by the model itself.
+    A bare name is short for ``{name: NAME}``. The parameters are checked by the model itself. With
+    ``rows_apart`` layers that mix the rows of a batch are exchanged for ones that do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
+    rows_apart: bool = Field(
+        False,
+        exclude_if=lambda value: value is False,
+        description="GroupNorm in place of BatchNorm, no running statistics; as private training needs",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -34,7 +40,7 @@ class Architecture(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything but the name."""
+        """Everything that the model itself takes."""
         return dict(self.model_extra or {})
 
 

@@ -13,6 +13,7 @@ from auditkit.config.model import Architecture
 from auditkit.errors import ConfigError, Problem, closest
 from auditkit.models.architecture import SIZES, ArchitectureKind, Parameters
 from auditkit.models.own_class import call_problems, is_own, own_class, own_kind
+from auditkit.models.rows_apart import keep_rows_apart
 from auditkit.randomness import global_generators_seeded
 
 ARCHITECTURES = {
@@ -52,7 +53,7 @@ def build_module(architecture: Architecture, *, rng: torch.Generator, **sizes: i
     kind, parameters = _sized(architecture, sizes)
     seed = int(torch.randint(2**62, (1,), generator=rng, device=rng.device).item())
     with global_generators_seeded(seed):
-        return kind.build(parameters)
+        return _built(architecture, kind, parameters)
 
 
 def skeleton(architecture: Architecture, **sizes: int | None) -> nn.Module:
@@ -66,12 +67,12 @@ def skeleton(architecture: Architecture, **sizes: int | None) -> nn.Module:
     kind, parameters = _sized(architecture, sizes)
     try:
         with torch.device("meta"):
-            return kind.build(parameters)
+            return _built(architecture, kind, parameters)
     except ConfigError:
         if not is_own(architecture.name):
             raise
         with global_generators_seeded(0):
-            return kind.build(parameters)
+            return _built(architecture, kind, parameters)
 
 
 def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
@@ -81,7 +82,13 @@ def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
         ConfigError: As :func:`build_module`.
     """
     _, parameters = _sized(architecture, sizes)
-    return Architecture.model_validate({"name": architecture.name, **parameters.model_dump(mode="json")})
+    return Architecture.model_validate(
+        {
+            "name": architecture.name,
+            "rows_apart": architecture.rows_apart,
+            **parameters.model_dump(mode="json"),
+        }
+    )
 
 
 def check_architecture(architecture: Architecture, folders: Sequence[Path] = ()) -> list[Problem]:
@@ -134,6 +141,11 @@ def kind_of(architecture: Architecture) -> ArchitectureKind:
     module, attribute = ARCHITECTURES[architecture.name].split(":")
     kind: ArchitectureKind = getattr(import_module(module), attribute)
     return kind
+
+
+def _built(architecture: Architecture, kind: ArchitectureKind, parameters: Parameters) -> nn.Module:
+    module = kind.build(parameters)
+    return keep_rows_apart(module)[0] if architecture.rows_apart else module
 
 
 def _problem(item: ErrorDetails, parameters: type[Parameters]) -> Problem:

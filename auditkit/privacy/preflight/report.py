@@ -67,11 +67,11 @@ def passed(name: str, text: str) -> Check:
     return Check(name, "passed", Message(text=text))
 
 
-def warned(name: str, text: str, **values: str | int | float) -> Check:
+def warned(name: str, text: str, /, **values: str | int | float) -> Check:
     """One that the reader has to know of."""
     return Check(name, "warned", Message(text=text, values=values))
 
 
-def refused(name: str, text: str, **values: str | int | float) -> Check:
+def refused(name: str, text: str, /, **values: str | int | float) -> Check:
     """One that does not hold."""
     return Check(name, "refused", Message(text=text, values=values))

@@ -1,0 +1,133 @@
+"""What was learned, chosen or planned before the first step, and whether epsilon covers it."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import (
+    CategoricalFeature,
+    ImagePreprocessing,
+    LanguagePreprocessing,
+    NumericFeature,
+    Preprocessing,
+    TablePreprocessing,
+    TextPreprocessing,
+)
+from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
+from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.preflight.report import Check, passed, refused, warned
+from auditkit.records import TrainingRecord
+
+
+def preprocessing_checks(steps: Preprocessing) -> Iterator[Check]:
+    """What the preprocessing learned from the training rows without noise; epsilon does not cover that."""
+    if isinstance(steps, TablePreprocessing):
+        numbers = sum(isinstance(feature, NumericFeature) for feature in steps.features)
+        texts = [feature for feature in steps.features if isinstance(feature, CategoricalFeature)]
+        if numbers:
+            yield warned("preprocessing", _SCALES, n=numbers)
+        if texts:
+            yield warned(
+                "preprocessing", _LEVELS, n=sum(len(feature.levels) for feature in texts), columns=len(texts)
+            )
+    elif isinstance(steps, ImagePreprocessing):
+        yield warned("preprocessing", _PIXELS)
+    elif isinstance(steps, TextPreprocessing | LanguagePreprocessing):
+        learned = isinstance(steps.tokenizer, WordTokenizer | CharacterTokenizer)
+        if learned:
+            yield warned("preprocessing", _VOCABULARY, n=len(steps.tokenizer.vocabulary))
+
+
+_SCALES = (
+    "means, scales and fill values of {n} columns were learned from the training rows without noise; "
+    "epsilon does not cover them"
+)
+_LEVELS = (
+    "{n} levels of {columns} columns are those of the training rows; epsilon does not cover that they "
+    "occur there"
+)
+_PIXELS = (
+    "mean and scale of the pixels were learned from the training rows without noise; epsilon does not "
+    "cover them"
+)
+_VOCABULARY = (
+    "the vocabulary of {n} tokens is that of the training rows; epsilon does not cover which words "
+    "occur there"
+)
+
+
+def row_checks(data: Dataset) -> Iterator[Check]:
+    """What the rows carry besides inputs and labels."""
+    if data.counts is not None:
+        yield refused(
+            "rows",
+            "the rows of {name} are counts: each stands for many, and one row is no unit that noise could "
+            "protect. Give a table with one row for each",
+            name=data.name,
+        )
+    if data.sample_weight is not None:
+        yield warned("weights", "the weights of the rows were left out: clipping bounds every row alike")
+
+
+def start_checks(
+    fresh: nn.Module, earlier: nn.Module, training: TrainingRecord | None, data: Dataset
+) -> Iterator[Check]:
+    """Whether the weights to start from are fresh, and not those of a model that saw the rows unprotected.
+
+    Args:
+        fresh: The module to be trained.
+        earlier: A model of the same architecture, trained before.
+        training: How that was; ``None`` where it is not known.
+        data: The private rows.
+    """
+    if training is not None and training.data_digest != data.digest():
+        return
+    known = dict(earlier.named_parameters())
+    same = [
+        name
+        for name, parameter in fresh.named_parameters()
+        if parameter.requires_grad and name in known and _are_copies(parameter, known[name])
+    ]
+    if same:
+        yield refused(
+            "start",
+            "the weights to start from are those of a model that was trained on the same rows without noise "
+            "({name} for one): whatever it learned of them would stay. Start from fresh weights, or from "
+            "ones trained on public rows only",
+            name=repr(same[0]),
+        )
+    else:
+        yield passed("start", "no weight to start from was that of the model trained without noise")
+
+
+def _are_copies(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two matrices agree in every bit; vectors often start at 0 or 1 and stay there."""
+    one, other = one.detach().cpu(), other.detach().cpu()
+    return one.ndim > 1 and torch.equal(one, other) and not bool((one == one.flatten()[0]).all())
+
+
+def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bool) -> Iterator[Check]:
+    """Whether there is noise, and whether anything can be learned beneath it."""
+    if not mechanism.noise_multiplier > 0:
+        yield refused("noise", "the noise multiplier is 0: without noise nothing is protected")
+    drowned = mechanism.noise_multiplier * math.sqrt(n_parameters)
+    drowned /= mechanism.normaliser * math.sqrt(mechanism.steps)
+    if drowned > 1 and not accept_weak:
+        yield refused(
+            "feasibility",
+            "averaged over all {steps} steps the noise is {ratio} times the largest sum of gradients that "
+            "{n} rows in a step can have: nothing would be learned. Take more rows, a larger epsilon or "
+            "fewer than the {weights} weights, or say --accept-weak (accept_weak: true in a config)",
+            steps=mechanism.steps,
+            ratio=float(f"{drowned:.2g}"),
+            n=round(mechanism.normaliser),
+            weights=n_parameters,
+        )
+    yield passed(
+        "plan",
+        "steps, rates and learning rate were fixed beforehand; nothing is stopped, chosen or scaled by what "
+        "the rows give",
+    )

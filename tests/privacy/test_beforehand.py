@@ -1,0 +1,145 @@
+"""What was learned or chosen before the first step is refused, or stands in the certificate."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from auditkit.data.dataset import Counts, Dataset
+from auditkit.data.preprocessing import (
+    CategoricalFeature,
+    ImagePreprocessing,
+    NumericFeature,
+    TablePreprocessing,
+    TextPreprocessing,
+)
+from auditkit.data.tokenizers import ByteTokenizer, WordTokenizer
+from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.preflight.beforehand import (
+    mechanism_checks,
+    preprocessing_checks,
+    row_checks,
+    start_checks,
+)
+from auditkit.records import TrainingRecord
+from tests.privacy import networks
+from tests.privacy.networks import built
+
+CLASSES = ("no", "yes")
+NUMBER = NumericFeature(name="age", mean=40.0, scale=10.0, fill=38.0)
+LEVELS = CategoricalFeature(name="city", levels=("a", "b", "c"))
+MECHANISM = Mechanism(noise_multiplier=1.0, sample_rate=0.1, steps=100, max_grad_norm=1.0, normaliser=100.0)
+
+
+def data(**options: object) -> Dataset:
+    return Dataset(
+        name="rows",
+        source="test",
+        split=None,
+        inputs=torch.zeros(4, 6),
+        y_true=np.array([0, 1, 0, 1]),
+        classes=CLASSES,
+        **options,
+    )
+
+
+def trained_on(digest: str) -> TrainingRecord:
+    return TrainingRecord(
+        steps=10,
+        epochs=1.0,
+        duration_s=1.0,
+        samples_per_s=1.0,
+        seed=0,
+        data_source="test",
+        data_digest=digest,
+        n_rows=4,
+    )
+
+
+def told(checks) -> list[tuple[str, str]]:
+    return [(check.status, str(check.message)) for check in checks]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (
+            TablePreprocessing(target="t", classes=CLASSES, features=(NUMBER, NUMBER, LEVELS)),
+            ["means, scales and fill values of 2 columns", "3 levels of 1 columns"],
+        ),
+        (
+            ImagePreprocessing(
+                target="t", classes=CLASSES, height=8, width=8, divisor=255, mean=0.1, scale=0.3
+            ),
+            ["mean and scale of the pixels"],
+        ),
+        (
+            TextPreprocessing(
+                target="t", classes=CLASSES, tokenizer=WordTokenizer(words=("so", "it")), length=4
+            ),
+            ["the vocabulary of 4 tokens"],
+        ),
+        (TextPreprocessing(target="t", classes=CLASSES, tokenizer=ByteTokenizer(), length=4), []),
+    ],
+    ids=["table", "pictures", "words", "bytes"],
+)
+def test_statistics_fitted_without_noise_are_named(steps, expected):
+    found = told(preprocessing_checks(steps))
+    assert [status for status, _ in found] == ["warned"] * len(expected)
+    assert all(text.startswith(start) for (_, text), start in zip(found, expected, strict=True))
+    assert all("epsilon does not cover" in text for _, text in found)
+
+
+def test_weights_of_rows_are_told():
+    assert told(row_checks(data())) == []
+    ((status, text),) = told(row_checks(data(sample_weight=np.ones(4))))
+    assert (status, "left out" in text) == ("warned", True)
+
+
+def test_rows_that_are_counts_are_refused():
+    counts = Counts(np.full(4, 10), np.full(4, 10.0), np.full(4, 10.0))
+    ((status, text),) = told(row_checks(data(counts=counts)))
+    assert (status, "counts" in text) == ("refused", True)
+
+
+def test_a_start_from_weights_trained_on_the_same_rows_is_refused():
+    rows, earlier = data(), built(networks.mlp)
+    fresh = built(networks.mlp, seed=1)
+    record = trained_on(rows.digest())
+    assert [status for status, _ in told(start_checks(fresh, earlier, record, rows))] == ["passed"]
+    fresh.hidden.load_state_dict(earlier.hidden.state_dict())
+    ((status, text),) = told(start_checks(fresh, earlier, record, rows))
+    assert (status, "'hidden.weight'" in text) == ("refused", True)
+    # what is not known counts as the same rows
+    assert [status for status, _ in told(start_checks(fresh, earlier, None, rows))] == ["refused"]
+
+
+def test_a_start_from_weights_trained_on_other_rows_or_frozen_ones_is_not():
+    rows, earlier = data(), built(networks.mlp)
+    assert told(start_checks(earlier, earlier, trained_on("other"), rows)) == []
+    frozen = built(networks.mlp).requires_grad_(False)
+    assert [status for status, _ in told(start_checks(frozen, earlier, None, rows))] == ["passed"]
+
+
+def test_equal_constants_are_no_start_from_another_model():
+    ones = nn.Linear(3, 3)
+    nn.init.ones_(ones.weight)
+    assert [status for status, _ in told(start_checks(ones, ones, None, data()))] == ["passed"]
+
+
+def test_no_noise_is_refused():
+    found = told(mechanism_checks(replace(MECHANISM, noise_multiplier=0.0), 100, accept_weak=True))
+    assert ("refused", "the noise multiplier is 0: without noise nothing is protected") in found
+
+
+def test_rows_too_few_for_the_weights_are_refused_unless_asked_for_twice():
+    # sigma * sqrt(weights) / (rows * sqrt(steps)) = sqrt(p) / 1000
+    assert [status for status, _ in told(mechanism_checks(MECHANISM, 10**6, accept_weak=False))] == ["passed"]
+    refused = told(mechanism_checks(MECHANISM, 4 * 10**6, accept_weak=False))
+    assert refused[0][0] == "refused"
+    assert "the noise is 2.0 times the largest sum" in refused[0][1]
+    assert [status for status, _ in told(mechanism_checks(MECHANISM, 4 * 10**6, accept_weak=True))] == [
+        "passed"
+    ]
