@@ -3,8 +3,9 @@
 from torch import Tensor
 from torch.nn import functional
 
+from auditkit.privacy.per_example.joined import Rows
 from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
-from auditkit.privacy.per_example.parts import Part, Products, Rows, Summed
+from auditkit.privacy.per_example.parts import Part, Products, Summed
 
 
 def linear(notes: Notes, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from auditkit.errors import UsageError
-from auditkit.privacy.per_example.parts import Formed, Part, Positions, together
+from auditkit.privacy.per_example.joined import together
+from auditkit.privacy.per_example.parts import Formed, Part, Positions
 
 Parts = list[tuple[Tensor, Part]]
 """Parameters with their gradients per unit."""
