@@ -19,7 +19,7 @@ from auditkit.data.preprocessing import (
 from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.preflight.report import Check, passed, refused, warned
-from auditkit.records import TrainingRecord
+from auditkit.records import Message, TrainingRecord
 
 
 def preprocessing_checks(steps: Preprocessing) -> Iterator[Check]:
@@ -28,17 +28,17 @@ def preprocessing_checks(steps: Preprocessing) -> Iterator[Check]:
         numbers = sum(isinstance(feature, NumericFeature) for feature in steps.features)
         texts = [feature for feature in steps.features if isinstance(feature, CategoricalFeature)]
         if numbers:
-            yield warned("preprocessing", _SCALES, n=numbers)
+            yield warned("preprocessing", Message(text=_SCALES, values={"n": numbers}))
         if texts:
-            yield warned(
-                "preprocessing", _LEVELS, n=sum(len(feature.levels) for feature in texts), columns=len(texts)
-            )
+            values = {"n": sum(len(feature.levels) for feature in texts), "columns": len(texts)}
+            yield warned("preprocessing", Message(text=_LEVELS, values=values))
     elif isinstance(steps, ImagePreprocessing):
-        yield warned("preprocessing", _PIXELS)
-    elif isinstance(steps, TextPreprocessing | LanguagePreprocessing):
-        learned = isinstance(steps.tokenizer, WordTokenizer | CharacterTokenizer)
-        if learned:
-            yield warned("preprocessing", _VOCABULARY, n=len(steps.tokenizer.vocabulary))
+        yield warned("preprocessing", Message(text=_PIXELS))
+    elif isinstance(steps, TextPreprocessing | LanguagePreprocessing) and isinstance(
+        steps.tokenizer, WordTokenizer | CharacterTokenizer
+    ):
+        n_tokens = len(steps.tokenizer.vocabulary)
+        yield warned("preprocessing", Message(text=_VOCABULARY, values={"n": n_tokens}))
 
 
 _SCALES = (
@@ -69,7 +69,10 @@ def row_checks(data: Dataset) -> Iterator[Check]:
             name=data.name,
         )
     if data.sample_weight is not None:
-        yield warned("weights", "the weights of the rows were left out: clipping bounds every row alike")
+        yield warned(
+            "weights",
+            Message(text="the weights of the rows were left out: clipping bounds every row alike"),
+        )
 
 
 def start_checks(
@@ -100,7 +103,10 @@ def start_checks(
             name=repr(same[0]),
         )
     else:
-        yield passed("start", "no weight to start from was that of the model trained without noise")
+        yield passed(
+            "start",
+            Message(text="no weight to start from was that of the model trained without noise"),
+        )
 
 
 def _are_copies(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -128,6 +134,8 @@ def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bo
         )
     yield passed(
         "plan",
-        "steps, rates and learning rate were fixed beforehand; nothing is stopped, chosen or scaled by what "
-        "the rows give",
+        Message(
+            text="steps, rates and learning rate were fixed beforehand; nothing is stopped, chosen or "
+            "scaled by what the rows give"
+        ),
     )

@@ -15,6 +15,7 @@ from auditkit.privacy.preflight.mixing import mixing_checks
 from auditkit.privacy.preflight.random_rows import RandomRows, outputs_of, random_rows
 from auditkit.privacy.preflight.report import Check, PreflightReport, passed, refused
 from auditkit.privacy.preflight.state import state_checks, state_kept
+from auditkit.records import Message
 
 
 def refuse_unsuitable(
@@ -71,7 +72,9 @@ def _checks(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
         yield from _tried(module, rows)
 
 
-_NO_KNOWN = passed("layers", "no layer is of a kind that mixes rows or keeps statistics of them")
+_NO_KNOWN = passed(
+    "layers", Message(text="no layer is of a kind that mixes rows or keeps statistics of them")
+)
 
 
 def _repaired(module: nn.Module) -> nn.Module | None:

@@ -15,6 +15,7 @@ from auditkit.privacy.preflight.mixing import is_random
 from auditkit.privacy.preflight.random_rows import N_ROWS, SEED, RandomRows, outputs_of, without_dropout
 from auditkit.privacy.preflight.report import Check, passed, refused
 from auditkit.randomness import global_generators_seeded
+from auditkit.records import Message
 
 TOLERANCE = 1e-4
 """Relative to the gradient of a row."""
@@ -52,7 +53,8 @@ def gradient_checks(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
             # In single precision the kink of a ReLU may lie between two ways to compute one number.
             problem = _wrong_gradients(*precise, _Plain.of(*precise, together=together))
         yield problem or passed(
-            "gradients", "per-example gradients were those of plain backward passes, one row at a time"
+            "gradients",
+            Message(text="per-example gradients were those of plain backward passes, one row at a time"),
         )
         if problem is None:
             yield _sensitivity(module, rows, plain, draws_by_row=together)
@@ -162,7 +164,10 @@ def _sensitivity(module: nn.Module, rows: RandomRows, plain: _Plain, *, draws_by
                 "not told apart",
                 ratio=round(max(alone, moved) / plain.bound, 3),
             )
-    return passed("sensitivity", "taking one row out moved the clipped sum by no more than the clipping norm")
+    return passed(
+        "sensitivity",
+        Message(text="taking one row out moved the clipped sum by no more than the clipping norm"),
+    )
 
 
 def _seeded_sum(module: nn.Module, max_grad_norm: float, rows: RandomRows) -> list[Tensor]:

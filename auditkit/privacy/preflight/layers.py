@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from auditkit.privacy.preflight.report import Check, refused, warned
+from auditkit.records import Message
 
 FIX = "--fix does that."
 
@@ -21,9 +22,9 @@ def layer_problems(module: nn.Module) -> Iterator[Check]:
         text = _problem(layer)
         if text is None:
             continue
-        values = {"layer": name, "type": type(layer).__name__}
+        values: dict[str, str | int | float] = {"layer": name, "type": type(layer).__name__}
         if isinstance(layer, _BatchNorm) and _is_fixed(layer):
-            yield warned("layers", _FIXED, **values)
+            yield warned("layers", Message(text=_FIXED, values=values))
         else:
             yield refused("layers", "layer '{layer}' ({type}): " + text, **values)
 

@@ -11,6 +11,7 @@ from auditkit.models.losses import per_row_loss
 from auditkit.privacy.preflight.random_rows import N_ROWS, RandomRows, outputs_of, without_dropout
 from auditkit.privacy.preflight.report import Check, passed, refused
 from auditkit.randomness import global_generators_seeded
+from auditkit.records import Message
 
 TOLERANCE = 1e-6
 """Of outputs: batches of the same size are computed alike to the last bit, or nearly."""
@@ -34,7 +35,9 @@ def mixing_checks(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
         return
     problem = _moved_outputs(module, rows, outputs) or _moved_gradients(module, rows)
     problem = problem or _other_sizes(module, rows)
-    yield problem or passed("rows", "changing one row changed no output and no gradient of another")
+    yield problem or passed(
+        "rows", Message(text="changing one row changed no output and no gradient of another")
+    )
 
 
 def _moved_outputs(module: nn.Module, rows: RandomRows, outputs: Tensor) -> Check | None:

@@ -62,16 +62,16 @@ class PreflightReport:
             raise UsageError(f"This model cannot be retrained with DP-SGD:\n{problems}")
 
 
-def passed(name: str, text: str) -> Check:
+def passed(name: str, message: Message) -> Check:
     """A condition that holds."""
-    return Check(name, "passed", Message(text=text))
+    return Check(name, "passed", message)
 
 
-def warned(name: str, text: str, /, **values: str | int | float) -> Check:
-    """One that the reader has to know of."""
-    return Check(name, "warned", Message(text=text, values=values))
+def warned(name: str, message: Message) -> Check:
+    """One that the reader of the certificate has to know of."""
+    return Check(name, "warned", message)
 
 
 def refused(name: str, text: str, /, **values: str | int | float) -> Check:
-    """One that does not hold."""
+    """One that does not hold; its text is for an error, which is not translated."""
     return Check(name, "refused", Message(text=text, values=values))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from auditkit.privacy.preflight.random_rows import RandomRows, outputs_of
 from auditkit.privacy.preflight.report import Check, passed, refused, warned
+from auditkit.records import Message
 
 _DRIFT = 1e-6
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -76,9 +77,9 @@ def state_checks(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
     if drifts and not (rewritten or running):
         yield refused("repeats", _DRIFTS, names=f" ({_names(counted)} changes)" if counted else "")
     elif counted:
-        yield warned("state", _COUNTED, names=_names(counted))
+        yield warned("state", Message(text=_COUNTED, values={"names": _names(counted)}))
     if not (rewritten or running or drifts):
-        yield passed("state", "a pass changed no running state")
+        yield passed("state", Message(text="a pass changed no running state"))
 
 
 _REWRITTEN = (
