@@ -18,7 +18,7 @@ import platformdirs
 from auditkit import __version__
 from auditkit.errors import LedgerError, PrivacyRefusedError
 from auditkit.privacy.budget import refuse_above_budget
-from auditkit.privacy.certificate import ADJACENCY, UNIT, Mechanism
+from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.composition import composed
 from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import Chain, append, lock_of, locked, read_chain
@@ -113,14 +113,15 @@ class Account:
             spending=_spending(mechanism, mechanism.steps),
             delta=delta,
             max_grad_norm=mechanism.max_grad_norm,
-            adjacency=ADJACENCY,
-            unit_of_privacy=UNIT,
+            adjacency=mechanism.adjacency,
+            unit_of_privacy=mechanism.unit,
             certified=certified,
             code=f"auditkit {__version__}",
         )
         with self._alive(run):
             with locked(self.path):
                 chain = self._opened()
+                self.refuse_other_unit(chain, mechanism)
                 self.refuse_above_budget(LedgerState.of(chain).after(start), run)
                 append(self.path, chain, [start])
             yield RunAccount(account=self, run=run, mechanism=mechanism, delta=delta, certified=certified)
@@ -228,6 +229,21 @@ class Account:
         alive = {one.run for one in state.unfinished() if one.run != run and self.is_alive(one.run)}
         refuse_above_budget(state, run, alive, rows=f"{self.name} ({self.fingerprint[:12]})")
 
+    def refuse_other_unit(self, chain: Chain, mechanism: Mechanism) -> None:
+        """Refuse to add up what protects rows with what protects persons.
+
+        Raises:
+            PrivacyRefusedError: Something was spent per row and this would be per person, or the reverse.
+        """
+        units = {line.entry.unit_of_privacy for line in chain.lines if isinstance(line.entry, Reserved)}
+        other = sorted(units - {mechanism.unit})
+        if other:
+            raise PrivacyRefusedError(
+                f"{self.name} ({self.fingerprint[:12]}): earlier trainings protect each {other[0]} and this "
+                f"one would protect each {mechanism.unit}; their epsilons cannot be added up, so that the "
+                f"ledger could not say what is spent. Train with unit: {other[0]} (--unit {other[0]})"
+            )
+
     @contextmanager
     def _alive(self, run: str) -> Iterator[None]:
         path = self._run_lock(run)
@@ -272,6 +288,7 @@ class RunAccount:
             chain = read_chain(path)
             if self._is_reserved(chain, first_step, steps):
                 return
+            self.account.refuse_other_unit(chain, self.mechanism)
             line = Reserved(
                 run=self.run,
                 stream=self.stream,
@@ -279,8 +296,8 @@ class RunAccount:
                 spending=_spending(self.mechanism, steps),
                 delta=self.delta,
                 max_grad_norm=self.mechanism.max_grad_norm,
-                adjacency=ADJACENCY,
-                unit_of_privacy=UNIT,
+                adjacency=self.mechanism.adjacency,
+                unit_of_privacy=self.mechanism.unit,
                 certified=self.certified,
             )
             self.account.refuse_above_budget(LedgerState.of(chain).after(line), self.run)

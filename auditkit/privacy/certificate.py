@@ -6,10 +6,9 @@ from importlib.metadata import version
 
 from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
+from auditkit.privacy.units import Unit
 from auditkit.records import Certificate, LedgerReference, Message
 
-ADJACENCY = "add or remove one row"
-UNIT = "row"
 PRV_ERROR = 0.01
 
 
@@ -19,10 +18,13 @@ class Mechanism:
 
     Attributes:
         noise_multiplier: Standard deviation of the noise over ``max_grad_norm``.
-        sample_rate: Probability with which each row is in a step.
+        sample_rate: Probability with which each unit is in a step.
         steps: How many noisy sums are released.
-        max_grad_norm: What one row can contribute to a sum at most.
-        normaliser: What a sum is divided by: the expected, never the actual, batch size.
+        max_grad_norm: What one unit can contribute to a sum at most.
+        normaliser: What a sum is divided by: the expected, never the actual, number of units in a step.
+        unit: What is sampled, clipped and protected as one.
+        rows_per_person: Of a person in one step at most; ``None`` where rows are the unit.
+        copies: Augmented copies of each row, whose gradients are averaged before they are clipped.
     """
 
     noise_multiplier: float
@@ -30,6 +32,14 @@ class Mechanism:
     steps: int
     max_grad_norm: float
     normaliser: float
+    unit: Unit = "row"
+    rows_per_person: int | None = None
+    copies: int = 1
+
+    @property
+    def adjacency(self) -> str:
+        """What neighbouring sets of rows differ by."""
+        return f"add or remove one {self.unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,7 @@ class Execution:
         resumes: How often the training was taken up again.
         kept_noise: Whether the noise to come lay on disk until the end, for a replay.
         ledger: What the ledger said when it ended; ``None`` where none was kept.
+        processes: How many trained together.
     """
 
     planned_steps: int
@@ -49,17 +60,18 @@ class Execution:
     resumes: int = 0
     kept_noise: bool = False
     ledger: LedgerReference | None = None
+    processes: int = 1
 
 
 def certify(
-    mechanism: Mechanism, delta: float, *, n_rows: int, certified: bool, execution: Execution | None = None
+    mechanism: Mechanism, delta: float, *, n_units: int, certified: bool, execution: Execution | None = None
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
     Args:
         mechanism: As planned.
         delta: Of the guarantee.
-        n_rows: Public number of rows.
+        n_units: Public number of rows, or of persons where they are the unit.
         certified: Whether sampling and noise came from the operating system.
         execution: What was charged; default every planned step once.
 
@@ -77,8 +89,8 @@ def certify(
     return Certificate(
         epsilon=epsilon,
         delta=delta,
-        adjacency=ADJACENCY,
-        unit_of_privacy=UNIT,
+        adjacency=mechanism.adjacency,
+        unit_of_privacy=mechanism.unit,
         noise_multiplier=mechanism.noise_multiplier,
         sample_rate=mechanism.sample_rate,
         steps=execution.charged_steps,
@@ -91,13 +103,42 @@ def certify(
         versions={name: version(name) for name in ("opacus", "torch", "numpy", "scipy")},
         certified=certified,
         released=Message(text="the final weights: a running average of the noisy ones"),
-        clipping=Message(text="each gradient scaled to at most the clipping norm, over all weights together"),
-        sampler=Message(text="Poisson: each row is in a step independently of all others"),
+        clipping=_clipping(mechanism),
+        sampler=_SAMPLER[mechanism.unit],
         randomness=_randomness_source(certified=certified),
         preflight=_PREFLIGHT,
         ledger=execution.ledger,
-        assumptions=_assumptions(n_rows, execution, certified=certified),
+        assumptions=_assumptions(mechanism, n_units, execution, certified=certified),
     )
+
+
+_SAMPLER: dict[Unit, Message] = {
+    "row": Message(text="Poisson: each row is in a step independently of all others"),
+    "person": Message(text="Poisson: each person is in a step independently of all others"),
+}
+
+
+def _clipping(mechanism: Mechanism) -> Message:
+    values = {"rows": mechanism.rows_per_person or 1, "copies": mechanism.copies}
+    if mechanism.unit == "person" and mechanism.copies > 1:
+        return Message(
+            text="the mean gradient of at most {rows} rows of a person, {copies} changed copies of each, "
+            "scaled to at most the clipping norm, over all weights together",
+            values=values,
+        )
+    if mechanism.unit == "person":
+        return Message(
+            text="the mean gradient of at most {rows} rows of a person scaled to at most the clipping norm, "
+            "over all weights together",
+            values={"rows": values["rows"]},
+        )
+    if mechanism.copies > 1:
+        return Message(
+            text="the mean gradient of {copies} changed copies of each row scaled to at most the clipping "
+            "norm, over all weights together",
+            values={"copies": values["copies"]},
+        )
+    return Message(text="each gradient scaled to at most the clipping norm, over all weights together")
 
 
 _PREFLIGHT = (
@@ -118,17 +159,13 @@ def recomputed_epsilon(certificate: Certificate) -> float:
     )
 
 
-def _assumptions(n_rows: int, execution: Execution, *, certified: bool) -> tuple[Message, ...]:
+def _assumptions(
+    mechanism: Mechanism, n_units: int, execution: Execution, *, certified: bool
+) -> tuple[Message, ...]:
     return (
         _randomness(execution, certified=certified),
-        Message(
-            text="Neighbouring datasets differ by one row added or removed. For a person with k rows epsilon "
-            "is k times as large, and delta grows too."
-        ),
-        Message(
-            text="The number of training rows, {n}, which decides the sampling rate, is taken as public.",
-            values={"n": n_rows},
-        ),
+        *_neighbours(mechanism.unit, n_units),
+        *_other_processes(execution.processes, certified=certified),
         Message(
             text="Only the final weights are covered. Figures measured on the training rows, the digest of "
             "the data and the time the training took are not."
@@ -141,6 +178,46 @@ def _assumptions(n_rows: int, execution: Execution, *, certified: bool) -> tuple
         Message(
             text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks on "
             "the difference are hindered at most, not excluded."
+        ),
+    )
+
+
+def _neighbours(unit: Unit, n_units: int) -> tuple[Message, Message]:
+    if unit == "person":
+        return (
+            Message(
+                text="Neighbouring datasets differ by one person, added or removed with all their rows. "
+                "Which rows are of one person is what the data say; a row that names nobody counts as "
+                "a person of its own."
+            ),
+            Message(
+                text="The number of persons in the training rows, {n}, which decides the sampling rate, is "
+                "taken as public.",
+                values={"n": n_units},
+            ),
+        )
+    return (
+        Message(
+            text="Neighbouring datasets differ by one row added or removed. For a person with k rows epsilon "
+            "is k times as large, and delta grows too."
+        ),
+        Message(
+            text="The number of training rows, {n}, which decides the sampling rate, is taken as public.",
+            values={"n": n_units},
+        ),
+    )
+
+
+def _other_processes(processes: int, *, certified: bool) -> tuple[Message, ...]:
+    if processes == 1:
+        return ()
+    if not certified:
+        return (Message(text="Trained in {n} processes together.", values={"n": processes}),)
+    return (
+        Message(
+            text="Trained in {n} processes, each of which holds all rows and added its share of the noise "
+            "from its own operating system. They, and the network between them, are trusted.",
+            values={"n": processes},
         ),
     )
 

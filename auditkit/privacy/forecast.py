@@ -47,7 +47,7 @@ class Forecast:
         """For the user."""
         plan = self.mechanism
         yield (
-            f"plan: {plan.steps:,} steps of {plan.normaliser:,.0f} rows on average, noise multiplier "
+            f"plan: {plan.steps:,} steps of {plan.normaliser:,.0f} {plan.unit}s on average, noise multiplier "
             f"{plan.noise_multiplier:g}, {self.n_parameters:,} weights"
         )
         yield (
@@ -74,10 +74,11 @@ def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism) -> 
     """
     n_parameters = sum(parameter.numel() for parameter in clipped.parameters)
     device = clipped.parameters[0].device
-    n_rows = max(1, min(MOST_TRIAL_ROWS, round(mechanism.normaliser)))
+    per_unit = clipped.rows_per_unit
+    n_units = max(1, min(MOST_TRIAL_ROWS // per_unit, round(mechanism.normaliser)))
     with global_generators_seeded(_SEED):
-        wall_s, cpu_s = _trial_step(clipped, _random_rows(data, n_rows), mechanism, device)
-    repeated = mechanism.steps * max(1.0, mechanism.normaliser / n_rows)
+        wall_s, cpu_s = _trial_step(clipped, _random_rows(data, n_units * per_unit), mechanism, device)
+    repeated = mechanism.steps * max(1.0, mechanism.normaliser / n_units)
     return Forecast(
         mechanism=mechanism,
         n_parameters=n_parameters,

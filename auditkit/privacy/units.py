@@ -132,6 +132,11 @@ class PrivateUnits:
         return len(self.inputs) if self.persons is None else len(self.persons.n)
 
     @property
+    def unit(self) -> Unit:
+        """What is one."""
+        return "row" if self.persons is None else "person"
+
+    @property
     def rows_per_unit(self) -> int:
         """Rows that a unit has in a batch."""
         return self.copies * (1 if self.persons is None else self.persons.per_step)

@@ -5,10 +5,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.zoo import build_module, check_architecture, complete
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.units import ROWS_PER_PERSON, Unit, persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
 from auditkit.subjects.subject import Subject
@@ -39,10 +41,10 @@ class DpRetrain(Variant):
     max_grad_norm: float = Field(
         1.0,
         gt=0,
-        description="Norm every row's gradient is clipped to; a larger one is noisier and less overconfident",
+        description="Norm every gradient is clipped to; a larger one is noisier and less overconfident",
     )
     expected_batch_size: int | None = Field(
-        None, ge=1, description="Rows per step on average; default a power of two near n/12"
+        None, ge=1, description="Rows (or persons) per step on average; default a power of two near n/12"
     )
     steps: int | None = Field(None, ge=1, description="Default 500, unless epochs are given")
     epochs: float | None = Field(None, gt=0, description="Instead of steps")
@@ -55,6 +57,22 @@ class DpRetrain(Variant):
         description="Noise from the operating system instead of the seed: needed before weights are released",
     )
     accept_weak: bool = Field(False, description="Train even where epsilon is above 20")
+    unit: Unit | None = Field(
+        None, description="What is protected as one: person (default where data.person is given) or row"
+    )
+    rows_per_person: int = Field(
+        ROWS_PER_PERSON,
+        ge=1,
+        description="Rows of a person in one step at most; more than that take turns",
+    )
+    augmentation: AugmentationConfig | None = Field(
+        None, description="How rows are changed in each step; see subject.training.augmentation"
+    )
+    augmentation_multiplicity: int = Field(
+        1,
+        ge=1,
+        description="Changed copies of each row in a step, whose gradients are averaged before clipping",
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> "DpRetrain":
@@ -93,6 +111,8 @@ class DpRetrain(Variant):
             recording=None if context.recording is None else context.recording(),
             report_progress=context.report_progress,
             tell=context.tell,
+            preprocessing=baseline.preprocessing,
+            processes=context.processes,
         )
         return TorchSubject.build(
             fitted.module,
@@ -110,10 +130,12 @@ class DpRetrain(Variant):
         )
 
     def _settings(self, data: Dataset) -> DpSettings:
-        batch = self.expected_batch_size or default_batch_size(len(data))
+        persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
+        n_units = len(data) if persons is None else len(persons.n)
+        batch = self.expected_batch_size or default_batch_size(n_units)
         steps = self.steps or DEFAULT_STEPS
         if self.epochs is not None:
-            steps = math.ceil(self.epochs * len(data) / batch)
+            steps = math.ceil(self.epochs * n_units / batch)
         return DpSettings(
             epsilon=self.epsilon,
             delta=self.delta,
@@ -126,6 +148,10 @@ class DpRetrain(Variant):
             averaging=self.averaging,
             certified=self.certified,
             accept_weak=self.accept_weak,
+            unit=self.unit,
+            rows_per_person=self.rows_per_person,
+            augmentation=self.augmentation,
+            augmentation_multiplicity=self.augmentation_multiplicity,
         )
 
 

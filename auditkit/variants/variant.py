@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from auditkit.data.dataset import Dataset
+from auditkit.privacy.distributed import Processes
 from auditkit.privacy.recorded import Recording
 from auditkit.subjects.subject import Subject
 
@@ -41,6 +42,7 @@ class VariantContext:
         recording: Gives the ledger in which a private training of those rows is written down; ``None`` where
             none is kept.
         tell: Called with sentences for the user; ``None`` where nobody listens.
+        processes: Those that derive it together; ``None`` where this one is alone.
     """
 
     name: str
@@ -51,6 +53,7 @@ class VariantContext:
     report_progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None
     recording: Callable[[], Recording] | None = None
     tell: Callable[[str], None] | None = None
+    processes: Processes | None = None
 
 
 class Variant(BaseModel, ABC):

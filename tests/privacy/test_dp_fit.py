@@ -219,4 +219,4 @@ def test_contradicting_accountants_give_no_certificate(monkeypatch):
     monkeypatch.setattr("auditkit.privacy.certificate.epsilon_rdp", lambda *_: 0.1)
     mechanism = plan(QUICK, 1e-4, 600)
     with pytest.raises(AuditkitError, match="contradicts"):
-        certify(mechanism, 1e-4, n_rows=600, certified=False)
+        certify(mechanism, 1e-4, n_units=600, certified=False)

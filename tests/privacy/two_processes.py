@@ -15,7 +15,8 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.distributed import Processes, processes_of_environment
 from auditkit.privacy.dp_fit import DpSettings
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
-from auditkit.privacy.shared_steps import LeadingSteps, SharedSteps, follow, shared_sum
+from auditkit.privacy.leading_steps import LeadingSteps, follow
+from auditkit.privacy.shared_steps import SharedSteps, shared_sum
 from auditkit.privacy.units import PersonRows, PrivateUnits
 from auditkit.randomness import torch_rng
 from tests.privacy.networks import built, mlp, mlp_with_dropout
