@@ -21,7 +21,6 @@ ARCHITECTURES = {
     "cnn": "auditkit.models.cnn:CNN",
     "gpt": "auditkit.models.gpt:GPT",
     "hf-encoder": "auditkit.models.hf_encoder:HF_ENCODER",
-    "linear": "auditkit.models.linear:LINEAR",
     "mlp": "auditkit.models.mlp:MLP",
     "mlp-plain": "auditkit.models.mlp_plain:MLP_PLAIN",
     "net": "auditkit.models.net:NET",
