@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -22,8 +23,15 @@ from auditkit.cli.terminal import progress, say
 @click.option("--delta", type=float, default=None, help="Default min(1e-5, n^-1.1).")
 @click.option("--reproducible", is_flag=True, help="Noise from the seed: for experiments, not for release.")
 @click.option("--budget", type=float, default=None, help="Epsilon all trainings on these rows may spend.")
-@click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20.")
+@click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20 or rows are too few.")
+@click.option("--fix", is_flag=True, help="Exchange layers that mix rows: BatchNorm for GroupNorm.")
 @click.option("--replay", is_flag=True, help="Keep the noise until the end, to repeat steps bit by bit.")
+@click.option(
+    "--unit",
+    type=click.Choice(["person", "row"]),
+    default=None,
+    help="What is protected as one; default person where data.person is given.",
+)
 @set_option
 @device_option
 @json_option
@@ -34,7 +42,9 @@ def command(
     reproducible: bool,
     budget: float | None,
     accept_weak: bool,
+    fix: bool,
     replay: bool,
+    unit: Literal["person", "row"] | None,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -42,7 +52,8 @@ def command(
     """Train the model of CONFIG again, from scratch, with differential privacy.
 
     Every step is charged to the privacy ledger of the training rows before it is taken (see `auditkit
-    ledger`). Repeating an interrupted command goes on where it stopped.
+    ledger`). Repeating an interrupted command goes on where it stopped. Under torchrun (`torchrun
+    --nproc_per_node 2 -m auditkit retrain ...`) its processes train together.
     """
     from auditkit.jobs.retrain import retrain
 
@@ -53,11 +64,15 @@ def command(
             delta=delta,
             reproducible=reproducible,
             accept_weak=accept_weak,
+            fix=fix,
             replay=replay,
+            unit=unit,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
             tell=say,
         )
+    if result.rank:
+        return
     certificate = result.certificate
     if as_json:
         document = {

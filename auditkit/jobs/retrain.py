@@ -17,7 +17,9 @@ from auditkit.jobs.prepare import (
     open_project,
     training_data,
 )
+from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
+from auditkit.privacy.units import Unit
 from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
 from auditkit.registry import VARIANTS
@@ -31,7 +33,8 @@ from auditkit.variants.variant import VariantContext
 class Retrained:
     """A privately trained subject, where its checkpoint lies, and what it costs on the ``n`` held-out rows.
 
-    ``quality`` is the accuracy of a classifier, unit 1, or the perplexity of a model of language.
+    ``quality`` is the accuracy of a classifier, unit 1, or the perplexity of a model of language. Of several
+    processes that trained it together, the one with ``rank`` 0 has written the checkpoint and the ledger.
     """
 
     subject: TorchSubject
@@ -41,6 +44,7 @@ class Retrained:
     before: float
     after: float
     n: int
+    rank: int = 0
 
 
 def retrain(  # noqa: PLR0913 - each is one choice of the user
@@ -50,7 +54,9 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     delta: float | None = None,
     reproducible: bool = False,
     accept_weak: bool = False,
+    fix: bool = False,
     replay: bool = False,
+    unit: Unit | None = None,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
     tell: Callable[[str], None] | None = None,
@@ -61,15 +67,23 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     operating system, unless ``reproducible``: then they follow from the seed, and whoever knows it can
     take the noise off again; the certificate says so.
 
+    With ``fix`` layers that mix rows are exchanged for ones that do not, BatchNorm for GroupNorm; each
+    change is stated with the model.
+
     Every step is reserved in the privacy ledger of the rows before it is taken. Repeating an interrupted
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
     noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
 
+    What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
+
+    Under ``torchrun`` all its processes train together; each calls this.
+
     Raises:
         UsageError: ``epsilon`` or ``delta`` is out of range, or the model cannot be trained privately.
-        PrivacyRefusedError: The privacy budget of the rows does not suffice; or epsilon is above 20 and
-            ``accept_weak`` is not given.
+        PrivacyRefusedError: The privacy budget of the rows does not suffice; or ``accept_weak`` is
+            not given, and epsilon is above 20 or noise drowns the few rows there are.
         LedgerError: The ledger was changed, or cannot be written.
+        ProcessesDisagreeError: The processes do not have the same rows, settings or versions.
     """
     _check_budget(epsilon, delta)
     project = open_project(config, overrides)
@@ -77,46 +91,60 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         raise UsageError(
             "retrain: data.task is regression, and private training is for models that tell classes or tokens"
         )
-    baseline = obtain_subject(project, report_progress)
-    folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
-    partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
-    parameters = {
-        "epsilon": epsilon,
-        "delta": delta,
-        "certified": not reproducible,
-        "accept_weak": accept_weak,
-    }
-    variant = VARIANTS.make("dp-retrain", parameters)
-    context = VariantContext(
-        name=f"dp-{epsilon:g}",
-        seed=derive_seed(project.config.seed, "variant", f"dp-{epsilon:g}"),
-        folder=folder.parent,
-        training_data=lambda: training_data(project, baseline),
-        device=project.device,
-        report_progress=report_progress,
-        recording=lambda: recording_of(
-            project, purpose=f"retrain {project.stem}", partial=partial.folder, replay=replay
-        ),
-        tell=tell,
-    )
-    subject = variant.derive(baseline, context)
-    if not isinstance(subject, TorchSubject) or subject.card.certificate is None:
-        raise UsageError("dp-retrain gave no certificate")
-    data = audit_data(project, baseline).held_out()
-    save_checkpoint(folder, subject, positive=data.positive)
-    partial.remove()
-    quality: Literal["accuracy", "perplexity"] = (
-        "perplexity" if data.task == "language-modelling" else "accuracy"
-    )
-    return Retrained(
-        subject,
-        folder,
-        subject.card.certificate,
-        quality,
-        _quality(baseline, data),
-        _quality(subject, data),
-        len(data),
-    )
+    with processes_of_environment(project.device) as processes:
+        rank = 0 if processes is None else processes.rank
+        report = no_progress if rank else report_progress
+        baseline = (
+            obtain_subject(project, report)
+            if processes is None
+            else processes.first_then_others(lambda: obtain_subject(project, report))
+        )
+        folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
+        partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
+        parameters = {
+            "epsilon": epsilon,
+            "delta": delta,
+            "certified": not reproducible,
+            "accept_weak": accept_weak,
+            "fix": fix,
+            "unit": unit,
+        }
+        variant = VARIANTS.make("dp-retrain", parameters)
+        context = VariantContext(
+            name=f"dp-{epsilon:g}",
+            seed=derive_seed(project.config.seed, "variant", f"dp-{epsilon:g}"),
+            folder=folder.parent,
+            training_data=lambda: training_data(project, baseline),
+            device=project.device,
+            report_progress=report,
+            recording=None
+            if rank
+            else lambda: recording_of(
+                project, purpose=f"retrain {project.stem}", partial=partial.folder, replay=replay
+            ),
+            tell=None if rank else tell,
+            processes=processes,
+        )
+        subject = variant.derive(baseline, context)
+        if not isinstance(subject, TorchSubject) or subject.card.certificate is None:
+            raise UsageError("dp-retrain gave no certificate")
+        data = audit_data(project, baseline).held_out()
+        if rank == 0:
+            save_checkpoint(folder, subject, positive=data.positive)
+            partial.remove()
+        quality: Literal["accuracy", "perplexity"] = (
+            "perplexity" if data.task == "language-modelling" else "accuracy"
+        )
+        return Retrained(
+            subject,
+            folder,
+            subject.card.certificate,
+            quality,
+            _quality(baseline, data),
+            _quality(subject, data),
+            len(data),
+            rank,
+        )
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:
