@@ -1,5 +1,6 @@
 """Private training in two processes over gloo, against the same in one."""
 
+import json
 import os
 import pickle
 import socket
@@ -14,7 +15,10 @@ import torch
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.draws import SeededDraws
+from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.records import Message, Reserved, Started
+from tests.cli.conftest import CONFIG, write_loans
 from tests.privacy.networks import built, mlp
 from tests.privacy.two_processes import HOW, NOISE, PLAN, QUIET, units
 
@@ -175,3 +179,29 @@ def test_a_process_alone_has_no_others():
         with processes_of_environment(environment=environment) as processes:
             assert processes is None
     assert not torch.distributed.is_initialized()
+
+
+def test_retrain_under_torchrun_gives_one_result_one_ledger_and_one_checkpoint(tmp_path):
+    write_loans(tmp_path / "loans.csv", n=300)
+    (tmp_path / "loans.yaml").write_text(CONFIG)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "auditkit", "retrain", "loans.yaml", "--epsilon", "3", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "AUDITKIT_LEDGER": str(tmp_path / "ledger"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    certificate = json.loads(done.stdout)["certificate"]
+    assert certificate["epsilon"] <= 3
+    assert certificate["certified"]
+    assert "2 processes" in " ".join(str(Message.model_validate(one)) for one in certificate["assumptions"])
+    (ledger,) = (tmp_path / "ledger").glob("*.jsonl")
+    entries = [line.entry for line in read_chain(ledger).lines]
+    assert sum(isinstance(entry, Started) for entry in entries) == 1
+    reserved = sum(entry.spending.steps for entry in entries if isinstance(entry, Reserved))
+    assert reserved == certificate["steps"] == 500
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["loans", "loans-dp-3"]
