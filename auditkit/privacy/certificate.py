@@ -64,7 +64,13 @@ class Execution:
 
 
 def certify(
-    mechanism: Mechanism, delta: float, *, n_units: int, certified: bool, execution: Execution | None = None
+    mechanism: Mechanism,
+    delta: float,
+    *,
+    n_units: int,
+    certified: bool,
+    execution: Execution | None = None,
+    preflight: tuple[Message, ...] = (),
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
@@ -74,6 +80,7 @@ def certify(
         n_units: Public number of rows, or of persons where they are the unit.
         certified: Whether sampling and noise came from the operating system.
         execution: What was charged; default every planned step once.
+        preflight: What was examined before the first step.
 
     Raises:
         AuditkitError: The two accountants contradict each other.
@@ -106,7 +113,7 @@ def certify(
         clipping=_clipping(mechanism),
         sampler=_SAMPLER[mechanism.unit],
         randomness=_randomness_source(certified=certified),
-        preflight=_PREFLIGHT,
+        preflight=preflight,
         ledger=execution.ledger,
         assumptions=_assumptions(mechanism, n_units, execution, certified=certified),
     )
@@ -139,13 +146,6 @@ def _clipping(mechanism: Mechanism) -> Message:
             values={"copies": values["copies"]},
         )
     return Message(text="each gradient scaled to at most the clipping norm, over all weights together")
-
-
-_PREFLIGHT = (
-    Message(text="changing one row changed no output of another"),
-    Message(text="a pass changed no running state"),
-    Message(text="per-example gradients were those of plain backward passes, one row at a time"),
-)
 
 
 def _randomness_source(*, certified: bool) -> Message:

@@ -8,6 +8,7 @@ import json
 import math
 import secrets
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -28,7 +29,8 @@ from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
 from auditkit.privacy.forecast import forecast
 from auditkit.privacy.leading_steps import certified_together, steps_of
 from auditkit.privacy.partial import Identity, digest_of, machine_of
-from auditkit.privacy.preflight import refuse_unsuitable
+from auditkit.privacy.preflight import Check, refuse_unsuitable
+from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import ROWS_PER_PERSON, PrivateUnits, Unit, persons_of, unit_of
@@ -108,6 +110,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     tell: Tell | None = None,
     preprocessing: Preprocessing | None = None,
     processes: Processes | None = None,
+    beforehand: Sequence[Check] = (),
 ) -> DpFitted:
     """Train ``module`` in place on ``data`` so that its weights are (epsilon, delta)-private.
 
@@ -127,6 +130,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         preprocessing: How ``data`` was encoded; tells augmentations what black is.
         processes: Those that train together, each of which calls this with the same rows and seed; only the
             first may have a ``recording``. All get the same weights and certificate.
+        beforehand: Of the pre-flight, what only the caller could examine; goes into the certificate.
 
     Raises:
         UsageError: Settings are out of range or the module is not suitable (see ``refuse_unsuitable``).
@@ -140,14 +144,15 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     delta = default_delta(len(units)) if settings.delta is None else settings.delta
     _check(settings, delta, len(units), units.unit)
     row = data.inputs[0].to(device)
-    refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
+    report = refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
     settings = replace(
         settings,
-        physical_batch_size=settings.physical_batch_size
-        or rows_at_once(learner, seen.inputs[:1].to(device)),
+        physical_batch_size=settings.physical_batch_size or rows_at_once(learner, seen.inputs[:1].to(device)),
     )
     report_progress(0, settings.steps, "noise for the privacy budget")
     mechanism = plan(settings, delta, len(units), units.unit)
+    report = report.with_([*beforehand, *_checks_of(module, data, settings, mechanism, preprocessing)])
+    report.raise_if_refused()
     if settings.learning_rate is None:
         settings = replace(settings, learning_rate=steady_rate(mechanism))
     identity = _identity(module, data, mechanism, settings, seed=seed, processes=processes)
@@ -166,6 +171,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         if tell is not None:
             for sentence in forecast(clipped, seen, mechanism).sentences():
                 tell(sentence)
+            for check in report.warned:
+                tell(str(check.message))
         draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
         steps = steps_of(clipped, units, mechanism, settings, draws, processes=processes, identity=identity)
 
@@ -187,7 +194,12 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
             if processes is not None:
                 execution = replace(execution, processes=processes.count)
             return certify(
-                mechanism, delta, n_units=len(units), certified=settings.certified, execution=execution
+                mechanism,
+                delta,
+                n_units=len(units),
+                certified=settings.certified,
+                execution=execution,
+                preflight=report.evidence,
             )
 
         certificate = certified_together(steps, train)
@@ -195,6 +207,21 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
 
     record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
     return DpFitted(module.eval(), record, certificate)
+
+
+def _checks_of(
+    module: nn.Module,
+    data: Dataset,
+    settings: DpSettings,
+    mechanism: Mechanism,
+    preprocessing: Preprocessing | None,
+) -> Iterator[Check]:
+    """What the pre-flight has to say besides the module."""
+    n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    yield from row_checks(data)
+    yield from mechanism_checks(mechanism, n_weights, accept_weak=settings.accept_weak)
+    if preprocessing is not None:
+        yield from preprocessing_checks(preprocessing)
 
 
 def _units(
