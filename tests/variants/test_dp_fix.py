@@ -1,0 +1,114 @@
+"""``fix``: a class of the user with batch normalisation is trained privately, and read back as it was."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from auditkit.config.model import Architecture, TrainingConfig
+from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
+from auditkit.errors import UsageError
+from auditkit.models.zoo import build_module
+from auditkit.randomness import torch_rng
+from auditkit.subjects.checkpoint import load_checkpoint, save_checkpoint
+from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.training.fit import fit
+from auditkit.variants.dp import DpRetrain
+from tests.variants.subjects import CLASSES, context, data, trained
+
+QUICK = DpRetrain(epsilon=8, delta=1e-4, steps=20, expected_batch_size=150)
+NAME = f"{__name__}:Normalised"
+
+
+class Normalised(nn.Module):
+    """As many write it: a batch norm behind the first layer."""
+
+    def __init__(self, n_inputs: int, n_classes: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(n_inputs, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.output = nn.Linear(16, n_classes)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.relu(self.norm(self.hidden(rows))))
+
+
+class Resumed(nn.Module):
+    """Starts from weights that an earlier training left behind."""
+
+    earlier: dict[str, torch.Tensor] | None = None
+
+    def __init__(self, n_inputs: int, n_classes: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(n_inputs, n_classes)
+        if Resumed.earlier is not None:
+            self.load_state_dict(Resumed.earlier)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(rows)
+
+
+def trained_own(name: str = NAME) -> TorchSubject:
+    return fit(Architecture(name=name), data(), TrainingConfig(epochs=2), seed=0, title="own")
+
+
+def test_batch_norm_is_refused_with_the_layer_and_the_way_out(tmp_path):
+    with pytest.raises(UsageError, match=r"'norm' \(BatchNorm1d\).*--fix"):
+        QUICK.derive(trained_own(), context(tmp_path))
+
+
+def test_with_fix_it_is_trained_and_every_change_is_stated(tmp_path):
+    baseline = trained_own()
+    found = QUICK.model_copy(update={"fix": True}).derive(baseline, context(tmp_path))
+    stated = " ".join(map(str, found.card.statements))
+    assert "Layer 'norm': BatchNorm1d over 16 channels became GroupNorm of 2 groups." in stated
+    assert "one step on random rows moved 6 of 6 weight tensors" in stated
+    assert isinstance(found.module.norm, nn.GroupNorm)
+    assert isinstance(baseline.module.norm, nn.BatchNorm1d)
+    save_checkpoint(tmp_path / "dp", found)
+    again = load_checkpoint(tmp_path / "dp", name="variant", own_class=NAME)
+    assert again.card.digest == found.card.digest
+    rows = data(50, seed=1)
+    assert (
+        again.predict(rows, batch_size=64).y_pred.tolist()
+        == found.predict(rows, batch_size=7).y_pred.tolist()
+    )
+
+
+def test_where_nothing_mixes_rows_fix_changes_nothing(tmp_path):
+    baseline = trained()
+    plain, fixed = (
+        QUICK.model_copy(update={"fix": fix}).derive(baseline, context(tmp_path)) for fix in (False, True)
+    )
+    assert plain.card.digest == fixed.card.digest
+    assert plain.card.statements == fixed.card.statements
+    assert not fixed.architecture.rows_apart
+
+
+def test_a_start_from_the_weights_of_the_audited_model_is_refused(tmp_path, monkeypatch):
+    baseline = trained_own(f"{__name__}:Resumed")
+    monkeypatch.setattr(Resumed, "earlier", baseline.module.state_dict())
+    with pytest.raises(UsageError, match=r"trained on the same rows without noise \('output\.weight'"):
+        QUICK.derive(baseline, context(tmp_path))
+
+
+def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_learned(tmp_path):
+    columns = tuple(NumericFeature(name=f"x{i}", mean=0.0, scale=1.0, fill=0.0) for i in range(8))
+    steps = TablePreprocessing(target="label", classes=CLASSES, features=columns)
+    made = trained()
+    baseline = TorchSubject.build(
+        build_module(made.architecture, rng=torch_rng(0, "baseline")),
+        architecture=made.architecture,
+        classes=CLASSES,
+        preprocessing=steps,
+    )
+    told = []
+    found = QUICK.derive(baseline, replace(context(tmp_path), tell=told.append))
+    assert found.card.certificate is not None
+    examined = [str(message) for message in found.card.certificate.preflight]
+    assert len(examined) == 8
+    assert "changing one row changed no output and no gradient of another" in examined
+    assert examined[-1].startswith("means, scales and fill values of 8 columns")
+    assert examined[-1] in told
