@@ -1,5 +1,7 @@
 """Persons as the unit that is sampled, clipped and protected; augmented copies of their rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,20 @@ from hypothesis import strategies as st
 
 from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset, FeatureSpace
-from auditkit.errors import UsageError
+from auditkit.errors import PrivacyRefusedError, UsageError
+from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.dp_fit import DpFitted, DpSettings, dp_fit
+from auditkit.privacy.draws import SeededDraws
+from auditkit.privacy.key_stream import KeyStream
+from auditkit.privacy.ledger_file import read_chain
+from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.units import PersonRows, PrivateUnits, persons_of, unit_of
 from auditkit.randomness import torch_rng
+from auditkit.records import Certificate, Reserved, Started
 from auditkit.training.augmentation import augmentation_of
-from tests.privacy.networks import built, mlp
+from tests.privacy.ledgers import recording
+from tests.privacy.networks import built, mlp, mlp_with_dropout
 from tests.privacy.reference import length
 
 NORM = 0.5
@@ -184,3 +194,114 @@ def test_sixteen_copies_are_one_contribution(scale, per_step):
 def test_copies_without_an_augmentation_are_refused():
     with pytest.raises(UsageError, match="augmentation_multiplicity"):
         PrivateUnits.of(rows_of([0]), torch.device("cpu"), copies=16)
+
+
+# --- a training -----------------------------------------------------------------------------------
+
+
+QUICK = DpSettings(epsilon=8.0, delta=1e-3, steps=20, expected_batch_size=60)
+
+
+def families(n: int = 200, *, image: tuple[int, int] | None = None) -> Dataset:
+    """One to five rows a person."""
+    sizes = np.arange(n) % 5 + 1
+    return rows_of(np.repeat(np.arange(n), sizes).tolist(), image=image)
+
+
+def weights(fitted: DpFitted) -> list[torch.Tensor]:
+    return [parameter.detach() for parameter in fitted.module.parameters()]
+
+
+def told(certificate: Certificate) -> str:
+    return " ".join(map(str, (certificate.clipping, certificate.sampler, *certificate.assumptions)))
+
+
+def test_the_certificate_counts_persons_and_says_so():
+    data = families()
+    certificate = dp_fit(built(mlp), data, QUICK, seed=0).certificate
+    assert (certificate.unit_of_privacy, certificate.adjacency) == ("person", "add or remove one person")
+    assert (certificate.sample_rate, certificate.normaliser) == (60 / 200, 60.0)
+    for part in ("4 rows of a person", "each person is in a step", "persons in the training rows, 200"):
+        assert part in told(certificate)
+    assert f"{len(data)}" not in told(certificate)
+
+
+def test_rows_are_protected_where_rows_are_asked_for():
+    data = families()
+    certificate = dp_fit(built(mlp), data, replace(QUICK, unit="row"), seed=0).certificate
+    assert certificate.unit_of_privacy == "row"
+    assert certificate.sample_rate == 60 / len(data)
+    assert "For a person with k rows" in told(certificate)
+
+
+def test_delta_is_measured_against_persons_rather_than_rows():
+    data = families()
+    assert 1 / len(data) < 0.0049 < 1 / 200
+    dp_fit(built(mlp), data, replace(QUICK, delta=0.0049), seed=0)
+    with pytest.raises(UsageError, match=r"below 1/n = 0\.005"):
+        dp_fit(built(mlp), data, replace(QUICK, delta=0.005), seed=0)
+
+
+def test_a_batch_cannot_be_larger_than_all_persons():
+    with pytest.raises(UsageError, match="the 200 persons"):
+        dp_fit(built(mlp), families(), replace(QUICK, expected_batch_size=201), seed=0)
+
+
+@pytest.mark.parametrize("step", [0, 7])
+def test_the_sums_with_and_without_a_person_differ_by_no_more_than_the_norm(step):
+    """The person comes last, so that the draws of all others are the same."""
+    person = [*families(50).person.tolist(), *[1000] * 100]
+    data = rows_of(person)
+    data.inputs[-100:] *= 1e6
+    mechanism = Mechanism(noise_multiplier=0.0, sample_rate=0.5, steps=9, max_grad_norm=NORM, normaliser=1.0)
+    moved = []
+    for seed in range(8):
+        sums = []
+        for part in (data, data.take(np.arange(len(data) - 100))):
+            units = units_of(part)
+            with ClippedGradients(built(mlp), NORM, rows_per_unit=units.rows_per_unit) as clipped:
+                steps = PrivateSteps(clipped, units, mechanism, QUICK, SeededDraws.from_seed(seed))
+                sums.append(steps.gradients(step))
+        moved.append(difference(*sums))
+    assert NORM * 0.99 < max(moved) <= NORM * (1 + 1e-5)
+    assert min(moved) == 0.0
+
+
+def test_what_is_spent_per_row_and_per_person_is_not_added_up(tmp_path):
+    data = families()
+    dp_fit(built(mlp), data, replace(QUICK, unit="row"), seed=0, recording=recording(tmp_path))
+    with pytest.raises(PrivacyRefusedError, match=r"protect each row .*\(--unit row\)"):
+        dp_fit(built(mlp), data, QUICK, seed=1, recording=recording(tmp_path))
+    again = dp_fit(built(mlp), data, replace(QUICK, unit="row"), seed=1, recording=recording(tmp_path))
+    assert again.certificate.ledger.n_runs == 2
+
+
+def test_the_ledger_names_the_person_as_what_is_protected(tmp_path):
+    kept = recording(tmp_path)
+    dp_fit(built(mlp), families(), QUICK, seed=0, recording=kept)
+    entries = [line.entry for line in read_chain(kept.account.path).lines]
+    units = {entry.unit_of_privacy for entry in entries if isinstance(entry, (Started, Reserved))}
+    assert units == {"person"}
+
+
+def test_augmented_copies_are_named_and_the_same_seed_gives_the_same_weights():
+    data = families(image=(2, 3))
+    settings = replace(
+        QUICK, unit="row", augmentation=AugmentationConfig(shift=1), augmentation_multiplicity=16, steps=5
+    )
+    one, same = (dp_fit(built(mlp), data, settings, seed=1) for _ in range(2))
+    assert "16 changed copies of each row" in str(one.certificate.clipping)
+    assert difference(weights(one), weights(same)) == 0
+    unchanged = dp_fit(built(mlp), data, replace(QUICK, unit="row", steps=5), seed=1)
+    assert difference(weights(one), weights(unchanged)) > 0
+
+
+def test_dropout_of_a_certified_training_follows_from_no_seed(monkeypatch):
+    """With a known mask at each place of a batch, a row fewer would change the masks of those behind it."""
+    settings = replace(QUICK, unit="row", certified=True, steps=3)
+    key = KeyStream.from_seed(0, "test")
+    monkeypatch.setattr(KeyStream, "from_entropy", lambda: KeyStream(key.key))
+    one, other = (dp_fit(built(mlp_with_dropout), families(), settings, seed=1) for _ in range(2))
+    assert difference(weights(one), weights(other)) > 0
+    without = [dp_fit(built(mlp), families(), settings, seed=1) for _ in range(2)]
+    assert difference(*map(weights, without)) == 0
