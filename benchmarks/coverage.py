@@ -15,7 +15,8 @@ from scipy.stats import binom, norm
 from auditkit.audits.fairness.groupings import Grouping
 from auditkit.audits.fairness.score_groups import GroupScores, Scored
 from auditkit.audits.fairness.score_ranking import auc_by_group
-from auditkit.statistics.comparisons import newcombe_bounds, ratio_bounds
+from auditkit.statistics.auc import auc_delong
+from auditkit.statistics.comparisons import difference_bounds, newcombe_bounds, ratio_bounds
 from auditkit.statistics.intervals import rate_bounds, wilson_bounds
 from auditkit.statistics.simultaneous import largest_difference, smallest_ratio
 
@@ -98,19 +99,35 @@ def extreme_coverage(design: Design) -> tuple[float, float]:
     return held / RUNS, ratio_held / RUNS
 
 
-def auc_coverage(design: Design) -> float:
-    """Share of samples in which the largest difference between the groups' AUCs is held."""
+def auc_coverage(design: Design) -> tuple[float, float]:
+    """Shares in which the AUC gap of two groups named in advance is held, and the largest of all gaps."""
     rng = np.random.default_rng(SEED)
     codes = np.repeat(np.arange(len(design.sizes)), design.sizes)
     grouping = Grouping(("g",), tuple((str(code),) for code in range(len(design.sizes))))
     areas = norm.cdf(np.array(design.distances) / np.sqrt(2))
-    truth, held = areas.max() - areas.min(), 0
+    low_group, high_group = int(areas.argmin()), len(areas) - 1 - int(areas[::-1].argmax())
+    truth, held, pair_held = areas.max() - areas.min(), 0, 0
     for _ in range(AUC_RUNS):
         is_positive = rng.random(len(codes)) < design.positives
         scores = rng.normal(size=len(codes)) + np.array(design.distances)[codes] * is_positive
         gap = auc_by_group(GroupScores.of(grouping, Scored(scores, is_positive, None), codes), 0.95).gap
         held += gap is not None and gap.interval.low <= truth <= gap.interval.high
-    return held / AUC_RUNS
+        low, high = pair_interval(scores, is_positive, (codes == high_group, codes == low_group))
+        pair_held += low <= truth <= high
+    return pair_held / AUC_RUNS, held / AUC_RUNS
+
+
+def pair_interval(
+    scores: np.ndarray, is_positive: np.ndarray, groups: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float]:
+    """The AUC of the first group minus that of the second, each by DeLong."""
+    (first, of_first), (second, of_second) = (
+        auc_delong(scores[rows & is_positive], scores[rows & ~is_positive]) for rows in groups
+    )
+    low, high = difference_bounds(
+        first, (of_first.low, of_first.high), second, (of_second.low, of_second.high)
+    )
+    return float(low), float(high)
 
 
 def measured(design: Design) -> dict[str, float]:
@@ -118,6 +135,7 @@ def measured(design: Design) -> dict[str, float]:
     rates = rate_coverage(design)
     difference, ratio = pair_coverage(design)
     largest, smallest = extreme_coverage(design)
+    auc_pair, auc_largest = auc_coverage(design)
     return {
         "rate_lowest": min(rates),
         "rate_highest": max(rates),
@@ -125,7 +143,8 @@ def measured(design: Design) -> dict[str, float]:
         "ratio_of_a_pair": ratio,
         "largest_difference": largest,
         "smallest_ratio": smallest,
-        "auc_gap": float(auc_coverage(design)),
+        "auc_gap_of_a_pair": auc_pair,
+        "auc_largest_gap": auc_largest,
     }
 
 

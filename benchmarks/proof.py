@@ -13,6 +13,7 @@ from benchmarks.record import write_result
 CHECKS = (
     "null_simulation",
     "coverage",
+    "dp_accuracy",
     "multiplicity",
     "group_metrics",
     "bootstrap_law",

@@ -22,6 +22,7 @@ from auditkit.cli.terminal import progress, say
 @click.option("--epsilon", type=float, required=True, help="Privacy budget; smaller protects more.")
 @click.option("--delta", type=float, default=None, help="Default min(1e-5, n^-1.1).")
 @click.option("--reproducible", is_flag=True, help="Noise from the seed: for experiments, not for release.")
+@click.option("--as-audited", is_flag=True, help="Keep the architecture, also where another does better.")
 @click.option("--budget", type=float, default=None, help="Epsilon all trainings on these rows may spend.")
 @click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20 or rows are too few.")
 @click.option("--fix", is_flag=True, help="Exchange layers that mix rows: BatchNorm for GroupNorm.")
@@ -40,6 +41,7 @@ def command(
     epsilon: float,
     delta: float | None,
     reproducible: bool,
+    as_audited: bool,
     budget: float | None,
     accept_weak: bool,
     fix: bool,
@@ -62,6 +64,7 @@ def command(
             config,
             epsilon=epsilon,
             delta=delta,
+            as_audited=as_audited,
             reproducible=reproducible,
             accept_weak=accept_weak,
             fix=fix,

@@ -22,6 +22,9 @@ from auditkit.models.frozen_front import FrozenFront
 SCALE = 4
 """Features are averaged over squares of 4 x 4 pixels: two octaves of wavelets."""
 
+SMALLEST = 2 * SCALE
+"""Pixels that a picture needs each way."""
+
 _FREQUENCY, _WIDTH = 3 * math.pi / 4, 0.8
 """Of the finest wavelet, in radians and pixels; the coarser one has half the frequency, twice the width."""
 
@@ -43,8 +46,8 @@ class ScatteringParameters(PictureParameters):
     def _fits(self) -> "ScatteringParameters":
         for name in ("height", "width"):
             size = getattr(self, name)
-            if size is not None and size < 2 * SCALE:
-                raise ValueError(f"{name}: pictures of {size} pixels are too small, expected {2 * SCALE}")
+            if size is not None and size < SMALLEST:
+                raise ValueError(f"{name}: pictures of {size} pixels are too small, expected {SMALLEST}")
         n_channels = channels(self.angles)
         if self.groups is not None and n_channels % self.groups:
             raise ValueError(f"groups: {n_channels} channels do not divide into {self.groups} groups")

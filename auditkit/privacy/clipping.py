@@ -14,6 +14,7 @@ arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.069
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,14 @@ from auditkit.privacy.per_example.parts import Part
 # clipped gradient within the norm despite their rounding.
 ROUNDING_SLACK = 1e-5
 
+Clipping = Literal["flat", "automatic"]
+"""Whether short gradients keep their length, or all are brought to about the same.
+
+Automatic: divided by their norm plus a hundredth of the bound (Bu et al. 2023, arXiv:2206.07136, AUTO-S).
+"""
+
+_STABILITY = 0.01
+
 
 class ClippedGradients:
     """Clipped gradient sums of one module; use as a context manager.
@@ -37,6 +46,7 @@ class ClippedGradients:
         rows_per_unit: K rows in sequence are one unit, whose gradient is clipped as a whole: augmented copies
             of a row, or the rows of a person. Inputs then have ``units * K`` rows; a unit with fewer rows is
             filled up with any finite rows of weight 0.
+        clipping: How gradients are scaled; no unit exceeds ``max_grad_norm`` either way.
     """
 
     def __init__(
@@ -46,10 +56,12 @@ class ClippedGradients:
         *,
         physical_batch_size: int = 512,
         rows_per_unit: int = 1,
+        clipping: Clipping = "flat",
     ) -> None:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.rows_per_unit = rows_per_unit
         self._max_grad_norm = max_grad_norm
+        self._clipping = clipping
         self._rows_at_once = max(1, physical_batch_size // rows_per_unit) * rows_per_unit
         self._recorder = Recorder(module, rows_per_unit)
 
@@ -155,5 +167,7 @@ class ClippedGradients:
 
     def _coefficients(self, squared_norms: Tensor, factor: float) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)
+        if self._clipping == "automatic":
+            return bound * factor / (squared_norms.sqrt() + _STABILITY * self._max_grad_norm)
         tiny = torch.finfo(squared_norms.dtype).tiny
         return squared_norms.clamp(min=tiny).rsqrt_().mul_(bound * factor).clamp_(max=factor)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from auditkit.errors import AuditkitError
+from auditkit.errors import AuditkitError, UsageError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import Draws
@@ -23,7 +23,7 @@ class Optimiser(Protocol):
     @property
     def optimizer(self) -> Literal["sgd", "adam"]: ...  # noqa: D102 - see DpSettings
     @property
-    def learning_rate(self) -> float: ...  # noqa: D102
+    def learning_rate(self) -> float | None: ...  # noqa: D102
     @property
     def momentum(self) -> float: ...  # noqa: D102
     @property
@@ -132,6 +132,8 @@ def _move_average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Te
 
 
 def _optimizer(parameters: Sequence[torch.nn.Parameter], how: Optimiser) -> torch.optim.Optimizer:
+    if how.learning_rate is None:
+        raise UsageError("private training: learning_rate must be known before the first step")
     if how.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=how.learning_rate)
     return torch.optim.SGD(parameters, lr=how.learning_rate, momentum=how.momentum)

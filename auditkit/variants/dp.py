@@ -1,23 +1,27 @@
-"""The variant that differential privacy gives: the same architecture, trained again from fresh weights."""
+"""The variant that differential privacy gives: trained again from fresh weights."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
 from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.models.zoo import build_module, check_architecture, complete
+from auditkit.models.zoo import build_module, check_architecture
+from auditkit.privacy.clipping import Clipping
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.preflight.beforehand import start_checks
+from auditkit.privacy.repair import repair
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit, persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.variants.dp_recipe import Recipe, RecipeName, recipe_for
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
-
-DEFAULT_STEPS = 500
 
 
 class DpRetrain(Variant):
@@ -46,17 +50,34 @@ class DpRetrain(Variant):
     expected_batch_size: int | None = Field(
         None, ge=1, description="Rows (or persons) per step on average; default a power of two near n/12"
     )
-    steps: int | None = Field(None, ge=1, description="Default 500, unless epochs are given")
+    recipe: RecipeName = Field(
+        "as-audited",
+        description="as-audited trains the audited architecture; auto what does best under privacy: for "
+        "pictures a linear classifier on scattering features",
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Default 500 (scattering features: 1000), unless epochs are given"
+    )
     epochs: float | None = Field(None, gt=0, description="Instead of steps")
-    optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(0.01, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    optimizer: Literal["adam", "sgd"] | None = Field(None, description="Default that of the recipe: adam")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Default 0.01; of sgd on scattering features what the noise allows"
+    )
+    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd; default 0.9")
+    clipping: Clipping | None = Field(
+        None, description="flat keeps short gradients as they are; automatic brings all to one length"
+    )
     averaging: float = Field(0.99, ge=0, lt=1, description="Decay of the running average of the weights")
     certified: bool = Field(
         False,
         description="Noise from the operating system instead of the seed: needed before weights are released",
     )
-    accept_weak: bool = Field(False, description="Train even where epsilon is above 20")
+    accept_weak: bool = Field(
+        False, description="Train even where epsilon is above 20, or noise drowns the few rows there are"
+    )
+    fix: bool = Field(
+        False, description="Exchange layers that mix rows: BatchNorm for GroupNorm, no running statistics"
+    )
     unit: Unit | None = Field(
         None, description="What is protected as one: person (default where data.person is given) or row"
     )
@@ -100,12 +121,18 @@ class DpRetrain(Variant):
                 "subject.architecture and subject.training to train a model privately."
             )
         data = context.training_data()
-        architecture = complete(baseline.architecture, **data.sizes())
+        recipe = recipe_for(self.recipe, baseline.architecture, data)
+        architecture = recipe.architecture
         module = build_module(architecture, rng=torch_rng(context.seed, "initial weights"))
+        changes: tuple[Message, ...] = ()
+        if self.fix:
+            module, changes = _repaired(module, data, context.tell)
+            apart = architecture.rows_apart or bool(changes)
+            architecture = architecture.model_copy(update={"rows_apart": apart})
         fitted = dp_fit(
             module,
             data,
-            self._settings(data),
+            self._settings(data, recipe),
             seed=context.seed,
             device=context.device,
             recording=None if context.recording is None else context.recording(),
@@ -113,6 +140,7 @@ class DpRetrain(Variant):
             tell=context.tell,
             preprocessing=baseline.preprocessing,
             processes=context.processes,
+            beforehand=tuple(start_checks(module, baseline.module, baseline.card.training, data)),
         )
         return TorchSubject.build(
             fitted.module,
@@ -125,15 +153,15 @@ class DpRetrain(Variant):
             preprocessing=baseline.preprocessing,
             training=fitted.training,
             certificate=fitted.certificate,
-            statements=_statements(fitted.certificate, data),
+            statements=(*_statements(fitted.certificate, data, recipe), *changes),
             device=context.device,
         )
 
-    def _settings(self, data: Dataset) -> DpSettings:
+    def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
         n_units = len(data) if persons is None else len(persons.n)
         batch = self.expected_batch_size or default_batch_size(n_units)
-        steps = self.steps or DEFAULT_STEPS
+        steps = self.steps or recipe.steps
         if self.epochs is not None:
             steps = math.ceil(self.epochs * n_units / batch)
         return DpSettings(
@@ -142,9 +170,10 @@ class DpRetrain(Variant):
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=batch,
             steps=steps,
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
+            clipping=self.clipping or recipe.clipping,
+            optimizer=self.optimizer or recipe.optimizer,
+            learning_rate=self.learning_rate or recipe.learning_rate,
+            momentum=recipe.momentum if self.momentum is None else self.momentum,
             averaging=self.averaging,
             certified=self.certified,
             accept_weak=self.accept_weak,
@@ -155,7 +184,20 @@ class DpRetrain(Variant):
         )
 
 
-def _statements(certificate: Certificate, data: Dataset) -> tuple[Message, ...]:
+def _repaired(
+    module: nn.Module, data: Dataset, tell: Callable[[str], None] | None
+) -> tuple[nn.Module, tuple[Message, ...]]:
+    """The module without layers that mix rows, and every change, none where it had none."""
+    repaired = repair(
+        module.train(), data.inputs[0], len(data.classes), tokens=data.features.tokens, task=data.task
+    )
+    if tell is not None:
+        for change in repaired.changes:
+            tell(str(change))
+    return repaired.module, repaired.changes
+
+
+def _statements(certificate: Certificate, data: Dataset, recipe: Recipe) -> tuple[Message, ...]:
     trained = Message(
         text="Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
         "noise multiplier {noise_multiplier}, {steps} steps.",
@@ -166,9 +208,14 @@ def _statements(certificate: Certificate, data: Dataset) -> tuple[Message, ...]:
             "steps": certificate.steps,
         },
     )
+    exchanged = Message(
+        text="Another architecture than the audited one: a linear classifier on scattering features, which "
+        "are fixed by a formula and cost no privacy."
+    )
+    told = (trained, exchanged) if recipe.is_exchanged else (trained,)
     if data.sample_weight is None:
-        return (trained,)
+        return told
     unweighted = Message(
         text="The weights of the rows were not used in the private training: clipping bounds every row alike."
     )
-    return (trained, unweighted)
+    return (*told, unweighted)

@@ -1,0 +1,54 @@
+"""What is trained privately, and how, for a user who says no more than epsilon.
+
+No choice looks at the private rows. Pictures get a linear classifier on scattering features, which under
+privacy does better than networks trained as a whole (Tramèr and Boneh 2021, arXiv:2011.11660, table 1) and
+for which many small steps with clipping that needs no tuning suffice; everything else keeps the architecture
+that was audited.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from auditkit.config.model import Architecture
+from auditkit.data.dataset import Dataset
+from auditkit.models.scattering import SMALLEST
+from auditkit.models.zoo import complete
+from auditkit.privacy.clipping import Clipping
+
+RecipeName = Literal["as-audited", "auto"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """An architecture and settings. Every one gives way to what the user sets.
+
+    Attributes:
+        architecture: With all sizes.
+        is_exchanged: Whether it is another than the audited one.
+        learning_rate: ``None`` follows from the noise.
+    """
+
+    architecture: Architecture
+    is_exchanged: bool = False
+    steps: int = 500
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float | None = 0.01
+    momentum: float = 0.9
+    clipping: Clipping = "flat"
+
+
+def recipe_for(name: RecipeName, audited: Architecture, data: Dataset) -> Recipe:
+    """The recipe called ``name``; ``auto`` exchanges the architecture of pictures for scattering features."""
+    shape = data.features.image_shape
+    if name == "as-audited" or shape is None or min(shape) < SMALLEST or data.task != "classification":
+        return Recipe(architecture=complete(audited, **data.sizes()))
+    architecture = complete(Architecture(name="scattering"), **data.sizes())
+    return Recipe(
+        architecture=architecture,
+        is_exchanged=audited.name != architecture.name,
+        steps=1000,
+        optimizer="sgd",
+        learning_rate=None,
+        momentum=0.0,
+        clipping="automatic",
+    )
