@@ -9,6 +9,7 @@ from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
 from auditkit.privacy.units import Unit
 from auditkit.records import Certificate, LedgerReference, Message
 
+ROW_ADJACENCY, PERSON_ADJACENCY = "add or remove one row", "add or remove one person"
 PRV_ERROR = 0.01
 
 
@@ -39,7 +40,7 @@ class Mechanism:
     @property
     def adjacency(self) -> str:
         """What neighbouring sets of rows differ by."""
-        return f"add or remove one {self.unit}"
+        return PERSON_ADJACENCY if self.unit == "person" else ROW_ADJACENCY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +97,8 @@ def certify(
     return Certificate(
         epsilon=epsilon,
         delta=delta,
-        adjacency=mechanism.adjacency,
-        unit_of_privacy=mechanism.unit,
+        adjacency=PERSON_ADJACENCY if mechanism.unit == "person" else ROW_ADJACENCY,
+        unit_of_privacy="person" if mechanism.unit == "person" else "row",
         noise_multiplier=mechanism.noise_multiplier,
         sample_rate=mechanism.sample_rate,
         steps=execution.charged_steps,
