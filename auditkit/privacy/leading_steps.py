@@ -7,7 +7,7 @@ wait for; where it ends, or fails between two steps, they end with it.
 import enum
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,8 +93,9 @@ class LeadingSteps(SharedSteps):
         except BaseException as error:
             # In the midst of a step the others wait for something else; they notice that this one ends.
             if not self._is_busy:
-                self._order(_Order.STOP)
-                self.processes.from_first(str(error).encode())
+                with suppress(ProcessLostError):
+                    self._order(_Order.STOP)
+                    self.processes.from_first(str(error).encode())
             raise
         self._order(_Order.END)
         self.processes.from_first(ending.content)
