@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-_ROWS_AT_ONCE = 128
+_ROWS_AT_ONCE = 64
 
 
 class FrozenFront(nn.Module):

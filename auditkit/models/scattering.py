@@ -105,13 +105,13 @@ class Scattering(nn.Module):
         padded = functional.pad(pictures, (SCALE, right, SCALE, below), mode="reflect")
         spectrum: Tensor = torch.fft.fft2(padded)
         of_fine = torch.fft.fft2(_modulus(spectrum * self.fine))
-        of_coarse = torch.fft.fft2(_modulus(_subsampled(spectrum * self.coarse, 2)))
-        of_both = torch.fft.fft2(_modulus(_subsampled(of_fine[:, :, None] * self.coarse, 2)).flatten(1, 2))
+        of_coarse = torch.fft.fft2(_modulus(_subsampled(spectrum, self.coarse, 2)))
+        of_both = torch.fft.fft2(_modulus(_subsampled(of_fine[:, :, None], self.coarse, 2)).flatten(1, 2))
         averages = [
-            _subsampled(spectrum * self.average, SCALE),
-            _subsampled(of_fine * self.average, SCALE),
-            _subsampled(of_coarse * self.average_of_half, SCALE // 2),
-            _subsampled(of_both * self.average_of_half, SCALE // 2),
+            _subsampled(spectrum, self.average, SCALE),
+            _subsampled(of_fine, self.average, SCALE),
+            _subsampled(of_coarse, self.average_of_half, SCALE // 2),
+            _subsampled(of_both, self.average_of_half, SCALE // 2),
         ]
         features = torch.cat([torch.fft.ifft2(one).real for one in averages], dim=1)
         down, across = self.squares
@@ -160,11 +160,18 @@ def _lowest(spectrum: Tensor) -> Tensor:
     return spectrum
 
 
-def _subsampled(spectrum: Tensor, step: int) -> Tensor:
-    """The spectrum of every ``step``-th pixel each way."""
-    *rest, height, width = spectrum.shape
-    folded = spectrum.reshape(*rest, step, height // step, step, width // step)
-    return folded.mean(dim=(-4, -2))
+def _subsampled(spectrum: Tensor, filter_: Tensor, step: int) -> Tensor:
+    """The spectrum of every ``step``-th pixel each way of what ``filter_`` leaves of ``spectrum``."""
+    height, width = spectrum.shape[-2] // step, spectrum.shape[-1] // step
+    total: Tensor | None = None
+    for down in range(0, spectrum.shape[-2], height):
+        for across in range(0, spectrum.shape[-1], width):
+            place = (..., slice(down, down + height), slice(across, across + width))
+            part = spectrum[place] * (filter_[place] / step**2)
+            total = part if total is None else total.add_(part)
+    if total is None:
+        raise ValueError("a spectrum without frequencies")
+    return total
 
 
 def _modulus(spectrum: Tensor) -> Tensor:
