@@ -11,7 +11,7 @@ from auditkit.errors import UsageError
 from auditkit.privacy.preflight import examine, refuse_unsuitable
 from tests.privacy import networks, unsuitable
 from tests.privacy.networks import built
-from tests.privacy.unsuitable import PICTURE, STEPS, TOKENS, VECTOR
+from tests.privacy.unsuitable import VECTOR
 
 TOKEN_SPACE = TokenSpace(tuple("abcde"))
 
@@ -84,12 +84,3 @@ def test_what_passed_is_evidence():
     report = examine(built(networks.mlp), VECTOR, 3)
     assert len(report.evidence) == len(report.checks) == 5
     assert "changed no output and no gradient" in " ".join(map(str, report.evidence))
-
-
-@pytest.mark.parametrize(
-    "row", [VECTOR, PICTURE, STEPS, TOKENS], ids=["vector", "picture", "steps", "tokens"]
-)
-def test_a_row_of_another_shape_than_the_network_takes_is_refused(row):
-    module = built(lambda: nn.Sequential(nn.Flatten(), nn.Linear(77, 3)))
-    with pytest.raises(UsageError, match="cannot be called with random rows"):
-        refuse_unsuitable(module, row, 3)

@@ -269,6 +269,13 @@ CASES = {
     ),
     "a layer left out": (Unused, VECTOR, r"'spare\.weight', 'spare\.bias'.*requires_grad_\(False\)"),
     "a function of its own": (Unseen, VECTOR, r"gradients of 'inner\.weight' are not seen"),
+    "a branch that all rows decide": (
+        lambda: Then(lambda out: out if out.sum() > 0 else -out),
+        VECTOR,
+        "another row",
+    ),
+    "several outputs": (lambda: Then(lambda out: (out, out)), VECTOR, "gives a tuple"),
+    "a row of another shape": (lambda: nn.Linear(7, 3), VECTOR, "cannot be called with random rows"),
     "nothing to train": (lambda: frozen(nn.Linear(6, 3)), VECTOR, "nothing is to be trained"),
 }
 
@@ -342,6 +349,36 @@ class CachesPositions(nn.Module):
         rows = self.embedding(tokens) + self.table
         mixed, self.last = self.attention(rows, rows, rows)
         return self.output(mixed.mean(dim=1))
+
+
+class Patches(nn.Module):
+    """A picture as patches behind a token of its own, with positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 8, 4, 4)
+        self.start = nn.Parameter(torch.randn(1, 1, 8))
+        self.positions = nn.Parameter(torch.randn(1, 5, 8) * 0.1)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+        self.output = nn.Linear(8, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        patches = self.patches(rows).flatten(2).transpose(1, 2)
+        steps = torch.cat([self.start.expand(len(rows), -1, -1), patches], dim=1) + self.positions
+        return self.output(self.layer(steps)[:, 0])
+
+
+class WithoutRule(nn.Module):
+    """A product for which the engine has no rule of its own, and a mask drawn by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 4))
+        self.output = nn.Linear(4, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        inner = torch.tanh(torch.einsum("bi,ij->bj", rows, self.weight))
+        return self.output(functional.dropout(inner, 0.5, self.training))
 
 
 def zoo(name: str, n_classes: int = 3, **parameters: object):
@@ -436,6 +473,9 @@ VALID = {
     "dropout shared by the batch": (SharedDropout, VECTOR),
     "paths dropped by row": (DropsPaths, VECTOR),
     "caches": (CachesPositions, TOKENS),
+    "patches of a picture": (Patches, PICTURE),
+    "a function without a rule": (WithoutRule, VECTOR),
+    "bfloat16": (lambda: chain(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).bfloat16(), VECTOR.bfloat16()),
     "BERT": (lambda: Huggingface("bert"), TOKENS),
     "GPT-2": (lambda: Huggingface("gpt"), TOKENS),
     "tabular-mlp": (zoo("tabular-mlp"), FLAT),

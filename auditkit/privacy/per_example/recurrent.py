@@ -12,21 +12,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from auditkit.privacy.per_example.cells import GruSteps, LstmSteps, RnnSteps, Trace
 from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
 from auditkit.privacy.per_example.parts import Products, Summed
-
-
-def why_not(layer: nn.RNNBase) -> str | None:
-    """Why a layer cannot be unrolled here, or ``None``."""
-    if not layer.batch_first:
-        return "its rows are not the first dimension; use batch_first=True"
-    if layer.proj_size:
-        return "it projects its state (proj_size); leave that out"
-    return None
 
 
 @dataclass(frozen=True, slots=True)

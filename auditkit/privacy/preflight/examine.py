@@ -94,12 +94,19 @@ def _tried(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
         return
     found = list(state_checks(module, rows))
     yield from found
-    if any(check.name == "repeats" and _is_refusal(check) for check in found):
+    if _refuses(found):
+        # With a state that moves, whatever is compared next differs for that reason alone.
         return
     found = list(mixing_checks(module, rows))
     yield from found
     if not _refuses(found):
         yield from gradient_checks(module, rows)
+
+
+_NO_TENSOR = (
+    "it gives a {type}; expected one tensor of outputs, a row for each row of inputs. Wrap it in a module "
+    "whose forward returns that tensor alone"
+)
 
 
 def _is_refusal(check: Check) -> bool:
@@ -118,7 +125,10 @@ def _callable_rows(module: nn.Module, rows: RandomRows) -> tuple[RandomRows, Che
     try:
         with torch.no_grad(), state_kept(module):
             for candidate in candidates:
-                if bool(torch.isfinite(outputs_of(module, candidate.inputs)).all()):
+                outputs = outputs_of(module, candidate.inputs)
+                if not isinstance(outputs, torch.Tensor):
+                    return rows, refused("rows", _NO_TENSOR, type=type(outputs).__name__)
+                if bool(torch.isfinite(outputs).all()):
                     return candidate, None
     except Exception as error:
         text = "it cannot be called with random rows of the shape of the data ({error}). Correct its forward"

@@ -132,7 +132,8 @@ def _wrong_gradients(module: nn.Module, rows: RandomRows, plain: _Plain) -> Chec
 
 _NO_GRADIENTS = (
     "no per-example gradients ({error}). The forward pass must call every trained layer with one row per "
-    "entry of the first dimension, none folded into another"
+    "entry of the first dimension, none folded into another; a layer of a kind of its own must work under "
+    "torch.func.vmap"
 )
 _WRONG = (
     "the gradients of {names} are not seen row by row. Use them by ordinary torch functions: no compiled or "
@@ -150,12 +151,12 @@ def _sensitivity(module: nn.Module, rows: RandomRows, plain: _Plain, *, draws_by
     Where rows draw random numbers, other rows get others when one is removed; that row alone is looked at.
     """
     engine = _engine(module, plain.bound)
-    everything = engine.clipped_sum(rows.inputs, rows.targets)
+    everything = _clipped_sum(engine, rows.inputs, rows.targets)
     for row in range(N_ROWS):
         kept = torch.arange(N_ROWS, device=rows.inputs.device) != row
-        without = engine.clipped_sum(rows.inputs[kept], rows.targets[kept])
+        without = _clipped_sum(engine, rows.inputs[kept], rows.targets[kept])
         moved = _norm([a - b for a, b in zip(everything, without, strict=True)])
-        alone = _norm(engine.clipped_sum(rows.inputs[~kept], rows.targets[~kept]))
+        alone = _norm(_clipped_sum(engine, rows.inputs[~kept], rows.targets[~kept]))
         most = plain.bound * (1 + TOLERANCE)
         if alone > most or (not draws_by_row and moved > most + _ROUNDING * N_ROWS * plain.bound):
             return refused(
@@ -172,7 +173,17 @@ def _sensitivity(module: nn.Module, rows: RandomRows, plain: _Plain, *, draws_by
 
 def _seeded_sum(module: nn.Module, max_grad_norm: float, rows: RandomRows) -> list[Tensor]:
     with global_generators_seeded(SEED):
-        return _engine(module, max_grad_norm).clipped_sum(rows.inputs, rows.targets)
+        return _clipped_sum(_engine(module, max_grad_norm), rows.inputs, rows.targets)
+
+
+def _clipped_sum(engine: ClippedGradients, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+    """In single precision at least, as the mechanism adds it up."""
+    total = [
+        torch.zeros(one.shape, dtype=torch.promote_types(one.dtype, torch.float32), device=one.device)
+        for one in engine.parameters
+    ]
+    engine.add_clipped_sum(total, inputs, targets)
+    return total
 
 
 def _engine(module: nn.Module, max_grad_norm: float) -> ClippedGradients:

@@ -41,7 +41,7 @@ def state_kept(module: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for place, held in tensors.items():
                 if held is not _held(place):
-                    _holder(place)[place.name] = held
+                    setattr(place.owner, place.name, held)
                 if isinstance(held, Tensor) and not _same(before[place], now.get(place)):
                     held.copy_(before[place])
         for place, value in before.items():
@@ -75,7 +75,7 @@ def state_checks(module: nn.Module, rows: RandomRows) -> Iterator[Check]:
     if running:
         yield refused("state", _RUNNING, names=_names(running))
     if drifts and not (rewritten or running):
-        yield refused("repeats", _DRIFTS, names=f" ({_names(counted)} changes)" if counted else "")
+        yield refused("state", _DRIFTS, names=f" ({_names(counted)} changes)" if counted else "")
     elif counted:
         yield warned("state", Message(text=_COUNTED, values={"names": _names(counted)}))
     if not (rewritten or running or drifts):
@@ -128,12 +128,8 @@ def _snapshot(module: nn.Module) -> dict[_Place, Any]:
 
 
 def _held(place: _Place) -> Tensor | None:
-    found: Tensor | None = _holder(place).get(place.name)
+    found: Tensor | None = getattr(place.owner, place.name, None)
     return found
-
-
-def _holder(place: _Place) -> dict[str, Any]:
-    return place.owner._buffers if place.kind == "buffer" else place.owner._parameters
 
 
 def _plain(value: Any) -> Any:
