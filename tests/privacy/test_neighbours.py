@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from auditkit.data.dataset import Dataset
 from auditkit.models.losses import per_row_loss
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.dp_fit import DpSettings
 from auditkit.privacy.neighbours import compare_neighbours
 from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.units import PrivateUnits
 from auditkit.randomness import torch_rng
 from tests.privacy import networks
 from tests.privacy.networks import built
@@ -86,6 +90,28 @@ def test_two_copies_of_a_row_as_one_unit_move_no_more_than_one():
 
     found = compare_neighbours(train, *rows_with(), PLANTED, PROMISED)
     assert found.holds, found
+
+
+def test_the_steps_that_a_training_takes_move_no_more_than_the_norm():
+    def train(inputs, targets, draws):
+        rows = Dataset(
+            name="rows",
+            source="test",
+            split=None,
+            inputs=inputs,
+            y_true=targets.numpy(),
+            classes=("a", "b", "c"),
+        )
+        clipped = ClippedGradients(built(networks.mlp), PROMISED.max_grad_norm)
+        units = PrivateUnits.of(rows, torch.device("cpu"))
+        settings = DpSettings(epsilon=1.0, learning_rate=0.01)
+        steps = PrivateSteps(clipped, units, PROMISED, settings, draws)
+        for step in range(PROMISED.steps):
+            yield steps.gradients(step)
+
+    found = compare_neighbours(train, *rows_with(), PLANTED, PROMISED)
+    assert found.holds, found
+    assert found.moved == pytest.approx(1.0, abs=1e-4)
 
 
 # --- planted breaks --------------------------------------------------------------------------------
