@@ -188,6 +188,7 @@ def _neighbours(unit: Unit, n_units: int) -> tuple[Message, Message]:
         return (
             Message(
                 text="Neighbouring datasets differ by one person, added or removed with all their rows. "
+                "For one row of a person who has others epsilon is twice as large, and delta grows too. "
                 "Which rows are of one person is what the data say; a row that names nobody counts as "
                 "a person of its own."
             ),

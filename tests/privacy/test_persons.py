@@ -221,7 +221,12 @@ def test_the_certificate_counts_persons_and_says_so():
     certificate = dp_fit(built(mlp), data, QUICK, seed=0).certificate
     assert (certificate.unit_of_privacy, certificate.adjacency) == ("person", "add or remove one person")
     assert (certificate.sample_rate, certificate.normaliser) == (60 / 200, 60.0)
-    for part in ("4 rows of a person", "each person is in a step", "persons in the training rows, 200"):
+    for part in (
+        "4 rows of a person",
+        "each person is in a step",
+        "persons in the training rows, 200",
+        "twice as large",
+    ):
         assert part in told(certificate)
     assert f"{len(data)}" not in told(certificate)
 
