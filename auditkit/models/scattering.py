@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditkit.models.architecture import ArchitectureKind, PictureParameters
+from auditkit.models.centred_linear import CentredLinear
 from auditkit.models.frozen_front import FrozenFront
 
 SCALE = 4
@@ -194,7 +195,7 @@ def _build(parameters: ScatteringParameters) -> nn.Module:
             angles=parameters.angles,
             groups=parameters.groups or _groups(parameters.angles),
         )
-    return FrozenFront(front, nn.Linear(front.n_features, int(parameters.n_classes or 0)))
+    return FrozenFront(front, CentredLinear(front.n_features, int(parameters.n_classes or 0)))
 
 
 SCATTERING = ArchitectureKind(ScatteringParameters, _build, takes="pictures")

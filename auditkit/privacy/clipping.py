@@ -14,7 +14,7 @@ arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.069
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,28 @@ Automatic: divided by their norm plus a hundredth of the bound (Bu et al. 2023, 
 """
 
 _STABILITY = 0.01
+
+
+class ClippedSums(Protocol):
+    """Anything that adds up what units contribute, each clipped to a norm."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """In whose shapes the sums are."""
+        ...
+
+    def add_clipped_sum(
+        self,
+        total: Sequence[Tensor],
+        inputs: Tensor,
+        targets: Tensor,
+        row_weights: Tensor | None = None,
+        *,
+        factor: float = 1.0,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        """See :meth:`ClippedGradients.add_clipped_sum`."""
+        ...
 
 
 class ClippedGradients:

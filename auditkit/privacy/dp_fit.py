@@ -20,6 +20,7 @@ from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.energy.flops import count_flops
 from auditkit.errors import DataError, PrivacyRefusedError, UsageError
+from auditkit.models.centred_linear import CentredLinear
 from auditkit.models.frozen_front import FrozenFront
 from auditkit.privacy.accounting import default_delta, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, certify
@@ -174,7 +175,16 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
             for check in report.warned:
                 tell(str(check.message))
         draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
-        steps = steps_of(clipped, units, mechanism, settings, draws, processes=processes, identity=identity)
+        steps = steps_of(
+            clipped,
+            units,
+            mechanism,
+            settings,
+            draws,
+            centre=learner.centre if isinstance(learner, CentredLinear) else None,
+            processes=processes,
+            identity=identity,
+        )
 
         def train() -> Certificate:
             if recording is None:

@@ -125,6 +125,7 @@ def steps_of(
     how: Optimiser,
     draws: Draws,
     *,
+    centre: torch.Tensor | None = None,
     processes: Processes | None,
     identity: Identity,
 ) -> PrivateSteps:
@@ -134,10 +135,10 @@ def steps_of(
         ProcessesDisagreeError: The processes do not mean the same training.
     """
     if processes is None:
-        return PrivateSteps(clipped, units, mechanism, how, draws)
+        return PrivateSteps(clipped, units, mechanism, how, draws, centre=centre)
     kind = LeadingSteps if processes.is_first else SharedSteps
     about = {**identity.content, **{name: identity.machine[name] for name in _VERSIONS}}
-    return kind(clipped, units, mechanism, how, draws, processes=processes, about=about)
+    return kind(clipped, units, mechanism, how, draws, centre=centre, processes=processes, about=about)
 
 
 def certified_together(steps: PrivateSteps, train: Callable[[], Certificate]) -> Certificate:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
 
 Augment = Callable[[Tensor], Tensor]
@@ -57,7 +57,7 @@ def noisy_gradients(
 
 
 def noisy_sum(
-    clipped: ClippedGradients,
+    clipped: ClippedSums,
     rows: tuple[Tensor, Tensor, Tensor | None],
     mechanism: Mechanism,
     draws: Draws,

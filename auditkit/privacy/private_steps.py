@@ -11,10 +11,14 @@ import torch
 
 from auditkit.errors import AuditkitError, UsageError
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.clipped_rows import ClippedRows
+from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
 from auditkit.privacy.noisy_step import noisy_sum
 from auditkit.privacy.units import PrivateUnits
+
+STEPS_PER_MEAN = 50
+"""One step in so many measures the mean of the rows, where it is wanted."""
 
 
 class Optimiser(Protocol):
@@ -39,6 +43,7 @@ class PrivateSteps:
         mechanism: Its public inputs.
         how: How a gradient moves the weights.
         draws: Sampling and noise.
+        centre: Where the mean of the rows is put; the first steps of the mechanism measure it.
     """
 
     def __init__(
@@ -48,8 +53,14 @@ class PrivateSteps:
         mechanism: Mechanism,
         how: Optimiser,
         draws: Draws,
+        *,
+        centre: torch.Tensor | None = None,
     ) -> None:
         self._clipped = clipped
+        self._means = (
+            None if centre is None else ClippedRows(centre, mechanism.max_grad_norm, clipped.rows_per_unit)
+        )
+        self._n_of_means = 0 if centre is None else max(1, mechanism.steps // STEPS_PER_MEAN)
         self._units = units
         self._mechanism = mechanism
         self._draws = draws
@@ -60,6 +71,11 @@ class PrivateSteps:
 
     def take(self, step: int) -> None:
         """One private step."""
+        if step < self._n_of_means and self._means is not None:
+            (noisy,) = self.gradients(step)
+            with torch.no_grad():
+                self._means.parameters[0].lerp_(noisy, 1 / (step + 1))
+            return
         for parameter, gradient in zip(self._clipped.parameters, self.gradients(step), strict=True):
             parameter.grad = gradient
         self._optimizer.step()
@@ -69,7 +85,11 @@ class PrivateSteps:
     def gradients(self, step: int) -> list[torch.Tensor]:
         """The noisy sum of one Poisson draw over the divisor, one tensor per parameter."""
         chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
-        return noisy_sum(self._clipped, self._units.batch(chosen, step), self._mechanism, self._draws)
+        return noisy_sum(self._engine(step), self._units.batch(chosen, step), self._mechanism, self._draws)
+
+    def _engine(self, step: int) -> ClippedSums:
+        """What is summed in a step: rows first, where their mean is wanted, then gradients."""
+        return self._means if self._means is not None and step < self._n_of_means else self._clipped
 
     def finish(self) -> None:
         """Put the average in place of the weights.
@@ -90,6 +110,8 @@ class PrivateSteps:
         found: dict[str, torch.Tensor] = {"generator": torch.random.get_rng_state()}
         if self._device.type == "cuda":
             found["cuda generator"] = torch.cuda.get_rng_state(self._device)
+        if self._means is not None:
+            found["centre"] = self._means.parameters[0].detach().cpu().clone()
         for index, parameter in enumerate(self._clipped.parameters):
             found[f"weight {index}"] = parameter.detach().cpu().clone()
             found[f"average {index}"] = self._average[index].cpu().clone()
@@ -111,6 +133,8 @@ class PrivateSteps:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         with torch.no_grad():
+            if self._means is not None:
+                self._means.parameters[0].copy_(tensors["centre"])
             for index, parameter in enumerate(self._clipped.parameters):
                 parameter.copy_(tensors[f"weight {index}"])
                 self._average[index].copy_(tensors[f"average {index}"])

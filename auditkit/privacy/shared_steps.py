@@ -29,7 +29,7 @@ from torch import Tensor
 
 from auditkit.data.dataset import IntArray
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.distributed import Processes, ProcessesDisagreeError
 from auditkit.privacy.draws import Draws
 from auditkit.privacy.noisy_step import noisy_sum
@@ -67,11 +67,12 @@ class SharedSteps(PrivateSteps):
         how: Optimiser,
         draws: Draws,
         *,
+        centre: Tensor | None = None,
         processes: Processes,
         about: Mapping[str, str],
     ) -> None:
         processes.refuse_disagreement({**about, "parameters": _digest_of(clipped.parameters)})
-        super().__init__(clipped, units, mechanism, how, draws)
+        super().__init__(clipped, units, mechanism, how, draws, centre=centre)
         self.processes = processes
         own = draws.position()
         own["sampling"] = json.loads(processes.from_first(json.dumps(own["sampling"]).encode()))
@@ -88,7 +89,7 @@ class SharedSteps(PrivateSteps):
         self._refuse_disagreement(step, chosen)
         mine = chosen[self.processes.rank :: self.processes.count]
         batch = self._units.batch(mine, step)
-        return shared_sum(self._clipped, batch, self._mechanism, self._draws, self.processes)
+        return shared_sum(self._engine(step), batch, self._mechanism, self._draws, self.processes)
 
     def take_with(self, step: int, seed: int) -> None:
         """One step, its dropout and augmentation from a stream of this process under ``seed``."""
@@ -115,7 +116,7 @@ class SharedSteps(PrivateSteps):
 
 
 def shared_sum(
-    clipped: ClippedGradients, batch: Batch, mechanism: Mechanism, draws: Draws, processes: Processes
+    clipped: ClippedSums, batch: Batch, mechanism: Mechanism, draws: Draws, processes: Processes
 ) -> list[Tensor]:
     """The clipped sum of the rows of all processes plus noise, over the fixed divisor; the same everywhere.
 
@@ -147,7 +148,7 @@ def shared_sum(
     ]
 
 
-def _flat_sum(clipped: ClippedGradients, batch: Batch) -> Tensor:
+def _flat_sum(clipped: ClippedSums, batch: Batch) -> Tensor:
     """The clipped sum of one process in at least single precision."""
     first = clipped.parameters[0]
     dtype = torch.promote_types(first.dtype, torch.float32)

@@ -210,7 +210,7 @@ def _statements(certificate: Certificate, data: Dataset, recipe: Recipe) -> tupl
     )
     exchanged = Message(
         text="Another architecture than the audited one: a linear classifier on scattering features, which "
-        "are fixed by a formula and cost no privacy."
+        "are fixed by a formula and cost no privacy. The first of its steps measure their mean."
     )
     told = (trained, exchanged) if recipe.is_exchanged else (trained,)
     if data.sample_weight is None:

@@ -123,7 +123,7 @@ def test_contrast_leaves_the_features_alone():
 def test_only_the_classifier_is_trained_and_kept():
     module = build_module(architecture(), height=16, width=16, n_classes=3, rng=torch_rng(0, "test"))
     assert isinstance(module, FrozenFront)
-    assert sorted(module.state_dict()) == ["output.bias", "output.weight"]
+    assert sorted(module.state_dict()) == ["output.bias", "output.centre", "output.weight"]
     assert [name for name, one in module.named_parameters() if one.requires_grad] == [
         "output.weight",
         "output.bias",
