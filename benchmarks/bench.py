@@ -5,7 +5,7 @@ from importlib import import_module
 
 from benchmarks.record import write_result
 
-COMPARISONS = ("group_metrics",)
+COMPARISONS = ("group_metrics", "dp_step")
 
 
 def main(names: list[str]) -> None:
