@@ -162,7 +162,7 @@ def differential_fairness(counts: npt.ArrayLike, *, confidence: float) -> Dispar
         DataError: A group has no rows.
 
     >>> round(differential_fairness([[30, 10], [20, 20]], confidence=0.95).value, 4)
-    0.6694
+    0.669
     """
     seen = np.asarray(counts, dtype=np.float64)
     if len(seen) < 2 or seen.shape[1] < 2:

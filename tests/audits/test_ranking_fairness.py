@@ -213,8 +213,14 @@ def test_tops_that_are_none_are_refused(top):
         RankingFairness(top=top)
 
 
-def test_many_groups_are_answered():
+def test_groups_by_the_thousand_are_refused_with_the_remedy():
     n = 2000
+    with pytest.raises(DataError, match="Join its levels, or leave it out"):
+        measured([0, 1] * (n // 2), np.linspace(0.9, 0.1, n), [str(i) for i in range(n)], top=[10])
+
+
+def test_many_groups_are_answered():
+    n = 600
     found, _ = measured([0, 1] * (n // 2), np.linspace(0.9, 0.1, n), [str(i) for i in range(n)], top=[10])
     assert found["exposure.ratio",].value is None
     assert found["pairwise_accuracy.difference",].value is None

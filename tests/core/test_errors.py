@@ -15,6 +15,8 @@ EXIT_CODES = {
     "RunFolderError": 2,
     "NothingMeasuredError": 3,
     "UnsafeError": 5,
+    "LedgerError": 5,
+    "PrivacyRefusedError": 5,
     "MissingExtraError": 6,
     "Interrupted": 130,
 }

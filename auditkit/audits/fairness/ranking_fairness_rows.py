@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditkit.audits.fairness.groupings import Grouping
+from auditkit.audits.fairness.groupings import Grouping, reported_groups
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Message
 from auditkit.statistics.rankings import GroupTotals, Ranking
@@ -40,9 +40,14 @@ class RankedGroups:
     def of(
         cls, division: Grouping, codes: IntArray, ranking: Ranking, scores: FloatArray, relevant: FloatArray
     ) -> "RankedGroups":
-        """``codes``, ``scores`` and ``relevant`` in the order of the data."""
-        sizes = np.bincount(codes, minlength=len(division.combinations))
-        kept = np.flatnonzero(sizes)
+        """``codes``, ``scores`` and ``relevant`` in the order of the data.
+
+        Raises:
+            DataError: There are more groups than can be compared.
+        """
+        sizes = np.bincount(codes, minlength=len(division.combinations)).astype(np.int64)
+        reported = reported_groups(division, sizes)
+        kept = reported[sizes[reported] > 0]
         place = np.zeros(len(sizes), dtype=np.int64)
         place[kept] = np.arange(len(kept))
         order = ranking.order
@@ -52,7 +57,7 @@ class RankedGroups:
             place[codes[order]],
             relevant[order],
             scores[order],
-            sizes[kept].astype(np.int64),
+            sizes[kept],
         )
 
     @property

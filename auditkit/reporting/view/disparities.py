@@ -57,13 +57,13 @@ class DisparityView:
 class Disparities:
     """The gaps of a run, the ones that matter most first.
 
-    ``takeaways`` are whole sentences; ``quiet`` names gaps that are not shown, with what would have been
-    found; ``has_small`` says whether a group is marked as small.
+    ``takeaways`` are whole sentences; ``folded`` names further gaps with their figures, ``quiet`` those that
+    are not shown, with what would have been; ``has_small`` says whether a group is marked as small.
     """
 
     takeaways: tuple[str, ...]
     open: tuple[DisparityView, ...]
-    folded: tuple[DisparityView, ...]
+    folded: tuple[str, ...]
     quiet: tuple[str, ...]
     has_small: bool
 
@@ -82,12 +82,12 @@ def disparities(run: Run, texts: Texts) -> Disparities | None:
     told += [gap for gap in found if gap not in told and gap.verdict]
     axis = _axis_of_differences(told)
     facts = {(one.metric, one.across): one for result in results for one in result.measurements if one.across}
-    views = [_view(gap, axis, facts, texts) for gap in told]
-    n_open = ROWS_OPEN if len(views) > ROWS_OPEN + 1 else len(views)
+    n_open = ROWS_OPEN if len(told) > ROWS_OPEN + 1 else len(told)
+    views = tuple(_view(gap, axis, facts, texts) for gap in told[:n_open])
     return Disparities(
         takeaways=tuple(_takeaways(found, texts)),
-        open=tuple(views[:n_open]),
-        folded=tuple(views[n_open:]),
+        open=views,
+        folded=tuple(_named(gap, texts) for gap in told[n_open:]),
         quiet=tuple(_quiet([gap for gap in found if gap not in told], texts)),
         has_small=any(side.is_small for view in views for side in view.sides),
     )
@@ -180,15 +180,23 @@ def _takeaways(gaps: Sequence[Gap], texts: Texts) -> Iterator[str]:
     )
 
 
+def _named(gap: Gap, texts: Texts) -> str:
+    """A gap and its figure in a line."""
+    shown = gap.shown
+    label = metric_label(texts, shown.metric, shown.across, gap.audit)
+    number = with_range(number_of(shown, common_scale(texts, [shown])))
+    return sentence_case(texts.text("{figure}: {value}.", figure=label, value=number))
+
+
 def _quiet(gaps: Sequence[Gap], texts: Texts) -> Iterator[str]:
     """Gaps that are not shown, each with the smallest that these rows would have shown."""
     for gap in gaps:
+        if gap.measurement.detectable is None:
+            yield _named(gap, texts)
+            continue
         scale = common_scale(texts, [gap.measurement])
         label = metric_label(texts, gap.measurement.metric, gap.measurement.across, gap.audit)
         number = with_range(number_of(gap.measurement, scale))
-        if gap.measurement.detectable is None:
-            yield sentence_case(texts.text("{figure}: {value}.", figure=label, value=number))
-            continue
         detectable = rounded(gap.measurement.detectable, None, None, scale).plain
         yield sentence_case(
             texts.text(
