@@ -53,6 +53,8 @@ METRICS: dict[str, tuple[str, Style]] = {
     "predicted_classes.total_variation": (mark("distance between the classes predicted"), _PERCENT),
     "predicted_classes.cramers_v": (mark("association of the class predicted with the group"), _PLAIN),
     "error_rate": (mark("error rate"), _PERCENT),
+    "all_rows": (mark("all rows"), _PERCENT),
+    "alike_rows": (mark("among alike rows"), _PERCENT),
     "error_rate.gap": (mark("error rate of the slice minus that of the rest"), Style.POINTS),
     "confirmed_slices": (mark("slices confirmed to be worse"), _PLAIN),
     "score-fairness/auc": (mark("AUC within the group"), _PLAIN),

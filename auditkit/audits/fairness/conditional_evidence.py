@@ -22,10 +22,8 @@ def conditional_chart(gaps: ConditionalGaps, *, small_group: int) -> Dots:
     rows = int(pair.tables.rows.sum())
     raw, inner = pair.raw, pair.conditional[1]
     marks = [
-        Mark(label=f"{name}.difference", estimate=_turned(raw[0], raw[2], sign, pair.tables.rows_in_all)),
-        Mark(
-            label=f"{name}.difference.conditional", estimate=_turned(inner.value, inner.interval, sign, rows)
-        ),
+        Mark(label="all_rows", estimate=_turned(raw[0], raw[2], sign, pair.tables.rows_in_all)),
+        Mark(label="alike_rows", estimate=_turned(inner.value, inner.interval, sign, rows)),
         *_strata_marks(gaps, pair, sign, small_group),
     ]
     higher, lower = names_of(gaps, pair)
