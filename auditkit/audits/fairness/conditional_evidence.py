@@ -18,7 +18,7 @@ MOST_ROWS = 40
 def conditional_chart(gaps: ConditionalGaps, *, small_group: int) -> Dots:
     """The gap of the pair to show: over all rows, among alike rows, and in the largest strata."""
     pair = gaps.pairs[gaps.clearest]
-    sign, name = 1 if pair.conditional[0].value >= 0 else -1, gaps.metric.name
+    sign = 1 if pair.conditional[0].value >= 0 else -1
     rows = int(pair.tables.rows.sum())
     raw, inner = pair.raw, pair.conditional[1]
     marks = [
