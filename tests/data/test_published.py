@@ -48,7 +48,7 @@ def archive(**members) -> bytes:
     ("file", "served"),
     [
         (PLAIN, CONTENT),
-        (PACKED, gzip.compress(CONTENT)),
+        (PACKED, gzip.compress(CONTENT, mtime=0)),
         (IN_ARCHIVE, archive(toy_csv=CONTENT)),
     ],
 )
