@@ -25,7 +25,7 @@ from auditkit.reporting.view.group_gaps import DIFFERENCE, Gap, group_gaps
 SMALL_GROUP = 30
 """Groups whose rate rests on fewer rows are marked, as in the audits."""
 
-ROWS_OPEN = 8
+ROWS_OPEN = 6
 """Gaps that stand open."""
 
 
