@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from auditkit.audits.fairness.data_notes import note_on_label, note_on_weights
 from auditkit.audits.fairness.groupings import Grouping
 from auditkit.data.dataset import Dataset
 from auditkit.records import Message
@@ -10,14 +11,7 @@ from auditkit.statistics.counts import Cells
 
 def notes_on_data(data: Dataset) -> list[Message]:
     """About labels, weights and persons."""
-    notes = []
-    if data.positive is None and len(data.classes) == 2:
-        notes.append(
-            Message(
-                text="No positive label is declared; {label}, the second class, is taken.",
-                values={"label": data.classes[1]},
-            )
-        )
+    notes = note_on_label(data)
     if data.positive is None and len(data.classes) > 2:
         notes.append(
             Message(
@@ -25,13 +19,7 @@ def notes_on_data(data: Dataset) -> list[Message]:
                 "the rest."
             )
         )
-    if data.sample_weight is not None:
-        notes.append(
-            Message(
-                text="Rates are weighted; intervals rest on the effective number of rows, which assumes that "
-                "weights and outcomes are unrelated."
-            )
-        )
+    notes += note_on_weights(data)
     if data.person is not None and len(np.unique(data.person)) < len(data.person):
         notes.append(
             Message(

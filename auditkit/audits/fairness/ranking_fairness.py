@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
+from auditkit.audits.fairness.data_notes import note_on_label
 from auditkit.audits.fairness.groupings import Grouping, group_codes, groupings
 from auditkit.audits.fairness.ranking_fairness_evidence import accuracy_heatmap, exposure_chart, skew_chart
 from auditkit.audits.fairness.ranking_fairness_figures import exposure_measurements, top_measurements
@@ -177,14 +178,7 @@ class RankingFairness(Audit):
         return np.where(unknown[column.codes], -1, column.codes)
 
     def _notes(self, data: Dataset, rows: Scored, list_codes: IntArray, kept: IntArray) -> list[Message]:
-        notes = []
-        if data.positive is None:
-            notes.append(
-                Message(
-                    text="No positive label is declared; {label}, the second class, is taken.",
-                    values={"label": data.classes[1]},
-                )
-            )
+        notes = note_on_label(data)
         if len(rows) < len(data):
             notes.append(
                 Message(text="{n} rows have weight 0 and are left out.", values={"n": len(data) - len(rows)})

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from auditkit.audits.fairness.data_notes import note_on_label
 from auditkit.audits.fairness.score_groups import GroupScores, Scored
 from auditkit.data.dataset import Dataset
 from auditkit.records import Message
@@ -9,14 +10,7 @@ from auditkit.records import Message
 
 def notes_on_rows(data: Dataset, rows: Scored) -> list[Message]:
     """The label that was taken, and what weights do."""
-    notes = []
-    if data.positive is None:
-        notes.append(
-            Message(
-                text="No positive label is declared; {label}, the second class, is taken.",
-                values={"label": data.classes[1]},
-            )
-        )
+    notes = note_on_label(data)
     if len(rows) < len(data):
         notes.append(
             Message(text="{n} rows have weight 0 and are left out.", values={"n": len(data) - len(rows)})
