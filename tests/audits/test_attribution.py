@@ -15,7 +15,7 @@ from torch import nn
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.attribution import Attribution
 from auditkit.audits.explainability.example_rows import example_rows
-from auditkit.audits.explainability.explained_features import by_feature, importances
+from auditkit.audits.explainability.explained_features import importances
 from auditkit.audits.explainability.explained_score import LogitScore, LogOddsScore
 from auditkit.audits.explainability.integrated_gradients import Quadrature, integrated_gradients
 from auditkit.audits.explainability.rank_agreement import spearman_by_row
@@ -504,7 +504,7 @@ def test_shares_cover_the_true_share_as_often_as_promised():
 
 def test_columns_without_an_owner_are_refused():
     with pytest.raises(DataError, match="owners of 4 columns, expected 5"):
-        by_feature(np.zeros((2, 5)), TABLE)
+        Attribution().measure(subject_of(mlp(5)), dataset(normal(d=5), features=TABLE), CONTEXT)
 
 
 def test_steps_out_of_order_are_refused():

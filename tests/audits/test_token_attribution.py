@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.attribution import Attribution
-from auditkit.audits.explainability.explainer import Method, explainer_of
+from auditkit.audits.explainability.explained_rows import explained_rows
 from auditkit.audits.explainability.integrated_gradients import Quadrature
+from auditkit.audits.explainability.methods.path import along_the_path
 from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.audits.explainability.token_evidence import token_bars, token_importances
 from auditkit.config import Architecture
@@ -108,9 +109,9 @@ def texts(n=24, *, seed=1, classes=("no", "yes"), shortest=1, vocabulary=WORDS):
 
 def explained(subject, data, quadrature=QUADRATURE, batch_size=7):
     target = subject.predict(data, batch_size=64).y_pred
-    explainer = explainer_of(subject, data, Method("logit", quadrature, batch_size))
-    assert not isinstance(explainer, Message), str(explainer)
-    return explainer(target).attributions, target
+    rows = explained_rows(subject, data, target, explained="logit", batch_size=batch_size)
+    assert not isinstance(rows, Message), str(rows)
+    return along_the_path(rows, quadrature), target
 
 
 def test_a_bag_of_words_gets_the_score_of_each_word():

@@ -19,11 +19,11 @@ from auditkit.audits.explainability.attribution_evidence import (
     outcome_of,
 )
 from auditkit.audits.explainability.example_rows import ExampleRow, example_rows
-from auditkit.audits.explainability.explained_features import by_feature, by_pixel, feature_names, importances
+from auditkit.audits.explainability.explained_features import feature_names, importances
+from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows, with_tokens
 from auditkit.audits.explainability.explained_score import Explained
-from auditkit.audits.explainability.explainer import Method, explainer_of, with_tokens
-from auditkit.audits.explainability.explanation import Explanation
-from auditkit.audits.explainability.integrated_gradients import Quadrature, Rule
+from auditkit.audits.explainability.integrated_gradients import Attributions, Quadrature, Rule
+from auditkit.audits.explainability.methods.path import along_the_path
 from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
 from auditkit.audits.explainability.token_evidence import (
     example_text,
@@ -31,7 +31,7 @@ from auditkit.audits.explainability.token_evidence import (
     token_importances,
     token_table,
 )
-from auditkit.data.dataset import Dataset, FloatArray, TokenSpace
+from auditkit.data.dataset import Dataset, FloatArray, IntArray, TokenSpace
 from auditkit.data.token_text import visible
 from auditkit.errors import AuditkitError
 from auditkit.records import Evidence, Measurement, Message
@@ -90,36 +90,36 @@ class Attribution(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Completeness and importance of the inputs for ``subject``."""
         model, rows = _white_box(subject), self._rows(data, context)
-        explainer = explainer_of(model, rows, self._method(context))
-        if isinstance(explainer, Message):
-            return AuditOutput(figures.unmeasured(explainer, (figures.WITHIN, figures.MEDIAN)))
         predictions = subject.predict(rows, batch_size=context.batch_size)
-        explanation = explainer(predictions.y_pred)
-        measurements: list[Measurement] = [*figures.completeness(explanation.attributions, self.confidence)]
+        explained = self._explained(model, rows, predictions.y_pred, context)
+        if isinstance(explained, Message):
+            return AuditOutput(figures.unmeasured(explained, (figures.WITHIN, figures.MEDIAN)))
+        attributions = along_the_path(explained, self._quadrature)
+        measurements: list[Measurement] = [*figures.completeness(attributions, self.confidence)]
         evidence: tuple[Evidence, ...]
         if rows.features.tokens is not None:
-            evidence = self._of_tokens(rows, predictions, explanation, rows.features.tokens)
+            evidence = self._of_tokens(rows, predictions, attributions.values, rows.features.tokens)
         elif rows.features.image_shape is not None:
-            evidence = _of_pictures(model, rows, predictions, explanation, rows.features.image_shape)
+            evidence = _of_pictures(model, rows, predictions, attributions.values, rows.features.image_shape)
         else:
-            of_features, evidence = self._of_table(rows, predictions, explanation)
+            of_features, evidence = self._of_table(rows, predictions, attributions.values)
             measurements += of_features
-        return AuditOutput(measurements, evidence, _notes(explanation, data, rows))
+        return AuditOutput(measurements, evidence, _notes(explained, data, rows))
 
     def compare(
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
         """Rank agreement of the attributions of both, for the class that the baseline predicts."""
         rows = self._rows(data, context)
-        explanations = []
+        found: list[Attributions] = []
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
         for subject in (baseline, variant):
-            explainer = explainer_of(_white_box(subject), rows, self._method(context))
-            if isinstance(explainer, Message):
-                return AuditOutput(figures.unmeasured(explainer, (figures.AGREEMENT,)))
-            explanations.append(explainer(target))
-        first, second = explanations
-        before, after = (_per_unit(rows, explanation.attributions.values) for explanation in explanations)
+            explained = self._explained(_white_box(subject), rows, target, context)
+            if isinstance(explained, Message):
+                return AuditOutput(figures.unmeasured(explained, (figures.AGREEMENT,)))
+            found.append(along_the_path(explained, self._quadrature))
+        first, second = found
+        before, after = first.values, second.values
         measurement = figures.agreement(_correlations(rows, before, after), self.confidence)
         has_names = rows.features.image_shape is None and rows.features.tokens is None
         names = feature_names(rows.features, before.shape[1]) if has_names else ()
@@ -135,15 +135,20 @@ class Attribution(PairedAudit):
         drawn = context.numpy_rng("rows").choice(len(whole), most, replace=False)
         return whole.take(np.sort(drawn).astype(np.int64))
 
-    def _method(self, context: AuditContext) -> Method:
-        quadrature = Quadrature(self.quadrature, self.n_steps, self.max_steps)
-        return Method(self.explained, quadrature, context.batch_size)
+    def _explained(
+        self, subject: WhiteBox, rows: Dataset, target: IntArray, context: AuditContext
+    ) -> ExplainedRows | Message:
+        return explained_rows(subject, rows, target, explained=self.explained, batch_size=context.batch_size)
+
+    @property
+    def _quadrature(self) -> Quadrature:
+        return Quadrature(self.quadrature, self.n_steps, self.max_steps)
 
     def _of_tokens(
-        self, rows: Dataset, predictions: Predictions, explanation: Explanation, tokens: TokenSpace
+        self, rows: Dataset, predictions: Predictions, attributions: FloatArray, tokens: TokenSpace
     ) -> tuple[Evidence, ...]:
         ids = rows.inputs.numpy()
-        attributions, real = explanation.attributions.values, ids != tokens.padding
+        real = ids != tokens.padding
         ranked = token_importances(attributions, ids, real, self.confidence)
         examples = [
             example_text(example, attributions, rows, tokens, outcome)
@@ -152,9 +157,8 @@ class Attribution(PairedAudit):
         return (token_bars(ranked, self.top_features, tokens), *examples, token_table(ranked, tokens))
 
     def _of_table(
-        self, rows: Dataset, predictions: Predictions, explanation: Explanation
+        self, rows: Dataset, predictions: Predictions, attributions: FloatArray
     ) -> tuple[list[Measurement], tuple[Evidence, ...]]:
-        attributions = by_feature(explanation.attributions.values, rows.features)
         names = feature_names(rows.features, attributions.shape[1])
         ranked = importances(attributions, names, self.confidence)
         examples = [
@@ -173,10 +177,10 @@ def _of_pictures(
     subject: WhiteBox,
     rows: Dataset,
     predictions: Predictions,
-    explanation: Explanation,
+    attributions: FloatArray,
     image_shape: tuple[int, int],
 ) -> tuple[Evidence, ...]:
-    attributions = by_pixel(explanation.attributions.values, image_shape)
+    attributions = attributions.reshape(len(rows), *image_shape)
     inputs = rows.inputs.detach().double().cpu().numpy()
     pictures = grey_values(inputs, preprocessing_of(subject), image_shape)
     examples = _examples(rows, predictions)
@@ -197,15 +201,6 @@ def _examples(rows: Dataset, predictions: Predictions) -> list[tuple[ExampleRow,
     ]
 
 
-def _per_unit(rows: Dataset, attributions: FloatArray) -> FloatArray:
-    """Attributions of features, pixels or tokens, shape ``(n, m)``."""
-    if rows.features.tokens is not None:
-        return attributions
-    if rows.features.image_shape is None:
-        return by_feature(attributions, rows.features)
-    return by_pixel(attributions, rows.features.image_shape).reshape(len(rows), -1)
-
-
 def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> FloatArray:
     """Rank correlation of each row over its features, its pixels or those places that hold a token."""
     if rows.features.tokens is None:
@@ -221,8 +216,8 @@ def _white_box(subject: Subject) -> WhiteBox:
     return subject
 
 
-def _notes(explanation: Explanation, data: Dataset, rows: Dataset) -> list[Message]:
-    notes = [explanation.score, explanation.baseline]
+def _notes(explained: ExplainedRows, data: Dataset, rows: Dataset) -> list[Message]:
+    notes = [explained.score_meaning, explained.baseline_meaning]
     if data.features.tokens is not None:
         notes.append(
             Message(
@@ -245,15 +240,13 @@ def _notes(explanation: Explanation, data: Dataset, rows: Dataset) -> list[Messa
     return notes
 
 
-def _pair_notes(first: Explanation, second: Explanation, rows: Dataset) -> list[Message]:
+def _pair_notes(first: Attributions, second: Attributions, rows: Dataset) -> list[Message]:
     notes = [
         Message(text="Explained in both models is the token that the baseline foretells.")
         if rows.task == "language-modelling"
         else Message(text="Explained in both models is the class that the baseline predicts.")
     ]
-    incomplete: Sequence[int] = [
-        int((~explanation.attributions.complete).sum()) for explanation in (first, second)
-    ]
+    incomplete: Sequence[int] = [int((~found.complete).sum()) for found in (first, second)]
     if any(incomplete):
         notes.append(
             Message(

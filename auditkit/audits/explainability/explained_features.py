@@ -1,11 +1,10 @@
-"""From attributions of input columns to attributions of the features that a reader knows."""
+"""Features by name and how much each moves the score."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from auditkit.data.dataset import FeatureSpace, FloatArray
-from auditkit.errors import DataError
 from auditkit.records import Interval
 from auditkit.statistics.intervals import mean_interval
 
@@ -13,42 +12,6 @@ from auditkit.statistics.intervals import mean_interval
 def feature_names(features: FeatureSpace, n_columns: int) -> tuple[str, ...]:
     """Names of the features; columns without names are numbered from 1."""
     return features.names or tuple(f"input {column + 1}" for column in range(n_columns))
-
-
-def by_feature(attributions: FloatArray, features: FeatureSpace) -> FloatArray:
-    """Attributions summed over the columns of each feature, shape ``(n, n_features)``.
-
-    Args:
-        attributions: Per input element, shape ``(n, *d)``.
-        features: Which column belongs to which feature; without names every column is one.
-
-    Raises:
-        DataError: The columns and their owners differ in number.
-    """
-    columns = attributions.reshape(len(attributions), -1)
-    if not features.names:
-        return columns
-    owner = features.owner or tuple(range(len(features.names)))
-    if len(owner) != columns.shape[1]:
-        raise DataError(
-            f"features: got owners of {len(owner)} columns, expected {columns.shape[1]} as in inputs"
-        )
-    summed = np.zeros((len(features.names), len(columns)))
-    np.add.at(summed, np.asarray(owner), columns.T)
-    return summed.T
-
-
-def by_pixel(attributions: FloatArray, image_shape: tuple[int, int]) -> FloatArray:
-    """Attributions summed over the channels of each pixel, shape ``(n, height, width)``.
-
-    Raises:
-        DataError: A row does not hold whole pictures of that shape.
-    """
-    height, width = image_shape
-    n, size = len(attributions), attributions[0].size
-    if size % (height * width):
-        raise DataError(f"pictures: a row holds {size} values, expected a multiple of {height} x {width}")
-    return np.asarray(attributions.reshape(n, -1, height, width).sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

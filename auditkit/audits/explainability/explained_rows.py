@@ -1,0 +1,245 @@
+"""What a method explains: a score of every row as a function of numbers, from a baseline on.
+
+Tables, pictures and texts look the same from here on.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditkit.audits.explainability.explained_score import (
+    Explained,
+    LogitScore,
+    LogOddsScore,
+    baseline_of,
+    is_recurrent,
+    obstacle,
+    score_of,
+)
+from auditkit.audits.explainability.integrated_gradients import Score
+from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
+from auditkit.audits.explainability.token_score import PathScore, token_obstacle
+from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
+from auditkit.errors import DataError
+from auditkit.records import Message
+from auditkit.subjects.subject import WhiteBox
+
+PROBED = 8
+"""Rows with which the layer that reads tokens is looked for."""
+
+TOKENS_AT_ONCE = 4096
+"""Most tokens in one evaluation: a transformer of 100 million parameters keeps some 2 GB for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRows:
+    """A score of each row and the numbers that it is a function of.
+
+    Units are what a reader knows: features of a table (all columns of a one-hot feature together), pixels
+    (their channels together), places of tokens (all elements of the vector of a token).
+
+    Attributes:
+        score: ``score(inputs[i : i + b], target[i : i + b])`` has shape ``(b,)``, row ``i`` of it depends on
+            row ``i`` alone. Its gradients are taken within ``differentiable_kernels(subject)``.
+        inputs: Floating point, shape ``(n, *d)``: encoded rows, pictures, or the vectors of tokens.
+        baseline: Where the path to every row starts, shape ``(1, *d)``.
+        target: What ``score`` takes besides, shape ``(n, *)``.
+        unit_of: The unit that each element of a row belongs to, shape ``(*d)``, values in ``0 ... m - 1``.
+        present: Units that a row has, shape ``(n, m)``; padding is none.
+        batch_size: Most rows in one evaluation; changes figures by rounding only.
+        score_meaning: For the reader.
+        baseline_meaning: For the reader.
+        subject: Whose score it is; left as it was.
+    """
+
+    score: Score
+    inputs: Tensor
+    baseline: Tensor
+    target: Tensor
+    unit_of: Tensor
+    present: BoolArray
+    batch_size: int
+    score_meaning: Message
+    baseline_meaning: Message
+    subject: WhiteBox
+
+    @property
+    def n_units(self) -> int:
+        """The number m of units of a row."""
+        return int(self.present.shape[1])
+
+    def pooled(self, attributions: Tensor) -> Tensor:
+        """Attributions of elements, shape ``(b, *d)``, summed over each unit, shape ``(b, m)``."""
+        flat = attributions.flatten(1)
+        summed = flat.new_zeros(len(flat), self.n_units)
+        return summed.index_add_(1, self.unit_of.flatten(), flat)
+
+    def imputed(self, inputs: Tensor, kept: Tensor, instead: Tensor | None = None) -> Tensor:
+        """Rows whose units that are not ``kept`` are replaced.
+
+        Args:
+            inputs: Shape ``(b, *d)``.
+            kept: Boolean, shape ``(b, m)`` or ``(1, m)``.
+            instead: What stands in place, broadcastable to ``inputs``; default the baseline.
+        """
+        mask = kept[:, self.unit_of.flatten()].view(len(kept), *inputs.shape[1:])
+        return torch.where(mask, inputs, self.baseline if instead is None else instead)
+
+
+def explained_rows(
+    subject: WhiteBox, rows: Dataset, target: IntArray, *, explained: Explained, batch_size: int
+) -> ExplainedRows | Message:
+    """The score of class ``target[i]`` for row ``i``, or why its gradients cannot be had.
+
+    Args:
+        subject: The model; left as it was.
+        rows: To explain; of texts those :func:`with_tokens`.
+        target: Shape ``(n,)``; for a model of language the token after the row.
+        explained: Which score.
+        batch_size: Most rows in one evaluation.
+    """
+    if rows.features.tokens is not None:
+        return _of_tokens(
+            subject, rows, rows.features.tokens, target, explained=explained, batch_size=batch_size
+        )
+    reason = obstacle(subject, rows.inputs[:1].to(subject.device))
+    if reason is not None:
+        return reason
+    inputs = rows.inputs.to(subject.device)
+    score = score_of(subject, explained, _logits(subject, inputs, batch_size))
+    baseline = baseline_of(subject, inputs)
+    unit_of = _units(rows.features, inputs[0])
+    return ExplainedRows(
+        score=score,
+        inputs=inputs,
+        baseline=baseline.values,
+        target=torch.from_numpy(target).to(subject.device),
+        unit_of=unit_of,
+        present=np.ones((len(rows), int(unit_of.max()) + 1), dtype=np.bool_),
+        batch_size=batch_size,
+        score_meaning=_meaning(score, rows.task),
+        baseline_meaning=baseline.meaning,
+        subject=subject,
+    )
+
+
+def _of_tokens(
+    subject: WhiteBox,
+    rows: Dataset,
+    tokens: TokenSpace,
+    target: IntArray,
+    *,
+    explained: Explained,
+    batch_size: int,
+) -> ExplainedRows | Message:
+    """The baseline has the vector of padding at every place; the model still gets the ids of the row."""
+    ids = rows.inputs.to(subject.device)
+    if not bool((ids != tokens.padding).any()):
+        return Message(text="no row has any token")
+    embedding = find_token_embedding(subject, ids[:PROBED], tokens.padding)
+    if isinstance(embedding, Message):
+        return embedding
+    with differentiable_kernels(subject):
+        reason = token_obstacle(subject, embedding, ids[:PROBED])
+    if reason is not None:
+        return reason
+    at_once = max(1, min(batch_size, TOKENS_AT_ONCE // max(1, ids.shape[1])))
+    score = score_of(subject, explained, _logits(subject, ids, at_once))
+    return _between_vectors(subject, rows, embedding, score, target, at_once=at_once)
+
+
+def _between_vectors(
+    subject: WhiteBox,
+    rows: Dataset,
+    embedding: TokenEmbedding,
+    score: LogitScore | LogOddsScore,
+    target: IntArray,
+    *,
+    at_once: int,
+) -> ExplainedRows:
+    ids = rows.inputs.to(subject.device)
+    vectors = embedding.vectors(ids)
+    classes = torch.from_numpy(target).to(ids)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    return ExplainedRows(
+        score=PathScore(score, embedding),
+        inputs=vectors,
+        baseline=embedding.of_padding(ids),
+        target=torch.cat([classes.unsqueeze(1), ids], dim=1),
+        unit_of=places[:, None].expand(vectors.shape[1:]).contiguous(),
+        present=(ids != embedding.padding).cpu().numpy(),
+        batch_size=at_once,
+        score_meaning=_meaning(score, rows.task),
+        baseline_meaning=Message(
+            text="The baseline has padding in place of every token; positions and masks stay those of the "
+            "row."
+        ),
+        subject=subject,
+    )
+
+
+def with_tokens(rows: Dataset) -> Dataset:
+    """The rows that have anything to explain: those with a token, or all where rows are not of tokens."""
+    tokens = rows.features.tokens
+    if tokens is None:
+        return rows
+    has_any = (rows.inputs != tokens.padding).any(dim=1)
+    return rows if bool(has_any.all()) or not bool(has_any.any()) else rows.take(has_any.numpy())
+
+
+def differentiable_kernels(subject: WhiteBox) -> AbstractContextManager[None]:
+    """Without cuDNN, which refuses the backward pass of recurrent layers in evaluation mode.
+
+    Source:
+        meta-pytorch/captum#328.
+    """
+    if subject.device.type == "cuda" and is_recurrent(subject.module):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def _logits(subject: WhiteBox, rows: Tensor, batch_size: int) -> Tensor:
+    """Of all rows, shape ``(n, k)``."""
+    with torch.no_grad():
+        return torch.cat(
+            [subject.logits(rows[at : at + batch_size]) for at in range(0, len(rows), batch_size)]
+        )
+
+
+def _units(features: FeatureSpace, row: Tensor) -> Tensor:
+    """The unit of each element of ``row``, same shape.
+
+    Raises:
+        DataError: A row does not hold whole pictures, or the columns and their owners differ in number.
+    """
+    elements = torch.arange(row.numel(), device=row.device)
+    if features.image_shape is not None:
+        n_pixels = features.image_shape[0] * features.image_shape[1]
+        if row.numel() % n_pixels:
+            height, width = features.image_shape
+            raise DataError(
+                f"pictures: a row holds {row.numel()} values, expected a multiple of {height} x {width}"
+            )
+        return (elements % n_pixels).view(row.shape)
+    owner = features.owner or tuple(range(len(features.names)))
+    if not features.names:
+        return elements.view(row.shape)
+    if len(owner) != row.numel():
+        raise DataError(f"features: got owners of {len(owner)} columns, expected {row.numel()} as in inputs")
+    return torch.tensor(owner, device=row.device).view(row.shape)
+
+
+def _meaning(score: LogitScore | LogOddsScore, task: Task) -> Message:
+    is_log_odds = isinstance(score, LogOddsScore)
+    if task == "language-modelling":
+        if is_log_odds:
+            return Message(
+                text="Explained are the log-odds of the token foretold after the row against all others."
+            )
+        return Message(text="Explained is the logit of the token foretold after the row.")
+    if is_log_odds:
+        return Message(text="Explained are the log-odds of the predicted class against all others.")
+    return Message(text="Explained is the logit of the predicted class.")

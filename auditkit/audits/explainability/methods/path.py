@@ -1,0 +1,38 @@
+"""Integrated gradients as a method among others."""
+
+from typing import Final
+
+import torch
+
+from auditkit.audits.explainability.explained_rows import ExplainedRows, differentiable_kernels
+from auditkit.audits.explainability.integrated_gradients import Attributions, Quadrature, integrated_gradients
+from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.data.dataset import FloatArray
+
+DEFAULT: Final = Quadrature("riemann_middle", 64, 1024)
+
+
+def along_the_path(rows: ExplainedRows, quadrature: Quadrature = DEFAULT) -> Attributions:
+    """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
+    with differentiable_kernels(rows.subject):
+        return integrated_gradients(
+            rows.score,
+            rows.inputs,
+            rows.baseline,
+            rows.target,
+            quadrature=quadrature,
+            batch_size=rows.batch_size,
+            pooled=rows.pooled,
+        )
+
+
+def _values(rows: ExplainedRows, _rng: torch.Generator) -> FloatArray:
+    return along_the_path(rows).values
+
+
+INTEGRATED_GRADIENTS: Final = AttributionMethod(
+    name="integrated-gradients",
+    attribute=_values,
+    adds_up=True,
+    sources=("Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365",),
+)
