@@ -23,6 +23,7 @@ from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_sum
+from auditkit.privacy.step_place import StepPlace
 from benchmarks.record import write_result
 
 THREADS = 2
@@ -117,9 +118,10 @@ def ours(case: Case, inputs: torch.Tensor, targets: torch.Tensor, *, certified: 
         noise_multiplier=NOISE, sample_rate=0.1, steps=1, max_grad_norm=CLIP, normaliser=float(len(inputs))
     )
     optimizer = torch.optim.SGD(clipped.parameters, lr=LEARNING_RATE)
+    place = StepPlace.of(module, clipped.parameters, inputs[:1], len(inputs))
 
     def step() -> None:
-        gradients = noisy_sum(clipped, (inputs, targets, None), mechanism, draws)
+        gradients = noisy_sum(clipped, (inputs, targets, None), mechanism, draws, place)
         for parameter, gradient in zip(clipped.parameters, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
@@ -182,6 +184,10 @@ def peak_bytes(step: Step) -> int:
     return peak
 
 
+def gradient_bytes(case: Case) -> int:
+    return sum(4 * parameter.numel() for parameter in case.make().parameters())
+
+
 def measure(name: str, case: Case, *, peers: bool = True) -> dict[str, object]:
     rng = torch.Generator().manual_seed(0)
     inputs = torch.randn(case.shape, generator=rng)
@@ -209,7 +215,10 @@ def measure(name: str, case: Case, *, peers: bool = True) -> dict[str, object]:
             break
     medians = {key: statistics.median(found) for key, found in times.items()}
     memory = {key: peak_bytes(step) for key, step in running.items()}
-    model_bytes = sum(4 * p.numel() for p in case.make().parameters())
+    for key in memory:
+        if key.startswith("ours"):
+            memory[key] += gradient_bytes(case)  # which ours keeps from step to step
+    model_bytes = gradient_bytes(case)
     return {
         "turns": len(times["sgd"]),
         "sgd_ms": round(1e3 * medians["sgd"], 3),
@@ -263,7 +272,7 @@ def noise_per_million(repeats: int = 25) -> dict[str, float]:
     certified, seeded = EntropyDraws(), SeededDraws.from_seed(0)
     works = {
         "certified": lambda: certified.add_noise(values, 1.0, 1.0),
-        "seeded": lambda: seeded.start_noise(values, 1.0).wait(),
+        "seeded": lambda: seeded.fill_with_noise(values, 1.0),
     }
     times = {name: [1e3 * seconds(work) for _ in range(repeats)] for name, work in works.items()}
     medians = {f"{name}_ms": round(statistics.median(found), 1) for name, found in times.items()}

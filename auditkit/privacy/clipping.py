@@ -80,6 +80,7 @@ class ClippedGradients:
         rows_per_unit: int = 1,
         clipping: Clipping = "flat",
     ) -> None:
+        self.module = module
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.rows_per_unit = rows_per_unit
         self._max_grad_norm = max_grad_norm
@@ -138,6 +139,10 @@ class ClippedGradients:
         """
         self._expect_units(inputs)
         ready = cache(before)
+        if len(inputs) <= self._rows_at_once:
+            self._add(total, (inputs, targets, row_weights), factor, ready)
+            ready()
+            return
         for start in range(0, len(inputs), self._rows_at_once):
             rows = slice(start, start + self._rows_at_once)
             self._add(
@@ -184,8 +189,9 @@ class ClippedGradients:
 
     def _add_parts(self, total: Sequence[Tensor], parts: dict[Tensor, Part], weights: Tensor) -> None:
         for kept, parameter in zip(total, self.parameters, strict=True):
-            if parameter in parts:
-                parts[parameter].add_to(kept, weights.to(kept.dtype))
+            part = parts.get(parameter)
+            if part is not None:
+                part.add_to(kept, weights if kept.dtype == weights.dtype else weights.to(kept.dtype))
 
     def _coefficients(self, squared_norms: Tensor, factor: float) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)

@@ -34,9 +34,6 @@ from auditkit.privacy.key_stream import BLOCK, KeyStream, Scratch
 
 _GRID_BITS = 36
 
-_FEW_BLOCKS = 2
-"""Sooner made than handed to other threads."""
-
 
 class Draws(Protocol):
     """The randomness of the mechanism."""
@@ -54,8 +51,12 @@ class Draws(Protocol):
         """Independent standard normal values in double precision, shape ``(size,)``."""
         ...
 
+    def fill_with_noise(self, values: Any, deviation: float) -> None:
+        """Fill a one-dimensional array with noise."""
+        ...
+
     def start_noise(self, values: Any, deviation: float) -> "Running":
-        """Begin to fill a one-dimensional array with noise, in other threads where that pays."""
+        """Begin to fill a one-dimensional array with noise, in one other thread."""
         ...
 
     def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
@@ -73,14 +74,13 @@ class Draws(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Work that other threads do."""
+    """Work that another thread does."""
 
-    parts: list[Future[None]]
+    work: Future[None]
 
     def wait(self) -> None:
         """Until it is done; raises what it raised."""
-        for part in self.parts:
-            part.result()
+        self.work.result()
 
 
 @dataclass(slots=True)
@@ -99,17 +99,25 @@ class _KeyedDraws:
     def normal(self, size: int) -> FloatArray:
         """See :class:`Draws`."""
         values = np.empty(size)
-        self.start_noise(values, 1.0).wait()
+        self.fill_with_noise(values, 1.0)
         return values
+
+    def fill_with_noise(self, values: Any, deviation: float) -> None:
+        """See :class:`Draws`."""
+        self._in_threads(self._noise_of_call(deviation), values, values.dtype)
 
     def start_noise(self, values: Any, deviation: float) -> Running:
         """See :class:`Draws`."""
+        make, blocks = self._noise_of_call(deviation), list(enumerate(_blocks(values)))
+        return Running(self._pool().submit(self._run, make, blocks, values.dtype))
+
+    def _noise_of_call(self, deviation: float) -> Callable[[int, Any, Scratch], None]:
         call = self.noise.next_call()
 
         def fill(index: int, part: Any, scratch: Scratch) -> None:
             self.noise.normal_block(call, index, part, deviation, scratch)
 
-        return self._in_threads(fill, values, values.dtype)
+        return fill
 
     def add_noise(self, values: Any, deviation: float, divisor: float) -> None:
         """See :class:`Draws`."""
@@ -123,7 +131,7 @@ class _KeyedDraws:
             noise += np.rint(total, out=total)
             np.multiply(noise, grid / divisor, out=part, casting="same_kind")
 
-        self._in_threads(add, values, np.float64).wait()
+        self._in_threads(add, values, np.float64)
 
     def position(self) -> dict[str, Any]:
         """See :class:`Draws`."""
@@ -137,23 +145,27 @@ class _KeyedDraws:
         for name, stream in (("sampling", self.sampling), ("noise", self.noise)):
             stream.key, stream.calls = bytes.fromhex(position[name]["key"]), int(position[name]["calls"])
 
-    def _in_threads(self, work: Callable[[int, Any, Scratch], None], values: Any, dtype: Any) -> Running:
-        """``work`` on every block of ``values``; many blocks are spread over as many threads as torch has."""
-        n_threads = torch.get_num_threads()
-        blocks = list(enumerate(values[start : start + BLOCK] for start in range(0, len(values), BLOCK)))
-
-        def run(own: list[tuple[int, Any]]) -> None:
-            scratch = self._scratch_of_thread(dtype)
-            for index, part in own:
-                work(index, part, scratch)
-
-        if n_threads == 1 or len(blocks) <= _FEW_BLOCKS:
-            run(blocks)
-            return Running([])
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="noise")
+    def _in_threads(self, work: Callable[[int, Any, Scratch], None], values: Any, dtype: Any) -> None:
+        """``work`` on every block of ``values``, spread over as many threads as torch has."""
+        n_threads, blocks = torch.get_num_threads(), list(enumerate(_blocks(values)))
+        if n_threads == 1 or len(blocks) == 1:
+            self._run(work, blocks, dtype)
+            return
         spread = [blocks[first::n_threads] for first in range(min(n_threads, len(blocks)))]
-        return Running([self._threads.submit(run, own) for own in spread])
+        for part in [self._pool().submit(self._run, work, own, dtype) for own in spread]:
+            part.result()
+
+    def _run(
+        self, work: Callable[[int, Any, Scratch], None], blocks: list[tuple[int, Any]], dtype: Any
+    ) -> None:
+        scratch = self._scratch_of_thread(dtype)
+        for index, part in blocks:
+            work(index, part, scratch)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="noise")
+        return self._threads
 
     def _scratch_of_thread(self, dtype: Any) -> Scratch:
         kept: dict[str, Scratch] = self._scratch.__dict__
@@ -161,6 +173,10 @@ class _KeyedDraws:
         if name not in kept:
             kept[name] = Scratch(dtype)
         return kept[name]
+
+
+def _blocks(values: Any) -> list[Any]:
+    return [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
 
 
 class SeededDraws(_KeyedDraws):

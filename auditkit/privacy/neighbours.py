@@ -59,6 +59,11 @@ class RecordedDraws:
         self.asked.append(("normal", size))
         return self._streams().normal(size)
 
+    def fill_with_noise(self, values: Any, deviation: float) -> None:
+        """See :class:`Draws`."""
+        self.asked.append(("noise", len(values), deviation))
+        self._streams().fill_with_noise(values, deviation)
+
     def start_noise(self, values: Any, deviation: float) -> Running:
         """See :class:`Draws`."""
         self.asked.append(("noise", len(values), deviation))

@@ -1,9 +1,6 @@
 """One step of the mechanism: sampled rows, clipped gradient sum, Gaussian noise, a fixed divisor."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +8,9 @@ from torch import Tensor
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
+from auditkit.privacy.gradient_buffer import GradientBuffer
+from auditkit.privacy.step_place import StepPlace
+from auditkit.training.threads import one_thread
 
 Augment = Callable[[Tensor], Tensor]
 """From ``(n, ...)`` inputs to ``K`` copies of each, ``(n * K, ...)``, copies of a row in sequence."""
@@ -61,11 +61,11 @@ def noisy_sum(
     rows: tuple[Tensor, Tensor, Tensor | None],
     mechanism: Mechanism,
     draws: Draws,
+    place: StepPlace | None = None,
 ) -> list[Tensor]:
     """The clipped sum of given rows plus noise, over the fixed divisor.
 
-    All gradients lie in one buffer. Seeded noise is made in it by other threads while the rows are worked on,
-    and the clipped gradients are added to the noise; certified noise is added to their sum on a grid.
+    Clipped gradients are added to seeded noise; certified noise is added to their sum on a grid.
 
     Args:
         clipped: The engine.
@@ -73,21 +73,25 @@ def noisy_sum(
             it is a step of noise alone.
         mechanism: Its public inputs.
         draws: Of noise.
+        place: Where the gradients are written. What is returned are views of it, which the next step there
+            overwrites; ``None`` makes new ones.
+
+    Returns:
+        One tensor per parameter of ``clipped``.
     """
-    total = _Buffer.like(clipped.parameters)
-    deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
+    total = GradientBuffer.like(clipped.parameters) if place is None else place.buffer
+    deviation, factor = mechanism.noise_multiplier * mechanism.max_grad_norm, 1 / mechanism.normaliser
     if deviation and not draws.certified:
-        running = draws.start_noise(total.on_cpu, deviation / mechanism.normaliser)
-
-        def finish() -> None:
-            running.wait()
+        if place is not None and place.noise_beside_rows:
+            _sum_beside_noise(clipped, rows, draws, total, deviation=deviation, factor=factor)
+        else:
+            draws.fill_with_noise(total.on_cpu, deviation * factor)
             total.to_device()
-
-        clipped.add_clipped_sum(total.parts, *rows, factor=1 / mechanism.normaliser, before=finish)
+            clipped.add_clipped_sum(total.parts, *rows, factor=factor)
         return total.gradients(clipped.parameters)
     total.flat.zero_()
     if not deviation:
-        clipped.add_clipped_sum(total.parts, *rows, factor=1 / mechanism.normaliser)
+        clipped.add_clipped_sum(total.parts, *rows, factor=factor)
         return total.gradients(clipped.parameters)
     clipped.add_clipped_sum(total.parts, *rows)
     total.to_cpu()
@@ -96,39 +100,21 @@ def noisy_sum(
     return total.gradients(clipped.parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class _Buffer:
-    """One flat tensor, its parts in the shapes of parameters, and its values as an array on the CPU."""
+def _sum_beside_noise(
+    clipped: ClippedSums,
+    rows: tuple[Tensor, Tensor, Tensor | None],
+    draws: Draws,
+    total: GradientBuffer,
+    *,
+    deviation: float,
+    factor: float,
+) -> None:
+    """One thread makes the noise while another works on the rows."""
+    running = draws.start_noise(total.on_cpu, deviation * factor)
 
-    flat: Tensor
-    parts: list[Tensor]
-    on_cpu: Any
+    def ready() -> None:
+        running.wait()
+        total.to_device()
 
-    @classmethod
-    def like(cls, parameters: list[torch.nn.Parameter]) -> "_Buffer":
-        """Not initialised; in double precision where a parameter is, else single."""
-        double = any(parameter.dtype == torch.float64 for parameter in parameters)
-        size = sum(parameter.numel() for parameter in parameters)
-        dtype, device = torch.float64 if double else torch.float32, parameters[0].device
-        flat = torch.empty(size, dtype=dtype, device=device)
-        ends = accumulate(parameter.numel() for parameter in parameters)
-        parts = [
-            flat[end - parameter.numel() : end].view(parameter.shape)
-            for end, parameter in zip(ends, parameters, strict=True)
-        ]
-        on_cpu = flat if device.type == "cpu" else torch.empty(size, dtype=dtype)
-        return cls(flat, parts, on_cpu.numpy())
-
-    def to_device(self) -> None:
-        """Take the values on the CPU over."""
-        if self.flat.device.type != "cpu":
-            self.flat.copy_(torch.from_numpy(self.on_cpu))
-
-    def to_cpu(self) -> None:
-        """Copy the values to the CPU."""
-        if self.flat.device.type != "cpu":
-            torch.from_numpy(self.on_cpu).copy_(self.flat)
-
-    def gradients(self, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
-        """The parts in the precision of the parameters."""
-        return [part.to(parameter.dtype) for part, parameter in zip(self.parts, parameters, strict=True)]
+    with one_thread():
+        clipped.add_clipped_sum(total.parts, *rows, factor=factor, before=ready)

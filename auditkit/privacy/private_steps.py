@@ -15,6 +15,7 @@ from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
 from auditkit.privacy.noisy_step import noisy_sum
+from auditkit.privacy.step_place import StepPlace
 from auditkit.privacy.units import PrivateUnits
 
 STEPS_PER_MEAN = 50
@@ -67,6 +68,12 @@ class PrivateSteps:
         self._decay = how.averaging
         self._device = clipped.parameters[0].device
         self._optimizer = _optimizer(clipped.parameters, how)
+        self._place = StepPlace.of(
+            clipped.module,
+            clipped.parameters,
+            units.inputs[:1],
+            round(mechanism.normaliser * units.rows_per_unit),
+        )
         self._average = [parameter.detach().clone() for parameter in clipped.parameters]
 
     def take(self, step: int) -> None:
@@ -76,7 +83,7 @@ class PrivateSteps:
             with torch.no_grad():
                 self._means.parameters[0].lerp_(noisy, 1 / (step + 1))
             return
-        for parameter, gradient in zip(self._clipped.parameters, self.gradients(step), strict=True):
+        for parameter, gradient in zip(self._clipped.parameters, self._noisy(step, self._place), strict=True):
             parameter.grad = gradient
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -84,8 +91,12 @@ class PrivateSteps:
 
     def gradients(self, step: int) -> list[torch.Tensor]:
         """The noisy sum of one Poisson draw over the divisor, one tensor per parameter."""
+        return self._noisy(step, None)
+
+    def _noisy(self, step: int, place: StepPlace | None) -> list[torch.Tensor]:
         chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
-        return noisy_sum(self._engine(step), self._units.batch(chosen, step), self._mechanism, self._draws)
+        batch = self._units.batch(chosen, step)
+        return noisy_sum(self._engine(step), batch, self._mechanism, self._draws, place)
 
     def _engine(self, step: int) -> ClippedSums:
         """What is summed in a step: rows first, where their mean is wanted, then gradients."""

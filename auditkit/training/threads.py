@@ -1,7 +1,7 @@
 """How many threads a training step is worth."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -17,20 +17,22 @@ other processes hold the cores, threads that wait for one another made it up to 
 
 
 @contextmanager
-def threads_for(batch_flops: int) -> Iterator[None]:
-    """Use a single thread for small steps inside the block; restore the setting after.
+def one_thread() -> Iterator[None]:
+    """Use a single thread inside the block; restore the setting after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def threads_for(batch_flops: int) -> AbstractContextManager[None]:
+    """Use a single thread for small steps inside the block.
 
     Small trainings then give the same bits on machines with any number of cores.
     """
-    before = torch.get_num_threads()
-    small = batch_flops < SMALL_STEP_FLOPS
-    try:
-        if small:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        if small:
-            torch.set_num_threads(before)
+    return one_thread() if batch_flops < SMALL_STEP_FLOPS else nullcontext()
 
 
 def batch_flops(module: nn.Module, row: torch.Tensor, batch_size: int) -> int:

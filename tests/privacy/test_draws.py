@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom, kstest, norm
 
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
-from auditkit.privacy.key_stream import BLOCK, KeyStream, Scratch, _radii
+from auditkit.privacy.key_stream import BLOCK, Ciphers, KeyStream, Scratch, _radii
 
 ALMOST_NEVER = 1e-9
 """Operating-system entropy cannot be seeded: chance of a false alarm."""
@@ -78,7 +78,7 @@ def in_threads(n_threads: int, make):
 def test_noise_does_not_depend_on_the_number_of_threads(kind):
     def make():
         values = np.empty(3 * BLOCK + 7, dtype=kind)
-        SeededDraws.from_seed(1).start_noise(values, 2.0).wait()
+        SeededDraws.from_seed(1).fill_with_noise(values, 2.0)
         return values
 
     assert np.array_equal(in_threads(1, make), in_threads(3, make))
@@ -88,7 +88,7 @@ def test_noise_does_not_depend_on_the_number_of_threads(kind):
 def test_every_block_and_every_call_has_values_of_its_own(kind):
     draws, values = SeededDraws.from_seed(1), np.empty((2, 2 * BLOCK), dtype=kind)
     for call in values:
-        draws.start_noise(call, 1.0).wait()
+        draws.fill_with_noise(call, 1.0)
     halves = values.reshape(8, -1)
     assert len(np.unique(halves[:, 0])) == 8
     correlations = np.corrcoef(halves.astype(np.float64)) - np.eye(8)
@@ -100,7 +100,7 @@ def test_a_key_stream_is_aes_in_counter_mode():
     key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
     counter = int("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 16)
     words = np.empty(2, dtype=np.uint64)
-    KeyStream(key)._words(counter >> 64, 16 * (counter & (1 << 64) - 1), words)
+    KeyStream(key)._words(counter >> 64, 16 * (counter & (1 << 64) - 1), words, Ciphers())
     assert words.tobytes().hex() == "0bdf7df1591716335e9a8b15c860c502"
 
 
@@ -158,7 +158,7 @@ def test_radii_reach_as_far_as_their_bits(kind):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_ten_million_values_are_normal(kind):
     values = np.empty(10_000_000, dtype=kind)
-    SeededDraws.from_seed(11).start_noise(values, 1.0).wait()
+    SeededDraws.from_seed(11).fill_with_noise(values, 1.0)
     assert kstest(values, "norm").pvalue > 0.01
     for bound in (3.0, 4.0, 5.0):
         expected = 2 * norm.sf(bound) * len(values)

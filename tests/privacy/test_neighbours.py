@@ -119,7 +119,7 @@ def test_the_steps_that_a_training_takes_move_no_more_than_the_norm():
 
 def noise(draws, size: int, deviation: float) -> torch.Tensor:
     values = torch.empty(size)
-    draws.start_noise(values.numpy(), deviation).wait()
+    draws.fill_with_noise(values.numpy(), deviation)
     return values
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from auditkit.privacy.per_example.outer import Outer, Plain
 from auditkit.privacy.per_example.parts import Formed, Lookups, Part, Positions, Products
 
 
@@ -96,6 +97,7 @@ def together(parts: Sequence[Part]) -> Part:
     """The sum of several uses of one parameter: shared layers, tied weights, a weight used in pieces."""
     if len(parts) == 1:
         return parts[0]
+    parts = [_as_positions(part) for part in parts]
     pieces = sorted((part for part in parts if isinstance(part, Rows)), key=lambda piece: piece.start)
     if len(pieces) == len(parts) and all(one.end <= other.start for one, other in pairwise(pieces)):
         return Apart(pieces)
@@ -108,6 +110,13 @@ def together(parts: Sequence[Part]) -> Part:
     if not products:
         return _all_lookups(lookups)
     return Tied(_all_lookups(lookups), _all_products(products))
+
+
+def _as_positions(part: Part) -> Part:
+    """The form that several uses of one parameter are joined in."""
+    if isinstance(part, Outer):
+        return part.products()
+    return part.summed() if isinstance(part, Plain) else part
 
 
 def _all_products(parts: Sequence[Products]) -> Products:
