@@ -83,20 +83,18 @@ class PrivateSteps:
             with torch.no_grad():
                 self._means.parameters[0].lerp_(noisy, 1 / (step + 1))
             return
-        for parameter, gradient in zip(self._clipped.parameters, self._noisy(step, self._place), strict=True):
+        for parameter, gradient in zip(self._clipped.parameters, self.gradients(step), strict=True):
             parameter.grad = gradient
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         _move_average(self._average, self._clipped.parameters, min(self._decay, (1 + step) / (10 + step)))
 
     def gradients(self, step: int) -> list[torch.Tensor]:
-        """The noisy sum of one Poisson draw over the divisor, one tensor per parameter."""
-        return self._noisy(step, None)
-
-    def _noisy(self, step: int, place: StepPlace | None) -> list[torch.Tensor]:
+        """The noisy sum of one Poisson draw over the divisor, a tensor per parameter."""
         chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
-        batch = self._units.batch(chosen, step)
-        return noisy_sum(self._engine(step), batch, self._mechanism, self._draws, place)
+        engine, batch = self._engine(step), self._units.batch(chosen, step)
+        place = self._place if engine is self._clipped else None
+        return noisy_sum(engine, batch, self._mechanism, self._draws, place)
 
     def _engine(self, step: int) -> ClippedSums:
         """What is summed in a step: rows first, where their mean is wanted, then gradients."""

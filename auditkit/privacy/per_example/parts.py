@@ -67,6 +67,26 @@ class Formed:
 
 
 @dataclass(frozen=True)
+class ChannelsLast:
+    """Gradients of a kernel that were formed with its channels last: shape ``(n, p, *sides, channels)``."""
+
+    values: Tensor
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`Part`."""
+        return _squared_lengths(self.values.flatten(1))
+
+    def per_example(self) -> Tensor:
+        """See :class:`Part`."""
+        return self.values.movedim(-1, 2)
+
+    def add_to(self, total: Tensor, weights: Tensor) -> None:
+        """See :class:`Part`."""
+        summed = torch.mv(self.values.flatten(1).T, weights)
+        total.add_(summed.view(self.values.shape[1:]).movedim(-1, 1))
+
+
+@dataclass(frozen=True)
 class Positions:
     """Values at every position of every unit, with what several parameters need of them.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
-from auditkit.privacy.per_example.parts import Formed, Part, Products, forming_is_cheaper
+from auditkit.privacy.per_example.parts import ChannelsLast, Formed, Part, Products, forming_is_cheaper
 
 _PATCH_VALUES_AT_ONCE = 1 << 19
 """Patches repeat every input value; so many are laid out at a time."""
@@ -115,14 +115,19 @@ def _correlations(
     if groups == 1 and not forming_is_cheaper(n_places * notes.rows_per_unit, d, p, memory=_MEMORY):
         laid_out = _patches(wide, weight.shape[2:], moves, places, 1).squeeze(1)
         return Products(notes.positions(laid_out), notes.positions(values.transpose(1, 2)), weight.shape)
+    channels_last = groups == 1 and weight.shape[1] > 1
+    lay_out = _patches_channels_last if channels_last else _patches
     at_once = max(1, _PATCH_VALUES_AT_ONCE // (d * groups * n_places))
-    formed = torch.empty(len(wide), *weight.shape, dtype=wide.dtype, device=wide.device)
+    formed = torch.empty(len(wide), p, d, dtype=wide.dtype, device=wide.device)
     for start in range(0, len(wide), at_once):
         rows = slice(start, start + at_once)
-        laid_out = _patches(wide[rows], weight.shape[2:], moves, places, groups)
+        laid_out = lay_out(wide[rows], weight.shape[2:], moves, places, groups)
         grouped = values[rows].reshape(-1, groups, p // groups, n_places)
         torch.matmul(grouped, laid_out, out=formed[rows].view(-1, groups, p // groups, d))
-    return Formed(notes.per_unit(formed))
+    summed = notes.per_unit(formed)
+    if channels_last:
+        return ChannelsLast(summed.view(-1, p, *weight.shape[2:], weight.shape[1]))
+    return Formed(summed.view(-1, *weight.shape))
 
 
 def _patches(
@@ -141,6 +146,23 @@ def _patches(
     grouped = windows.view(len(wide), groups, -1, *windows.shape[2:])
     order = (0, 1, *range(3, 3 + n_axes), 2, *range(3 + n_axes, 3 + 2 * n_axes))
     return grouped.permute(order).reshape(len(wide), groups, prod(places), -1)
+
+
+def _patches_channels_last(
+    wide: Tensor,
+    sides: Sequence[int],
+    moves: tuple[tuple[int, ...], tuple[int, ...]],
+    places: Sequence[int],
+    _groups: int,
+) -> Tensor:
+    """Shape ``(rows, 1, places, sides * channels)``: channels lie together: a third of the time."""
+    windows = wide.movedim(1, -1).contiguous()
+    for axis, (side, stride, dilation, n) in enumerate(zip(sides, *moves, places, strict=True), start=1):
+        windows = windows.unfold(axis, (side - 1) * dilation + 1, stride)[..., ::dilation]
+        windows = windows.narrow(axis, 0, n)
+    n_axes = len(sides)
+    order = (*range(1 + n_axes), *range(2 + n_axes, 2 + 2 * n_axes), 1 + n_axes)
+    return windows.permute(order).reshape(len(wide), 1, prod(places), -1)
 
 
 def _each(sizes: Sizes, n_axes: int) -> tuple[int, ...]:
