@@ -20,6 +20,7 @@ lint: $(STAMP)
 
 # The slow checks: training at MNIST size, simulations. Figures go to benchmarks/results/.
 proof: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[accounting]"
 	$(BIN)/python -m benchmarks.proof
 
 # Ours against a named peer, paired, in one process.

@@ -1,6 +1,7 @@
 """``auditkit ledger [DATASET]``."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from auditkit.cli.options import json_option, set_option
 
 if TYPE_CHECKING:
     from auditkit.jobs.ledger import LedgerSummary
+    from auditkit.privacy.tuning_cost import Law
 
 
 @click.command("ledger")
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Charge the history of an Opacus checkpoint to the training rows of the config DATASET.",
 )
+@click.option(
+    "--tuned-by",
+    type=click.Choice(("poisson", "geometric", "logarithmic")),
+    help="Tell what the best of a random number of runs like the last would spend; the law of that number.",
+)
+@click.option("--mean", type=float, default=10.0, show_default=True, help="Expected number of those runs.")
 @set_option
 @json_option
 def command(
@@ -31,6 +39,8 @@ def command(
     folder: Path | None,
     budget: float | None,
     imported: Path | None,
+    tuned_by: "Law | None",
+    mean: float,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -45,7 +55,7 @@ def command(
     if delta is not None and not 0 < delta < 1:
         raise click.BadParameter(f"{delta:g}: expected a number between 0 and 1", param_hint="--delta")
     if dataset is None:
-        if budget is not None or imported is not None:
+        if budget is not None or imported is not None or tuned_by is not None:
             raise click.UsageError("Name the DATASET that is meant.")
         _list(ledger.ledgers(place, delta=delta), place, as_json=as_json)
         return
@@ -55,11 +65,19 @@ def command(
         found = ledger.find_ledger(place, dataset, delta=delta)
     if budget is not None:
         found = ledger.change_budget(found, budget, delta)
+    tuning = None if tuned_by is None else ledger.tuning_cost(found, tuned_by, mean)
     if as_json:
         lines = [line.model_dump(mode="json") for line in found.lines]
-        click.echo(json.dumps({**_document(found), "lines": lines}, ensure_ascii=False))
+        tuned = {} if tuning is None else {"tuning": asdict(tuning)}
+        click.echo(json.dumps({**_document(found), **tuned, "lines": lines}, ensure_ascii=False))
         return
     _show(found)
+    if tuning is not None:
+        click.echo(
+            f"the best of a random number of runs like {tuning.run} ({tuning.law}, {tuning.mean:g} expected, "
+            f"drawn before the first, the others never looked at): epsilon {tuning.tuned:.4f} instead of "
+            f"{tuning.one:.4f} at delta {found.delta:g} (Papernot and Steinke 2022, by RDP)"
+        )
 
 
 def _list(found: "list[LedgerSummary]", place: Path, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from auditkit.privacy.foreign import read_history
 from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
+from auditkit.privacy.tuning_cost import Law, tuned_epsilon
 from auditkit.records import LedgerLine
 
 DEFAULT_DELTA = 1e-5
@@ -139,6 +140,46 @@ def _remaining(state: LedgerState, spent: Composed, delta: float) -> float | Non
         return None
     at_its_delta = spent if delta == state.budget.delta else composed(state.spent(), state.budget.delta)
     return max(0.0, state.budget.epsilon - at_its_delta.epsilon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningCost:
+    """What choosing the best of several runs like one of the ledger would spend.
+
+    Attributes:
+        run: Which one.
+        law: Of the number of runs, drawn before the first.
+        mean: Expected number of runs.
+        one: Epsilon of that run alone.
+        tuned: Of the best of them, where no other is ever seen.
+    """
+
+    run: str
+    law: Law
+    mean: float
+    one: float
+    tuned: float
+
+
+def tuning_cost(summary: LedgerSummary, law: Law, mean: float) -> TuningCost:
+    """Of runs like the last that spent anything.
+
+    Raises:
+        UsageError: None has, or ``mean`` is out of range.
+    """
+    spent = [run for run in summary.state.runs.values() if run.spent]
+    if not spent:
+        raise UsageError(
+            f"{summary.account.name}: no run has spent anything yet whose settings could be tuned"
+        )
+    last = spent[-1]
+    return TuningCost(
+        run=last.run,
+        law=law,
+        mean=mean,
+        one=summary.epsilon_of(last),
+        tuned=tuned_epsilon(last.spent, summary.delta, law=law, mean=mean),
+    )
 
 
 def change_budget(summary: LedgerSummary, epsilon: float, delta: float | None) -> LedgerSummary:

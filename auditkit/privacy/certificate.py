@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
+from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from auditkit.privacy.units import Unit
 from auditkit.records import Certificate, LedgerReference, Message
 
@@ -84,15 +85,16 @@ def certify(
         preflight: What was examined before the first step.
 
     Raises:
-        AuditkitError: The two accountants contradict each other.
+        AuditkitError: The accountants contradict each other.
     """
     execution = execution or Execution(planned_steps=mechanism.steps, charged_steps=mechanism.steps)
     public = (mechanism.noise_multiplier, mechanism.sample_rate, execution.charged_steps, delta)
-    epsilon, looser = epsilon_prv(*public), epsilon_rdp(*public)
-    if epsilon > looser + PRV_ERROR:
+    epsilon, looser, tight = epsilon_prv(*public), epsilon_rdp(*public), epsilon_pld(*public)
+    if epsilon > looser + PRV_ERROR or contradicts(epsilon, tight):
+        second = "" if tight is None else f" and {tight:.4f} by the PLD of dp-accounting"
         raise AuditkitError(
-            f"DP accounting contradicts itself: PRV gives epsilon {epsilon:.4f}, above the looser bound "
-            f"{looser:.4f} of RDP, at {mechanism}. No certificate is given; please report this."
+            f"DP accounting contradicts itself: epsilon is {epsilon:.4f} by PRV, {looser:.4f} by the looser "
+            f"RDP{second}, at {mechanism}. No certificate is given; please report this."
         )
     return Certificate(
         epsilon=epsilon,
@@ -107,8 +109,8 @@ def certify(
         max_grad_norm=mechanism.max_grad_norm,
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
-        cross_check={"rdp": looser},
-        versions={name: version(name) for name in ("opacus", "torch", "numpy", "scipy")},
+        cross_check={"rdp": looser} if tight is None else {"rdp": looser, "pld": tight},
+        versions={name: version(name) for name in _versioned(checked=tight is not None)},
         certified=certified,
         released=Message(text="the final weights: a running average of the noisy ones"),
         clipping=_clipping(mechanism),
@@ -118,6 +120,11 @@ def certify(
         ledger=execution.ledger,
         assumptions=_assumptions(mechanism, n_units, execution, certified=certified),
     )
+
+
+def _versioned(*, checked: bool) -> tuple[str, ...]:
+    """The packages that epsilon rests on."""
+    return ("opacus", "torch", "numpy", "scipy", *(("dp-accounting",) if checked else ()))
 
 
 _SAMPLER: dict[Unit, Message] = {

@@ -47,6 +47,12 @@ def test_variants_of_a_run_are_charged_to_the_same_rows(private, capsys):
     assert "variant dp-6 of loans: 20 steps" in shown
     assert "not certified" in shown
     assert "no budget set" in shown
+    assert main(["ledger", "loans.csv", "--json", "--tuned-by", "geometric"]) == 0
+    tuning = json.loads(capsys.readouterr().out)["tuning"]
+    assert tuning["one"] == pytest.approx(alone[-1])
+    assert 1.5 * tuning["one"] < tuning["tuned"] < 10 * tuning["one"]
+    assert main(["ledger", "loans.csv", "--tuned-by", "geometric", "--mean", "0.5"]) == 2
+    assert "mean above 1, got 0.5" in capsys.readouterr().err
 
 
 def test_a_budget_refuses_before_the_first_step_and_is_raised_on_purpose(private, capsys):

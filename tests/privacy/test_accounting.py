@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from auditkit.errors import UsageError
 from auditkit.privacy.accounting import default_delta, epsilon_prv, epsilon_rdp, noise_for_epsilon
+from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from tests.privacy.reference import discretised_epsilon, gaussian_epsilon
 
 PRV_ERROR = 0.01
@@ -32,6 +33,24 @@ def test_epsilon_equals_the_measured_figures_and_bounds_the_tight_one(row):
     assert epsilon_rdp(*mechanism) == pytest.approx(rdp, abs=1e-3)
     assert pld <= found <= pld + 2 * PRV_ERROR
     assert found <= epsilon_rdp(*mechanism)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("row", GOLDEN, ids=str)
+def test_the_second_accountant_gives_the_published_figures_and_does_not_contradict(row):
+    pytest.importorskip("dp_accounting", reason="the extra `accounting` is not installed")
+    *mechanism, _rdp, _prv, pld = row
+    found = epsilon_pld(*mechanism)
+    assert found == pytest.approx(pld, abs=1e-3)
+    assert not contradicts(epsilon_prv(*mechanism), found)
+
+
+def test_a_bound_below_the_tight_figure_or_far_above_it_is_a_contradiction():
+    _, rdp, prv, pld = GOLDEN[0][3:]
+    assert not contradicts(prv, pld)
+    assert contradicts(2.324, pld)  # the figure of the central limit theorem, which is no bound
+    assert contradicts(rdp, pld)
+    assert not contradicts(prv, None)
 
 
 @pytest.mark.parametrize(("sigma", "steps"), [(1.0, 1), (5.0, 10), (0.8, 1), (20.0, 100)])
