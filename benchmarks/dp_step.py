@@ -72,6 +72,49 @@ class Recurrent(nn.Module):
         return self.output(self.lstm(rows)[0][:, -1])
 
 
+class Bert(nn.Module):
+    """A small encoder of transformers for classification, and what of it is trained."""
+
+    def __init__(self, trained: str) -> None:
+        from transformers import BertConfig, BertForSequenceClassification
+
+        super().__init__()
+        self.encoder = BertForSequenceClassification(
+            BertConfig(
+                vocab_size=1000,
+                hidden_size=128,
+                num_hidden_layers=4,
+                num_attention_heads=4,
+                intermediate_size=512,
+                max_position_embeddings=64,
+                num_labels=2,
+            )
+        )
+        for name, parameter in self.encoder.named_parameters():
+            head = name.startswith("classifier")
+            parameter.requires_grad_(head or (trained == "biases" and name.endswith("bias")))
+        if trained == "lora":
+            for layer in self.encoder.bert.encoder.layer:
+                attention = layer.attention.self
+                attention.query, attention.value = LowRank(attention.query), LowRank(attention.value)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.encoder(ids).logits
+
+
+class LowRank(nn.Module):
+    """A frozen linear layer and two thin ones beside it (LoRA, rank 8)."""
+
+    def __init__(self, frozen: nn.Linear) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.down = nn.Linear(frozen.in_features, 8, bias=False)
+        self.up = nn.Linear(8, frozen.out_features, bias=False)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.frozen(rows) + self.up(self.down(rows))
+
+
 def mlp(*widths: int) -> nn.Module:
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
@@ -86,6 +129,7 @@ class Case:
     bar: float
     aim: float
     repeats: int = 40
+    n_tokens: int | None = None
 
 
 CASES = {
@@ -95,6 +139,9 @@ CASES = {
     "small cnn, batch 256": Case(SmallCnn, (256, 1, 28, 28), 1.4, 1.25),
     "transformer encoder, batch 32": Case(Encoder, (32, 64, 128), 1.6, 1.3, 25),
     "lstm, batch 32": Case(Recurrent, (32, 64, 128), 2.0, 1.6),
+    "bert, its head, batch 32": Case(lambda: Bert("head"), (32, 64), 1.5, 1.5, 25, 1000),
+    "bert, its biases, batch 32": Case(lambda: Bert("biases"), (32, 64), 1.5, 1.5, 25, 1000),
+    "bert, low rank, batch 32": Case(lambda: Bert("lora"), (32, 64), 1.5, 1.5, 25, 1000),
 }
 
 
@@ -185,13 +232,16 @@ def peak_bytes(step: Step) -> int:
 
 
 def gradient_bytes(case: Case) -> int:
-    return sum(4 * parameter.numel() for parameter in case.make().parameters())
+    return sum(4 * parameter.numel() for parameter in case.make().parameters() if parameter.requires_grad)
 
 
 def measure(name: str, case: Case, *, peers: bool = True) -> dict[str, object]:
     rng = torch.Generator().manual_seed(0)
-    inputs = torch.randn(case.shape, generator=rng)
-    targets = torch.randint(0, 10, (case.shape[0],), generator=rng)
+    if case.n_tokens:
+        inputs = torch.randint(3, case.n_tokens, case.shape, generator=rng)
+    else:
+        inputs = torch.randn(case.shape, generator=rng)
+    targets = torch.randint(0, 2 if case.n_tokens else 10, (case.shape[0],), generator=rng)
     steps: dict[str, Step | None] = {
         "sgd": plain(case, inputs, targets),
         "ours": ours(case, inputs, targets),

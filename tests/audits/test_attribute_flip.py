@@ -64,6 +64,7 @@ def test_the_planted_share_is_found(one_hot, penalty):
     assert found["flip_rate[g]"].interval.low == pytest.approx(wilson(hit.sum(), 4000).low, **FLOAT)
 
 
+@pytest.mark.proof
 def test_the_planted_share_lies_within_its_interval_as_often_as_stated():
     truth, covered = norm.cdf(0.5) - 0.5, 0
     for seed in range(200):

@@ -381,6 +381,7 @@ def draw_pair(rng, n):
     return y_true, before, np.where(helped, 1, before), {"g": np.array(["a", "b"])[group].tolist()}
 
 
+@pytest.mark.proof
 def test_planted_changes_are_covered():
     rng, runs = np.random.default_rng(4), 100
     metrics = ("selection_rate", "true_positive_rate", "positive_predictive_value")

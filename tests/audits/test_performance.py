@@ -189,6 +189,7 @@ def test_an_unchanged_subject_has_no_change():
         assert change.interval.low <= 0 <= change.interval.high
 
 
+@pytest.mark.proof
 def test_accuracy_changes_are_covered():
     rng, runs, covered = np.random.default_rng(8), 300, 0
     for _ in range(runs):

@@ -156,6 +156,7 @@ def test_rows_without_weight_change_nothing():
 # --- silence on noise --------------------------------------------------------------------------------
 
 
+@pytest.mark.proof
 def test_on_noise_a_proxy_is_shown_no_more_often_than_declared():
     tests, shown, covered = 60, 0, 0
     for seed in range(tests):

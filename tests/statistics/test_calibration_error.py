@@ -78,6 +78,7 @@ def test_calibrated_scores_are_seldom_called_miscalibrated():
     assert shown / runs < 0.025 + statistical(runs, p=0.025)
 
 
+@pytest.mark.proof
 def test_planted_overconfidence_is_found_and_covered():
     runs, covered, shown = 60, 0, 0
     for seed in range(runs):

@@ -115,6 +115,7 @@ BETWEEN = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("design", BETWEEN)
 def test_inequality_between_groups_is_covered(design):
     sizes, shares = (np.array(part) for part in BETWEEN[design])

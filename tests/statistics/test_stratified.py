@@ -133,6 +133,7 @@ def coverage_of_differences(n, rates, gap, runs):
     return covered / runs
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("design", ["uneven, no gap", "strata of two and two"])
 def test_differences_within_strata_are_covered(design):
     runs = 1000
