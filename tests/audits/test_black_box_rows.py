@@ -165,6 +165,18 @@ def test_a_column_without_any_value_stays_without():
     assert kernel_shap(rows, drawn()) == pytest.approx(np.array([[0, -1], [0, 0], [0, 1.0]]), **FLOAT)
 
 
+def test_answers_that_are_certain_are_explained_by_their_probability():
+    """As trees answer: 0 and 1 have no odds."""
+    subject, data = black_box(table(), lambda frame: np.where(frame["rooms"] > 2, 1e3, -1e3))
+    rows = black_box_rows(subject, data, second_class(data), batch_size=256)
+    assert rows.unit == "1"
+    assert "probability" in rows.score_meaning.text
+    expected = np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 0]])
+    assert kernel_shap(rows, drawn()) == pytest.approx(expected, **FLOAT)
+    graded = black_box_rows(*black_box(table(), lambda f: f["rooms"]), second_class(data), batch_size=256)
+    assert graded.unit == "nat"
+
+
 # --- pictures and texts ----------------------------------------------------------------------------
 
 

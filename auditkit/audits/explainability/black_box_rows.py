@@ -1,6 +1,7 @@
 """Explaining a model that only answers: its score is what it says of rows whose units are replaced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,17 +25,24 @@ LABELS_ALONE = Message(text="the model gives labels without probabilities, so th
 ONE_CLASS = Message(text="there is one class alone, so there are no odds to explain")
 
 
+CERTAIN: Final = 18.0
+"""Log-odds from which on an answer is taken as certain. Forests and neighbours answer 0 or 1, whose odds have
+no end: where such answers are cut would decide attributions, not the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerScore:
-    """The log-odds of the target class against all others, as the subject answers.
+    """The log-odds of the target class against all others, or its probability, as the subject answers.
 
     Attributes:
         subject: Asked.
         rows: What its rows are like.
+        as_probability: Whether it is the probability.
     """
 
     subject: Subject
     rows: Dataset
+    as_probability: bool = False
 
     def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Scores, shape ``(n,)``, float64; tokens that follow a replaced one move up."""
@@ -53,8 +61,10 @@ class AnswerScore:
         answers = self.subject.predict(asked, batch_size=len(inputs)).log_probabilities
         logarithms = torch.from_numpy(np.array(answers, dtype=np.float64))
         column = target.unsqueeze(1)
-        others = logarithms.scatter(1, column, -torch.inf).logsumexp(dim=1)
-        return logarithms.gather(1, column).squeeze(1) - others
+        own = logarithms.gather(1, column).squeeze(1)
+        if self.as_probability:
+            return own.exp()
+        return own - logarithms.scatter(1, column, -torch.inf).logsumexp(dim=1)
 
     def _moved_up(self, inputs: Tensor) -> Tensor:
         """Rows of tokens have padding at their end alone, as the model knows them."""
@@ -73,7 +83,7 @@ def asked_rows(
         subject: The model; left as it was.
         rows: To explain; of texts those :func:`~auditkit.audits.explainability.explained_rows.with_tokens`.
         target: Class of each row that is explained, shape ``(n,)``.
-        explained: Which score; of answers it is always the log-odds.
+        explained: Which score; of answers it is the log-odds, or the probability where some are certain.
         batch_size: Most rows in one evaluation.
     """
     reason = ONLY_ANSWERS
@@ -115,21 +125,24 @@ def black_box_rows(
         present = (inputs != tokens.padding).numpy()
         if not present.any():
             return Message(text="no row has any token")
-    baseline = _baseline(subject, rows, inputs)
+    baseline, targets = _baseline(subject, rows, inputs), torch.from_numpy(np.array(target, dtype=np.int64))
+    score = AnswerScore(subject, rows)
+    as_probability = _is_certain(score, inputs, baseline.values, targets, batch_size)
     return ExplainedRows(
-        score=AnswerScore(subject, rows),
+        score=replace(score, as_probability=as_probability),
         inputs=inputs,
         baseline=baseline.values,
-        target=torch.from_numpy(np.array(target, dtype=np.int64)),
+        target=targets,
         unit_of=unit_of,
         present=present,
         batch_size=batch_size,
-        score_meaning=_meaning(rows),
+        score_meaning=_meaning(rows, as_probability=as_probability),
         baseline_meaning=baseline.meaning,
         subject=subject,
         features=rows.features,
         no_gradients=reason,
         together=word_numbers(inputs) if _reads_bytes(subject) else None,
+        unit="1" if as_probability else "nat",
     )
 
 
@@ -163,7 +176,25 @@ def _reads_bytes(subject: Subject) -> bool:
     )
 
 
-def _meaning(rows: Dataset) -> Message:
+def _is_certain(
+    score: AnswerScore, inputs: Tensor, baseline: Tensor, target: Tensor, batch_size: int
+) -> bool:
+    """Whether an answer about a row or about the baseline is certain."""
+    for start in range(0, len(inputs), batch_size):
+        wanted = target[start : start + batch_size]
+        rows = inputs[start : start + batch_size]
+        for asked in (rows, baseline.expand_as(rows)):
+            if bool((score(asked, wanted).abs() > CERTAIN).any()):
+                return True
+    return False
+
+
+def _meaning(rows: Dataset, *, as_probability: bool) -> Message:
+    if as_probability:
+        return Message(
+            text="Explained is the probability of the class, because some answers are certain, and certainty "
+            "has no odds."
+        )
     if rows.task == "language-modelling":
         return Message(
             text="Explained are the log-odds of the token foretold after the row against all others."

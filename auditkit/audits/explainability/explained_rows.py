@@ -25,7 +25,7 @@ from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_
 from auditkit.audits.explainability.token_score import PathScore, token_obstacle
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
 from auditkit.errors import AuditkitError
-from auditkit.records import Message
+from auditkit.records import Message, Unit
 from auditkit.subjects.subject import Subject, WhiteBox
 
 PROBED = 8
@@ -60,6 +60,7 @@ class ExplainedRows:
         no_gradients: Why ``score`` cannot be differentiated, or ``None`` where it can.
         together: Numbers of units, shape ``(n, m)``; units of a row with the same number make sense only
             together, as the bytes of a word do. ``None`` where each unit makes sense alone.
+        unit: Of the score.
     """
 
     score: Score
@@ -75,6 +76,7 @@ class ExplainedRows:
     features: FeatureSpace = NO_FEATURES
     no_gradients: Message | None = None
     together: IntArray | None = None
+    unit: Unit = "nat"
 
     @property
     def white_box(self) -> WhiteBox:
