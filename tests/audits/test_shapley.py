@@ -352,6 +352,21 @@ def test_long_texts_are_cut_into_stretches_of_like_length_and_short_ones_are_not
     assert remark_on_players(rows, 64) is None
 
 
+def test_units_that_equal_the_baseline_are_known_to_add_nothing_and_cost_nothing():
+    module, rows = network_rows(n=4, d=30)
+    inputs = rows.inputs.clone()
+    inputs[0, 8:] = 0.0
+    inputs[1] = 0.0
+    n_asked = []
+    rows = replace(rows, inputs=inputs, score=lambda x, t: n_asked.append(len(x)) or module(x)[:, 1])
+    found = kernel_shap(rows, drawn(), n_coalitions=256)
+    assert sum(n_asked) <= 256 * 3 + 16
+    assert not found[0, 8:].any()
+    assert not found[1].any()
+    few = rows_of(lambda x, _t: module(torch.cat([x, x.new_zeros(len(x), 22)], 1))[:, 1], inputs[:1, :8])
+    assert found[0, :8] == pytest.approx(kernel_shap(few, drawn(), n_coalitions=256)[0], **FLOAT)
+
+
 # --- tokens ----------------------------------------------------------------------------------------
 
 

@@ -41,14 +41,14 @@ def occlusion(
         step = stride or (max(1, size[0] // 2), max(1, size[1] // 2))
         n_pixels = shape[0] * shape[1]
         covered = _rectangles(shape, size, step)
-        return play(rows, players_of(rows, n_pixels), lambda game: _mean_loss(game, covered))
+        return play(rows, players_of(rows, n_pixels, idle_too=True), lambda game: _mean_loss(game, covered))
     if rows.features.tokens is None:
         width, pace = 1, 1
     else:
         width, pace = (window or (1, TOKENS_ACROSS))[1], (stride or (1, 1))[1]
     return play(
         rows,
-        players_of(rows, MOST_STRETCHES),
+        players_of(rows, MOST_STRETCHES, idle_too=True),
         lambda game: _mean_loss(game, _stretches(game.n_players, width, pace)),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.data.dataset import BoolArray, FloatArray, IntArray
@@ -41,25 +42,28 @@ class Players:
         return shared
 
 
-def players_of(rows: ExplainedRows, most: int) -> Players:
+def players_of(rows: ExplainedRows, most: int, *, idle_too: bool = False) -> Players:
     """Each unit is a player; where that were more than ``most``, neighbours play together.
 
     Neighbours are the pixels of a square, or tokens that follow one another. The features of a table have no
     neighbours and always play alone.
+
+    Args:
+        rows: To explain.
+        most: Players of a picture or a text.
+        idle_too: Whether units that equal the baseline take part. They change no score, so that what they
+            add is known to be nothing.
     """
+    plays = rows.present if idle_too else rows.present & _differing(rows)
     if rows.features.image_shape is not None:
-        side = square_side(rows.features.image_shape, most)
-        squares = _squares(rows.features.image_shape, side)
-        return Players(
-            np.tile(squares, (len(rows.present), 1)), np.full(len(rows.present), squares.max() + 1)
-        )
+        squares = _squares(rows.features.image_shape, square_side(rows.features.image_shape, most))
+        return _numbered(np.broadcast_to(squares, plays.shape), plays)
     if rows.together is None:
-        of_unit = np.where(rows.present, rows.present.cumsum(axis=1) - 1, ABSENT)
+        of_unit = np.where(plays, plays.cumsum(axis=1) - 1, ABSENT)
+        found = Players(of_unit, plays.sum(axis=1))
     else:
-        of_unit = np.stack([_numbered(*row) for row in zip(rows.together, rows.present, strict=True)])
-    if rows.features.tokens is not None:
-        of_unit = np.stack([_joined(row, most) for row in of_unit])
-    return Players(of_unit, of_unit.max(axis=1) + 1)
+        found = _numbered(rows.together, plays)
+    return found if rows.features.tokens is None else _joined(found, most)
 
 
 def square_side(image_shape: tuple[int, int], most: int) -> int:
@@ -102,17 +106,27 @@ def _squares(image_shape: tuple[int, int], side: int) -> IntArray:
     return np.asarray((down[:, None] * (right[-1] + 1) + right).ravel(), dtype=np.int64)
 
 
-def _numbered(together: IntArray, present: BoolArray) -> IntArray:
-    """Numbers from 0 on in the order in which they first occur; units that are not there have none."""
-    numbered = np.full(len(together), ABSENT, dtype=np.int64)
-    _, first, code = np.unique(together[present], return_index=True, return_inverse=True)
-    numbered[present] = np.argsort(np.argsort(first))[code]
-    return numbered
+def _differing(rows: ExplainedRows) -> BoolArray:
+    """Units of which any element is another one than in the baseline, shape ``(n, m)``."""
+    parts = []
+    for at in range(0, len(rows.inputs), rows.batch_size):
+        own = rows.inputs[at : at + rows.batch_size]
+        differs = (own != rows.baseline) & ~(own.isnan() & rows.baseline.isnan())
+        parts.append(rows.pooled(differs.float()) > 0)
+    return np.asarray(torch.cat(parts).cpu().numpy())
 
 
-def _joined(of_unit: IntArray, most: int) -> IntArray:
-    """At most ``most`` players, of as equal length as can be."""
-    n_players = int(of_unit.max()) + 1
-    if n_players <= most:
-        return of_unit
-    return np.where(of_unit == ABSENT, ABSENT, of_unit * most // n_players)
+def _numbered(codes: IntArray, plays: BoolArray) -> Players:
+    """Units of equal code are one player; players are counted in the order in which they first occur."""
+    of_unit = np.full(plays.shape, ABSENT, dtype=np.int64)
+    for own, code, playing in zip(of_unit, codes, plays, strict=True):
+        _, first, again = np.unique(code[playing], return_index=True, return_inverse=True)
+        own[playing] = np.argsort(np.argsort(first))[again]
+    return Players(of_unit, of_unit.max(axis=1) + 1)
+
+
+def _joined(players: Players, most: int) -> Players:
+    """At most ``most`` players in each row, of as equal length as can be."""
+    n_players = np.minimum(players.n_players, most)
+    stretch = players.of_unit * n_players[:, None] // np.maximum(players.n_players, 1)[:, None]
+    return Players(np.where(players.of_unit == ABSENT, ABSENT, stretch), n_players)
