@@ -16,6 +16,9 @@ from auditkit.records import Message
 WINDOWS_ACROSS: Final = 7
 """So many windows side by side cover a picture, or a little less."""
 
+SMALLEST_SIDE: Final = 2
+"""A window of one pixel would be ablation."""
+
 TOKENS_ACROSS: Final = 3
 MOST_STRETCHES: Final = 256
 
@@ -55,7 +58,7 @@ def occlusion(
 
 def default_window(image_shape: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the window in pixels."""
-    height, width = (max(1, side // WINDOWS_ACROSS) for side in image_shape)
+    height, width = (max(SMALLEST_SIDE, side // WINDOWS_ACROSS) for side in image_shape)
     return height, width
 
 
