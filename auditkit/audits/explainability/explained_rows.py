@@ -19,19 +19,22 @@ from auditkit.audits.explainability.explained_score import (
     obstacle,
     score_of,
 )
+from auditkit.audits.explainability.explained_units import units_of
 from auditkit.audits.explainability.integrated_gradients import Score
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
 from auditkit.audits.explainability.token_score import PathScore, token_obstacle
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
-from auditkit.errors import DataError
-from auditkit.records import Message
-from auditkit.subjects.subject import WhiteBox
+from auditkit.errors import AuditkitError
+from auditkit.records import Message, Unit
+from auditkit.subjects.subject import Subject, WhiteBox
 
 PROBED = 8
 """Rows with which the layer that reads tokens is looked for."""
 
 TOKENS_AT_ONCE = 4096
 """Most tokens in one evaluation: a transformer of 100 million parameters keeps some 2 GB for them."""
+
+NO_FEATURES = FeatureSpace(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class ExplainedRows:
 
     Attributes:
         score: ``score(inputs[i : i + b], target[i : i + b])`` has shape ``(b,)``, row ``i`` of it depends on
-            row ``i`` alone. Its gradients are taken within ``differentiable_kernels(subject)``.
+            row ``i`` alone. Its gradients are taken within ``differentiable_kernels(white_box)``.
         inputs: Floating point, shape ``(n, *d)``: encoded rows, pictures, or the vectors of tokens.
         baseline: Where the path to every row starts, shape ``(1, *d)``.
         target: What ``score`` takes besides, shape ``(n, *)``.
@@ -53,6 +56,11 @@ class ExplainedRows:
         score_meaning: For the reader.
         baseline_meaning: For the reader.
         subject: Whose score it is; left as it was.
+        features: What the elements of a row mean.
+        no_gradients: Why ``score`` cannot be differentiated, or ``None`` where it can.
+        together: Numbers of units, shape ``(n, m)``; units of a row with the same number make sense only
+            together, as the bytes of a word do. ``None`` where each unit makes sense alone.
+        unit: Of the score.
     """
 
     score: Score
@@ -64,7 +72,24 @@ class ExplainedRows:
     batch_size: int
     score_meaning: Message
     baseline_meaning: Message
-    subject: WhiteBox
+    subject: Subject
+    features: FeatureSpace = NO_FEATURES
+    no_gradients: Message | None = None
+    together: IntArray | None = None
+    unit: Unit = "nat"
+
+    @property
+    def white_box(self) -> WhiteBox:
+        """The subject, as one that can be looked into.
+
+        Raises:
+            AuditkitError: It only answers.
+        """
+        if self.no_gradients is not None or not isinstance(self.subject, WhiteBox):
+            raise AuditkitError(
+                f"{self.subject.card.name}: has no gradients; choose a method that only asks for predictions"
+            )
+        return self.subject
 
     @property
     def n_units(self) -> int:
@@ -111,7 +136,7 @@ def explained_rows(
     inputs = rows.inputs.to(subject.device)
     score = score_of(subject, explained, _logits(subject, inputs, batch_size))
     baseline = baseline_of(subject, inputs)
-    unit_of = _units(rows.features, inputs[0])
+    unit_of = units_of(rows.features, inputs[0])
     return ExplainedRows(
         score=score,
         inputs=inputs,
@@ -123,6 +148,7 @@ def explained_rows(
         score_meaning=_meaning(score, rows.task),
         baseline_meaning=baseline.meaning,
         subject=subject,
+        features=rows.features,
     )
 
 
@@ -178,6 +204,7 @@ def _between_vectors(
             "row."
         ),
         subject=subject,
+        features=rows.features,
     )
 
 
@@ -207,29 +234,6 @@ def _logits(subject: WhiteBox, rows: Tensor, batch_size: int) -> Tensor:
         return torch.cat(
             [subject.logits(rows[at : at + batch_size]) for at in range(0, len(rows), batch_size)]
         )
-
-
-def _units(features: FeatureSpace, row: Tensor) -> Tensor:
-    """The unit of each element of ``row``, same shape.
-
-    Raises:
-        DataError: A row does not hold whole pictures, or the columns and their owners differ in number.
-    """
-    elements = torch.arange(row.numel(), device=row.device)
-    if features.image_shape is not None:
-        n_pixels = features.image_shape[0] * features.image_shape[1]
-        if row.numel() % n_pixels:
-            height, width = features.image_shape
-            raise DataError(
-                f"pictures: a row holds {row.numel()} values, expected a multiple of {height} x {width}"
-            )
-        return (elements % n_pixels).view(row.shape)
-    owner = features.owner or tuple(range(len(features.names)))
-    if not features.names:
-        return elements.view(row.shape)
-    if len(owner) != row.numel():
-        raise DataError(f"features: got owners of {len(owner)} columns, expected {row.numel()} as in inputs")
-    return torch.tensor(owner, device=row.device).view(row.shape)
 
 
 def _meaning(score: LogitScore | LogOddsScore, task: Task) -> Message:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from auditkit.data.preprocessing import ImagePreprocessing, TablePreprocessing
 from auditkit.records import Message
-from auditkit.subjects.subject import WhiteBox, preprocessing_of
+from auditkit.subjects.subject import Subject, WhiteBox, preprocessing_of
 
 Explained = Literal["logit", "log_odds"]
 
@@ -61,7 +61,7 @@ class Baseline:
     meaning: Message
 
 
-def baseline_of(subject: WhiteBox, inputs: Tensor) -> Baseline:
+def baseline_of(subject: Subject, inputs: Tensor) -> Baseline:
     """The absence of information, as far as the preprocessing tells what that is."""
     preprocessing = preprocessing_of(subject)
     start = torch.zeros_like(inputs[:1])

@@ -14,7 +14,7 @@ from auditkit.data.dataset import FloatArray
 
 def gradients(rows: ExplainedRows, inputs: Tensor, target: Tensor) -> Tensor:
     """Of the score to the elements of ``inputs``, same shape ``(b, *d)``; nothing is written to ``.grad``."""
-    with torch.enable_grad(), differentiable_kernels(rows.subject):
+    with torch.enable_grad(), differentiable_kernels(rows.white_box):
         at = inputs.detach().clone().requires_grad_(True)
         # Rows are independent, so the gradient of the sum holds that of each.
         (found,) = torch.autograd.grad(rows.score(at, target).sum(), at)

@@ -14,8 +14,18 @@ Attribute = Callable[[ExplainedRows, torch.Generator], FloatArray]
 from the generator alone, and a row gets the same whatever the batch size."""
 
 
+def where_gradients_reach(rows: ExplainedRows) -> Message | None:
+    """No obstacle but the lack of gradients."""
+    return rows.no_gradients
+
+
 def anywhere(_rows: ExplainedRows) -> Message | None:
-    """No obstacle: the method works wherever gradients do."""
+    """No obstacle: the method only asks for scores of changed rows."""
+    return None
+
+
+def nothing(_rows: ExplainedRows) -> Message | None:
+    """No remark."""
     return None
 
 
@@ -28,6 +38,7 @@ class AttributionMethod:
         attribute: Does it.
         obstacle: Why the method gives nothing, or not what it promises, on this model; ``None``
             where it can be used. Names the layer at fault. Called before ``attribute``.
+        remark: What a reader must know of the way it takes on these rows, such as units replaced together.
         adds_up: Whether attributions promise to sum to the score minus the score of the baseline.
         signed: Whether a negative attribution means that the unit speaks against the class.
         sources: Where the method comes from.
@@ -35,7 +46,8 @@ class AttributionMethod:
 
     name: str
     attribute: Attribute
-    obstacle: Callable[[ExplainedRows], Message | None] = anywhere
+    obstacle: Callable[[ExplainedRows], Message | None] = where_gradients_reach
+    remark: Callable[[ExplainedRows], Message | None] = nothing
     adds_up: bool = False
     signed: bool = True
     sources: tuple[str, ...] = ()

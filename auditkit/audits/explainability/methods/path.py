@@ -14,7 +14,7 @@ DEFAULT: Final = Quadrature("riemann_middle", 64, 1024)
 
 def along_the_path(rows: ExplainedRows, quadrature: Quadrature = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
-    with differentiable_kernels(rows.subject):
+    with differentiable_kernels(rows.white_box):
         return integrated_gradients(
             rows.score,
             rows.inputs,
