@@ -25,6 +25,8 @@ CHECKS = (
     "worst_slices",
     "counted_stream",
     "documents",
+    "concepts",
+    "gap_decomposition",
 )
 
 

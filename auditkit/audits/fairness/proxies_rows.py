@@ -9,6 +9,7 @@ import numpy as np
 from auditkit.data.dataset import UNKNOWN, Dataset, FloatArray, GroupColumn, IntArray
 from auditkit.errors import DataError
 from auditkit.records import Message
+from auditkit.statistics.linear_probe import ProbedRows
 from auditkit.statistics.units import folds_of, permuted_codes
 
 FEWEST_PER_FOLD = 2
@@ -52,6 +53,11 @@ class AttributeRows:
     def members(self, codes: IntArray) -> FloatArray:
         """1 where a row has the level of a column, shape ``(n, columns)``."""
         return np.asarray(codes[:, None] == np.array(self.columns), dtype=np.float64)
+
+    @property
+    def probed(self) -> ProbedRows:
+        """What a linear probe needs to know of the rows."""
+        return ProbedRows(self.codes, len(self.levels), self.folds, self.weights, self.units)
 
     def drawn(self, most: int, rng: np.random.Generator) -> IntArray:
         """Places of about ``most`` rows, the same share of every level, but no level too small to fold."""
