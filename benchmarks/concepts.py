@@ -3,8 +3,8 @@
 Planted: a network trained on labels that depend on a concept, which is one noisy input among six. Bar: shown
 in at least 19 of 20 networks. Random: five random subsets of the rows for each of 40 networks. Bars: shown
 after correction in at most 5 % of 200, and an uncorrected p of at most 0.05 in 5 % of them before the
-held-out accuracy sorts any out, give or take the error of the count. The t test compares 30 directions of a concept,
-each against other random rows, with 30 of random concepts, as is usual; what it makes of random ones is shown,
+held-out accuracy sorts any out, give or take the error of the count. The t test compares 30 directions of a
+concept, each against other random rows, with 30 of random concepts, as is usual; its outcome is shown,
 not judged.
 """
 

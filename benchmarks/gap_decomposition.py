@@ -1,10 +1,10 @@
 """Gaps divided among inputs: the parts add up, planted proxies come first, and noise leaks nothing.
 
 Sums: the parts of linear scores and of smooth networks miss the gap by at most 1e-6 of it; what they miss of
-ReLU networks, a line of its own in the audit, is shown. Planted: an input that goes with the group (correlation
-0.9) and carries the score, among six. Bars: largest proxy index and largest part of the gap in at least 19 of 20
-samples each. Noise: no input goes with the group. Bars: the leakage test rejects in at most 7 % of 400 samples at
-the 5 % level, and all intervals of the parts hold 0 together in at least 93 %.
+ReLU networks, a line of its own in the audit, is shown. Planted: an input that goes with the group
+(correlation 0.9) and carries the score, among six. Bars: largest proxy index and largest part of the gap in
+at least 19 of 20 samples each. Noise: no input goes with the group. Bars: the leakage test rejects in at most
+7 % of 400 samples at the 5 % level, and all intervals of the parts hold 0 together in at least 93 %.
 """
 
 import math

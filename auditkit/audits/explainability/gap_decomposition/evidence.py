@@ -113,8 +113,8 @@ def _table(found: AttributeFound) -> Table:
         ),
         rows=tuple(rows),
         caption=Message(
-            text="Proxy index: share of all attribution times how well the input alone tells the group (Cramér's "
-            "V of levels, |2 AUC - 1| of numbers)."
+            text="Proxy index: share of all attribution times how well the input alone tells the group "
+            "(Cramér's V of levels, |2 AUC - 1| of numbers)."
         ),
     )
 

@@ -134,7 +134,7 @@ def _indices(found: AttributeFound, names: list[str]) -> list[Measurement]:
                 )
                 if is_itself
                 else Message(
-                    text="{share} % of all attribution, times an association with the group of {association}.",
+                    text="{share} % of all attribution, times {association}, its association with the group.",
                     values={
                         "share": round(100 * one.share, 1),
                         "association": round(one.association, 3),

@@ -61,8 +61,8 @@ class GapDecomposition(Audit):
         question="Through which inputs do groups come to have different scores?",
         requires=frozenset({"probabilities", "sensitive_features"}),
         limits=(
-            "A contribution describes the model and the rows, not the world: it does not say why groups differ "
-            "in an input, nor whether the input may be used.",
+            "A contribution describes the model and the rows, not the world: it does not say why groups "
+            "differ in an input, nor whether the input may be used.",
             "Another baseline divides a score otherwise, unless the score is a sum over single inputs.",
             "Inputs that go together share what they carry in ways that attributions do not tell apart.",
             "The leakage test reads whatever the attributions carry, however little of the score it is; that "

@@ -108,6 +108,9 @@ def _of_levels(values: IntArray, codes: IntArray, weights: FloatArray) -> FloatA
     cells = values * g + codes
     # tables of weights as if every row weighed one on average, so that the correction for bias fits
     scale = len(codes) / weights.sum(axis=1, keepdims=True)
-    tables = [np.bincount(cells, weights=one, minlength=k * g).reshape(k, g) for one in weights * scale]
+    tables = [
+        np.bincount(cells, weights=one, minlength=k * g).reshape(k, g).astype(np.float64)
+        for one in weights * scale
+    ]
     found = [cramers_v(table) for table in tables]
     return np.array([0.0 if one is None else one for one in found], dtype=np.float64)
