@@ -16,6 +16,7 @@ from auditkit.audits.explainability.concepts.sensitivity import (
     Plan,
     Pool,
     Sensitivity,
+    random_concepts,
     sensitivity,
 )
 from auditkit.audits.explainability.concepts.vectors import FOLDS, held_out_accuracy
@@ -78,11 +79,12 @@ class Examination:
         return ConceptAtLayer(name, layer, found.n, accuracy, self._classes(name, layer, pool, gradients))
 
     def _classes(self, name: str, layer: str, pool: Pool, gradients: FloatArray) -> dict[str, Sensitivity]:
+        dealt = random_concepts(pool, self.plan, self.context.numpy_rng("random concepts", name, layer))
         found = {}
         for index, label in enumerate(self.rows.classes):
             own = self.rows.of_class == index
             if int(own.sum()) >= FEWEST:
                 explained = Explained(gradients[own], self.rows.units[own])
-                rng = self.context.numpy_rng("random concepts", name, layer, str(index))
-                found[label] = sensitivity(pool, explained, self.plan, rng)
+                rng = self.context.numpy_rng("samples", name, layer, str(index))
+                found[label] = sensitivity(pool, explained, self.plan, rng, dealt=dealt)
         return found

@@ -99,11 +99,17 @@ def _beside_data(
 ) -> Examples | Message:
     """Examples of a file against rows of the data, whatever those show."""
     n = min(most, len(given), len(data))
+    if given[0].numel() != data.inputs[0].numel():
+        return Message(
+            text="its examples have {n} numbers each, the rows have {expected}",
+            values={"n": given[0].numel(), "expected": data.inputs[0].numel()},
+        )
     if n < FEWEST:
         return _too_few(len(given), len(data))
     chosen = rng.permutation(len(given))[:n]
     rows = np.sort(rng.permutation(len(data))[:n])
-    inputs = torch.cat([given[torch.from_numpy(chosen)], data.inputs[torch.from_numpy(rows)].cpu()])
+    beside = data.inputs[torch.from_numpy(rows)].cpu()
+    inputs = torch.cat([given[torch.from_numpy(chosen)].reshape(beside.shape), beside])
     units = np.concatenate([-1 - np.arange(n), units_of(data)[rows]])
     return Examples(inputs, np.arange(2 * n) < n, units)
 

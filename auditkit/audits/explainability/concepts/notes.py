@@ -18,8 +18,7 @@ def no_concept(data: Dataset, preprocessing: object) -> Message:
     if data.features.tokens is not None:
         return Message(
             text="no concept is named. Under audits: concepts: write for example "
-            "concepts: {{praise: {{tokens: [good, great]}}}}",
-            values={"n": 0},
+            "concepts: {praise: {tokens: [good, great]}}"
         )
     for name, column in known_columns(data, preprocessing).items():
         if isinstance(column, GroupColumn):
@@ -39,8 +38,7 @@ def no_concept(data: Dataset, preprocessing: object) -> Message:
             )
     return Message(
         text="no concept is named. Under audits: concepts: write for example "
-        "concepts: {{NAME: {{examples: FILE}}}}, a file of rows that show it",
-        values={"n": 0},
+        "concepts: {NAME: {examples: FILE}}, a file of rows that show it"
     )
 
 

@@ -119,19 +119,38 @@ class _Products:
         return np.asarray(self.slopes @ coefficients(self.kernel, shows, how).T)
 
 
-def sensitivity(pool: Pool, explained: Explained, plan: Plan, rng: np.random.Generator) -> Sensitivity:
+def random_concepts(pool: Pool, plan: Plan, rng: np.random.Generator) -> FloatArray:
+    """Directions of random subsets of the examples, as sums over examples, shape ``(n_random, n)``.
+
+    Args:
+        pool: Examples; rows of one person are dealt out together.
+        plan: How many, and which direction.
+        rng: Deals them out.
+    """
+    kernel = pool.activations @ pool.activations.T
+    dealt = permuted_codes(pool.shows.astype(np.int64), pool.units, plan.n_random, rng)
+    shows = np.array(list(dealt), dtype=np.bool_)
+    blocks = range(0, plan.n_random, BLOCK)
+    return np.concatenate([coefficients(kernel, shows[at : at + BLOCK], plan.how) for at in blocks])
+
+
+def sensitivity(
+    pool: Pool, explained: Explained, plan: Plan, rng: np.random.Generator, *, dealt: FloatArray | None = None
+) -> Sensitivity:
     """Score and effect of a concept for one class, with their chances under random concepts.
 
     Args:
         pool: Examples with the concept and without.
         explained: Rows of the class.
         plan: How much is drawn.
-        rng: Draws random concepts, then samples of rows.
+        rng: Draws random concepts where none are given, then samples of rows.
+        dealt: From :func:`random_concepts`, the same for every class.
     """
+    dealt = random_concepts(pool, plan, rng) if dealt is None else dealt
     products = _Products(pool.activations @ pool.activations.T, explained.gradients @ pool.activations.T)
     own = products.derivatives(pool.shows[None], plan.how)[:, 0]
     effect = float(own.mean())
-    effects, scores = _random(pool, products, plan, rng)
+    effects, scores = _along(products.slopes, dealt)
     reached = int((np.abs(effects) >= abs(effect) * (1 - NEGLIGIBLE)).sum())
     draws = _bootstrap(pool, explained.units, products, plan=plan, rng=rng)
     positive = _positive(own[:, None])[:, 0]
@@ -156,20 +175,13 @@ def _positive(derivatives: FloatArray) -> BoolArray:
     return np.asarray(derivatives > NEGLIGIBLE * largest, dtype=np.bool_)
 
 
-def _random(
-    pool: Pool, products: _Products, plan: Plan, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Effects and scores of concepts that are random subsets of the same rows."""
-    codes = pool.shows.astype(np.int64)
-    dealt = permuted_codes(codes, pool.units, plan.n_random, rng)
-    effects, scores = [], []
-    for start in range(0, plan.n_random, BLOCK):
-        size = min(BLOCK, plan.n_random - start)
-        shows = np.array([next(dealt) for _ in range(size)], dtype=np.bool_)
-        derivatives = products.derivatives(shows, plan.how)
-        effects.append(derivatives.mean(axis=0))
-        scores.append(_positive(derivatives).mean(axis=0))
-    return np.concatenate(effects), np.concatenate(scores)
+def _along(slopes: FloatArray, directions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Effect and score of every direction."""
+    found = [slopes @ directions[at : at + BLOCK].T for at in range(0, len(directions), BLOCK)]
+    return (
+        np.concatenate([one.mean(axis=0) for one in found]),
+        np.concatenate([_positive(one).mean(axis=0) for one in found]),
+    )
 
 
 def _bootstrap(
@@ -188,7 +200,8 @@ def _bootstrap(
         shows, weights = pool.shows[drawn], count[explained].astype(np.float64)
         if not weights.sum() or shows.all() or not shows.any():
             continue
-        found = coefficients(products.kernel[np.ix_(drawn, drawn)], shows[None], plan.how)[0]
+        kernel = products.kernel[np.ix_(drawn, drawn)] if plan.how == "ridge" else products.kernel
+        found = coefficients(kernel, shows[None], plan.how)[0]
         derivatives = products.slopes @ np.bincount(drawn, weights=found, minlength=len(examples))
         effects[draw] = np.average(derivatives, weights=weights)
         scores[draw] = np.average(_positive(derivatives[:, None])[:, 0], weights=weights)

@@ -62,11 +62,11 @@ def _title(found: AttributeFound, group: int, first: int) -> Message:
         return _message(text, values)
     if gap < 0:
         return Message(
-            text="{attribute} {group} scores {gap} nat lower on average; {feature} carries {part} of it",
+            text="{attribute} {group} scores {gap} nat lower on average; {feature} alone moves it by {part} nat",
             values=values,
         )
     return Message(
-        text="{attribute} {group} scores {gap} nat higher on average; {feature} carries {part} of it",
+        text="{attribute} {group} scores {gap} nat higher on average; {feature} alone moves it by {part} nat",
         values=values,
     )
 
