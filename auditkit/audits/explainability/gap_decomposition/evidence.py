@@ -48,7 +48,7 @@ def _title(found: AttributeFound, group: int, first: int) -> Message:
         "attribute": found.comparison.attribute,
         "gap": f"{abs(gap):.2g}",
         "feature": found.names[first],
-        "part": f"{part:+.2g}",
+        "part": f"{part:+.2g}".replace("-", "−"),
     }
     if not found.is_shown(group, -1):
         text = (
@@ -62,7 +62,8 @@ def _title(found: AttributeFound, group: int, first: int) -> Message:
         return _message(text, values)
     if gap < 0:
         return Message(
-            text="{attribute} {group} scores {gap} nat lower on average; {feature} alone moves it by {part} nat",
+            text="{attribute} {group} scores {gap} nat lower on average; {feature} alone moves it by "
+            "{part} nat",
             values=values,
         )
     return Message(
