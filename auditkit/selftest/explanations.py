@@ -17,7 +17,7 @@ WEIGHT: Final = 2.0
 
 def leaned_on_concept() -> Plant:
     """One of two inputs is the concept itself: a step to it moves the logit by half of its weight."""
-    rng = numpy_rng(0, "selftest", "concepts")
+    rng = numpy_rng(0, "selftest", "striped rows")
     shows, noise = rng.random(600) < 0.4, rng.normal(size=600)
 
     def scene(weight: float) -> Scene:

@@ -234,7 +234,7 @@ def test_held_out_accuracy_of_clear_examples_is_one_and_of_noise_a_half():
 
 
 def test_random_concepts_reach_a_small_p_no_more_often_than_declared():
-    rng, n_tests, plan = rng_of(7), 80, Plan("mean-difference", 99, 50, 1, 0.95)
+    rng, n_tests, plan = rng_of(7), 60, Plan("mean-difference", 99, 50, 1, 0.95)
     slopes, small = rng.normal(size=(10, 5)) + 1, 0
     for _ in range(n_tests):
         pool = pool_of(seed=rng.integers(2**32), n=24, distance=0.0)

@@ -247,7 +247,7 @@ def test_weights_count_like_rows_in_indices():
 
 
 def test_without_a_proxy_nothing_leaks_more_often_than_declared():
-    tests, rejected, together = 25, 0, 0
+    tests, rejected, together = 20, 0, 0
     for seed in range(tests):
         output = measured(logistic([1.0, 1.0, 1.0, 1.0]), scene(n=100, seed=seed), seed=seed)
         rejected += figures(output)["leakage_auc[g]"].note.values["p"] <= 0.05
@@ -273,7 +273,7 @@ def test_of_one_column_the_interval_is_that_of_welch_up_to_its_degrees_of_freedo
 
 
 def test_intervals_of_many_columns_hold_together_and_are_shorter_than_bonferroni_where_columns_agree():
-    rng, tests, held = rng_of(8), 80, 0
+    rng, tests, held = rng_of(8), 50, 0
     first = np.arange(80) < 40
     for _ in range(tests):
         found = mean_differences(rng.normal(size=(80, 8)), [Contrast(first, ~first)], rng=rng)

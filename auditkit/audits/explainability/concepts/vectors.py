@@ -78,6 +78,8 @@ def held_out_accuracy(
     for fold in np.unique(folds):
         held = folds == fold
         rows, side = activations[~held], shows[~held]
+        if side.all() or not side.any():
+            continue
         direction = coefficients(rows @ rows.T, side[None], how)[0] @ rows
         middle = (rows[side].mean(axis=0) + rows[~side].mean(axis=0)) / 2
         hits[held] = ((activations[held] - middle) @ direction > 0) == shows[held]
