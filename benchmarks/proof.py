@@ -26,6 +26,8 @@ CHECKS = (
     "counted_stream",
     "documents",
     "shapley",
+    "concepts",
+    "gap_decomposition",
 )
 
 

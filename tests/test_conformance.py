@@ -29,7 +29,19 @@ from tests.tolerances import statistical
 
 QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
+    "concepts": {
+        "concepts": {"rich": {"feature": "income", "above": 0.0}},
+        "n_random": 39,
+        "n_bootstrap": 50,
+    },
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
+    "gap-decomposition": {
+        "n_steps": 8,
+        "max_steps": 16,
+        "n_orders": 1,
+        "n_permutations": 19,
+        "n_bootstrap": 50,
+    },
     "membership-inference": {"n_bootstrap": 200},
     "ranking-fairness": {"n_bootstrap": 50},
     "regression-fairness": {"n_permutations": 19, "n_bootstrap": 50},

@@ -149,6 +149,15 @@ METRICS: dict[str, tuple[str, Style]] = {
     "importance": (mark("mean absolute attribution"), _PLAIN),
     "importance_share": (mark("share of all attribution"), _PERCENT),
     "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
+    "concept_accuracy": (mark("held-out accuracy of the direction of a concept"), _PERCENT),
+    "tcav_score": (mark("rows whose score rises along a concept (TCAV)"), _PERCENT),
+    "concept_effect": (mark("change of the score along a concept"), _PLAIN),
+    "shown_concepts": (mark("pairs of concept and class shown to be more than chance"), _PLAIN),
+    "score_gap": (mark("gap in mean score"), _PLAIN),
+    "gap_contribution": (mark("part of the gap in mean score"), _PLAIN),
+    "unattributed_gap": (mark("not attributed"), _PLAIN),
+    "proxy_index": (mark("proxy index"), _PLAIN),
+    "leakage_auc": (mark("AUC of foretelling it from the attributions"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -249,6 +258,8 @@ AUDITS: dict[str, str] = {
     "stereotype-pairs": mark("Stereotypes"),
     "identity-terms": mark("Identity terms"),
     "attribution": mark("Attributions"),
+    "concepts": mark("Concepts"),
+    "gap-decomposition": mark("Gaps by input"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

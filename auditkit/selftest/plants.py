@@ -10,6 +10,7 @@ from auditkit.data.dataset import FloatArray
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message
 from auditkit.selftest.demotion import demoted_group
+from auditkit.selftest.explanations import carried_gap, leaned_on_concept
 from auditkit.selftest.gerrymander import crossed_refusal
 from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.named_people import judged_by_a_term
@@ -45,6 +46,8 @@ def plants() -> tuple[Plant, ...]:
         preferred_sentences(),
         judged_by_a_term(),
         _planted_weight(),
+        leaned_on_concept(),
+        carried_gap(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),

@@ -11,15 +11,16 @@ from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
 from auditkit.audits.fairness.proxies_evidence import evidence_of
 from auditkit.audits.fairness.proxies_features import FeatureInformation, feature_information
 from auditkit.audits.fairness.proxies_figures import AttributeFound, all_missing, measurements_of
-from auditkit.audits.fairness.proxies_inputs import feature_places, is_table, probe_inputs, standardised
+from auditkit.audits.fairness.proxies_inputs import feature_places, is_table, probe_inputs
 from auditkit.audits.fairness.proxies_layer import LayerOutputs, penultimate
 from auditkit.audits.fairness.proxies_neutral import CarriedGap, Selection, carried_gap
-from auditkit.audits.fairness.proxies_probes import ProbeResult, boosted_probe, linear_probe
+from auditkit.audits.fairness.proxies_probes import boosted_probe, linear_probe
 from auditkit.audits.fairness.proxies_rows import AttributeRows, attribute_rows, rows_with_weight
 from auditkit.audits.fairness.slice_features import input_features
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.statistics.counts import positive_class
+from auditkit.statistics.linear_probe import ProbeResult, standardised
 from auditkit.subjects.predictions_table import PredictionsTable
 from auditkit.subjects.subject import Predictions, Subject, preprocessing_of
 

@@ -2,8 +2,8 @@
 
 from auditkit.audits.fairness.proxies_features import FeatureInformation
 from auditkit.audits.fairness.proxies_figures import AttributeFound, largest
-from auditkit.audits.fairness.proxies_probes import ProbeResult
 from auditkit.records import Cell, Dots, Estimate, Evidence, Mark, Message, Table
+from auditkit.statistics.linear_probe import ProbeResult
 
 SHOWN = 10
 """Features in the table."""

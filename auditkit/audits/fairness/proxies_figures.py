@@ -7,9 +7,9 @@ import numpy as np
 
 from auditkit.audits.fairness.proxies_features import FeatureInformation
 from auditkit.audits.fairness.proxies_neutral import CarriedGap
-from auditkit.audits.fairness.proxies_probes import ProbeResult
 from auditkit.audits.fairness.proxies_rows import AttributeRows
 from auditkit.records import Interval, Measurement, Message
+from auditkit.statistics.linear_probe import ProbeResult
 from auditkit.statistics.multiplicity import holm
 
 PROBES = ("inputs.auc", "inputs.auc.boosted", "layer.auc", "score.auc")

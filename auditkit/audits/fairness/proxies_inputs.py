@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
+from auditkit.statistics.linear_probe import standardised
 
 MOST_LEVELS = 250
 """Of a categorical column; the rarer ones share one."""
-
-ROUNDING = 1e-6
-"""Of the size of a column: what varies less is one value in single precision."""
-
-DIGITS = 4
 
 MOST_SPREAD = 50
 """Levels of a text that get a column of their own in the linear probe; the rarer ones share one."""
@@ -98,17 +94,6 @@ def probe_inputs(data: Dataset, *, without: Collection[str]) -> ProbeInputs | No
 def is_one_hot(block: FloatArray) -> bool:
     """Whether at most one column is set in every row."""
     return bool(np.isin(block, (0.0, 1.0)).all() and (block.sum(axis=1) <= 1).all())
-
-
-def standardised(columns: FloatArray) -> FloatArray:
-    """Mean 0 and standard deviation 1, rounded; columns that do not vary are left out.
-
-    Without the digits that single precision does not hold, figures do not hang on the size of batches.
-    """
-    spread = columns.std(axis=0)
-    varies = spread > ROUNDING * (1 + np.abs(columns).max(axis=0, initial=0.0))
-    kept = columns[:, varies]
-    return np.asarray(np.round((kept - kept.mean(axis=0)) / spread[varies], DIGITS))
 
 
 def _filled(block: FloatArray) -> FloatArray:

@@ -9,6 +9,8 @@ import numpy as np
 from auditkit.data.dataset import UNKNOWN, Dataset, FloatArray, GroupColumn, IntArray
 from auditkit.errors import DataError
 from auditkit.records import Message
+from auditkit.statistics.linear_probe import ProbedRows
+from auditkit.statistics.units import folds_of, permuted_codes
 
 FEWEST_PER_FOLD = 2
 """Rows (persons) of a level in every fold; a level with fewer is not foretold."""
@@ -52,6 +54,11 @@ class AttributeRows:
         """1 where a row has the level of a column, shape ``(n, columns)``."""
         return np.asarray(codes[:, None] == np.array(self.columns), dtype=np.float64)
 
+    @property
+    def probed(self) -> ProbedRows:
+        """What a linear probe needs to know of the rows."""
+        return ProbedRows(self.codes, len(self.levels), self.folds, self.weights, self.units)
+
     def drawn(self, most: int, rng: np.random.Generator) -> IntArray:
         """Places of about ``most`` rows, the same share of every level, but no level too small to fold."""
         if len(self) <= most:
@@ -79,16 +86,7 @@ class AttributeRows:
 
         With persons, each gets all levels of another one.
         """
-        units = np.arange(len(self)) if self.units is None else self.units
-        _, unit = np.unique(units, return_inverse=True)
-        order = np.argsort(unit, kind="stable")
-        sizes = np.bincount(unit)
-        starts = np.cumsum(sizes) - sizes
-        place = np.empty(len(self), dtype=np.int64)
-        place[order] = np.arange(len(self)) - np.repeat(starts, sizes)
-        for _ in range(number):
-            donor = rng.permutation(len(sizes))[unit]
-            yield self.codes[order[starts[donor] + place % sizes[donor]]]
+        return permuted_codes(self.codes, self.units, number, rng)
 
 
 def rows_with_weight(data: Dataset, audit: str) -> Dataset:
@@ -147,7 +145,7 @@ def attribute_rows(
         index=index,
         levels=tuple(column.levels[code] for code in kept),
         codes=codes,
-        folds=_folds(codes, units, folds, rng),
+        folds=folds_of(codes, units, folds, rng),
         weights=weights,
         units=units,
         n_unknown=int((carried & ~is_known).sum()),
@@ -165,14 +163,3 @@ def _levels_with_enough(
         if n >= least:
             found.append(code)
     return np.array(found, dtype=np.int64)
-
-
-def _folds(codes: IntArray, units: IntArray | None, folds: int, rng: np.random.Generator) -> IntArray:
-    """Persons are dealt out level by level, by the level of their first row."""
-    own = np.arange(len(codes)) if units is None else units
-    _, first, unit = np.unique(own, return_index=True, return_inverse=True)
-    shuffled = rng.permutation(len(first))
-    in_turn = shuffled[np.argsort(codes[first][shuffled], kind="stable")]
-    fold = np.empty(len(first), dtype=np.int64)
-    fold[in_turn] = np.arange(len(first)) % folds
-    return fold[unit.reshape(-1)]

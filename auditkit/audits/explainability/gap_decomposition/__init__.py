@@ -1,0 +1,1 @@
+"""The gap in mean score between groups, divided among the inputs."""
