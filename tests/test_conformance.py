@@ -29,6 +29,8 @@ from tests.tolerances import statistical
 
 QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
+    "feature-effects": {"grid_points": 5, "ale_bins": 4, "max_rows": 60},
+    "feature-importance": {"n_permutations": 2, "background_rows": 4, "max_evaluations": 1000},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
     "ranking-fairness": {"n_bootstrap": 50},

@@ -14,6 +14,9 @@ from auditkit.data.dataset import FloatArray, IntArray
 
 Scale = Literal["probability", "log_odds"]
 
+OUTERMOST = 0.025
+"""Share of the rows beyond each end of a curve: what lies there may be about a single row."""
+
 FEWEST_IN_BIN = 5
 """Rows between two edges of accumulated effects; a bin with fewer tells its spread badly."""
 
@@ -59,7 +62,7 @@ class Effect:
 
 
 def grid_of(feature: TableFeature, inputs: FloatArray, most: int) -> FloatArray:
-    """Values that every row is given: all that occur where they are few, else quantiles.
+    """Values that every row is given: all that occur where they are few, else quantiles but the outermost.
 
     Args:
         feature: A number or a category.
@@ -72,11 +75,16 @@ def grid_of(feature: TableFeature, inputs: FloatArray, most: int) -> FloatArray:
         found = np.unique(known)
         if len(found) <= most:
             return found
-        return np.unique(np.quantile(known, np.linspace(0, 1, most), method="inverted_cdf"))
+        return _quantiles(known, most)
     codes = feature.codes(inputs)
     counts = np.bincount(codes[codes < len(feature.levels)], minlength=len(feature.levels))
     frequent = np.argsort(-counts, kind="stable")[:most]
     return np.sort(frequent[counts[frequent] > 0]).astype(np.float64)
+
+
+def _quantiles(values: FloatArray, n: int) -> FloatArray:
+    levels = np.linspace(OUTERMOST, 1 - OUTERMOST, n)
+    return np.unique(np.quantile(values, levels, method="inverted_cdf"))
 
 
 def conditional_curves(asked: Asked, score: Score, feature: TableFeature, grid: FloatArray) -> FloatArray:
@@ -131,12 +139,15 @@ def heterogeneity(curves: FloatArray) -> tuple[float, FloatArray]:
 def edges_of(values: FloatArray, bins: int) -> FloatArray | None:
     """Edges of bins with about as many rows each, values of rows themselves; ``None`` without a spread.
 
+    All different values are edges where they are few; else the outermost rows lie beyond the edges.
+
     Args:
         values: Finite, shape ``(n,)``.
         bins: At most so many.
     """
     fitting = max(1, min(bins, len(values) // FEWEST_IN_BIN))
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, fitting + 1), method="inverted_cdf"))
+    found = np.unique(values)
+    edges = found if len(found) <= fitting + 1 else _quantiles(values, fitting + 1)
     return edges if len(edges) > 1 else None
 
 
@@ -144,8 +155,8 @@ def accumulated_effects(asked: Asked, score: Score, feature: TableFeature, bins:
     """Effects of small steps from each row's own value, averaged within bins and added up.
 
     Rows only ever get a value of their own bin, so that no row is asked about that is far from the data.
-    The curve is centred to mean 0 over the rows. Rows without a value take no part. ``None`` where values do
-    not vary.
+    The curve is centred to mean 0 over the rows. Rows without a value, or beyond the edges, take no part.
+    ``None`` where values do not vary.
 
     Source:
         Apley and Zhu (2020), Journal of the Royal Statistical Society B 82:1059-1086.
@@ -155,6 +166,7 @@ def accumulated_effects(asked: Asked, score: Score, feature: TableFeature, bins:
     edges = edges_of(values[rows], bins) if len(rows) > 1 else None
     if edges is None:
         return None
+    rows = rows[(values[rows] >= edges[0]) & (values[rows] <= edges[-1])]
     place = np.clip(np.searchsorted(edges, values[rows], side="left") - 1, 0, len(edges) - 2)
     steps = _steps(asked, score, feature, rows, (edges[place], edges[place + 1]))
     counts = np.bincount(place, minlength=len(edges) - 1)

@@ -11,6 +11,9 @@ from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Interval
 from auditkit.statistics.clustered import sums_by_unit
 
+ROUNDING = 1e-6
+"""Share of the size of a curve that single precision may move it by: less is not told from 0."""
+
 N_DRAWS = 400
 """Of the largest error; the 95 % point is then known to about 2 %."""
 
@@ -76,7 +79,8 @@ def curve_range(
     single = float(t.ppf((1 + confidence) / 2, n - 1))
     reach = max(single, float(np.quantile(largest, confidence))) * spread
     distance = np.abs(curve[first] - curve[second])
-    low = float(np.maximum(distance - reach, 0.0).max(initial=0.0))
+    is_rounding = value <= ROUNDING * float(np.abs(curve).max())
+    low = 0.0 if is_rounding else float(np.maximum(distance - reach, 0.0).max(initial=0.0))
     high = float((distance + reach).max(initial=0.0))
     interval = Interval(
         low=min(low, value), high=max(high, value), confidence=confidence, method="simultaneous-multiplier"

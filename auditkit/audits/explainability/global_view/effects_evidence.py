@@ -11,6 +11,9 @@ from auditkit.audits.explainability.global_view.importance_figures import ALONE
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Bars, Curve, Dots, Estimate, Mark, Message, Series, Table, Unit
 
+SLIGHT = 0.02
+"""Of the largest range: a spread between rows below this is not worth a sentence."""
+
 STEADY = 0.05
 """Share of its range by which a curve may turn back and still count as rising or falling."""
 
@@ -47,8 +50,8 @@ def effects_table(found: Sequence[FeatureEffect], unit: Unit) -> Table:
         title=_interactions(found),
         caption=Message(
             text="Differs between rows: standard deviation across rows of the curves of single rows, each "
-            "less its own mean (ICE); 0 where a feature acts alike on every row. Accumulated effects (ALE) ask "
-            "only about values near a row's own."
+            "less its own mean (ICE); 0 where a feature acts alike on every row. Accumulated effects (ALE) "
+            "ask only about values near a row's own."
         ),
         columns=(
             Message(text="Feature"),
@@ -72,8 +75,10 @@ def _interactions(found: Sequence[FeatureEffect]) -> Message:
     """For which feature the mean curve hides most."""
     hiding = max(found, key=lambda one: one.spread.value)
     named: dict[str, str | int | float] = {"feature": hiding.feature.name}
-    if hiding.spread.interval is None or not hiding.spread.interval.low > 0:
-        return Message(text="Every feature acts alike on all rows, as far as can be seen")
+    largest = max(one.range.value for one in found)
+    seen = hiding.spread.interval is not None and hiding.spread.interval.low > SLIGHT * largest
+    if not seen:
+        return Message(text="Every feature acts much alike on all rows")
     if hiding.spread.value > hiding.range.value:
         text = "What {feature} does differs more between rows than its mean effect is large"
         return Message(text=text, values=named)
@@ -106,8 +111,8 @@ def effect_chart(
     return Curve(
         title=_movement(one, what),
         caption=Message(
-            text="Bands are {percent} % intervals over rows. Where the lines part, the feature hangs together "
-            "with others, and the accumulated effects are the safer reading.",
+            text="Bands are {percent} % intervals over rows. Where the lines part, the feature hangs "
+            "together with others, and the accumulated effects are the safer reading.",
             values={"percent": round(100 * confidence)},
         ),
         x_axis=Message(text="{feature}", values={"feature": one.feature.name}),
@@ -181,7 +186,7 @@ def _movement(one: FeatureEffect, what: str) -> Message:
     elif one.feature.kind == "number" and (steps < back).all() and curve[-1] < curve[0]:
         text = "{what} falls by {change} as {feature} goes from {highest} to {lowest}"
     else:
-        text = "{what} is lowest at {feature} {lowest} and higher by {change} at {highest}"
+        text = "{what} is lowest at {feature} = {lowest}, and higher by {change} at {highest}"
     return Message(text=text, values=named)
 
 

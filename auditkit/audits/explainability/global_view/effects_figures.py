@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from auditkit.audits.explainability.global_view.effect_curves import Effect
-from auditkit.audits.explainability.global_view.effect_range import curve_range
+from auditkit.audits.explainability.global_view.effect_curves import Effect, heterogeneity
+from auditkit.audits.explainability.global_view.effect_range import ROUNDING, curve_range
 from auditkit.audits.explainability.global_view.importance_figures import ALONE
 from auditkit.audits.explainability.global_view.table_features import TableFeature
 from auditkit.data.dataset import FloatArray, IntArray
@@ -61,23 +61,23 @@ def range_figure(
     return Figure(value, interval, len(effect.rows))
 
 
-def spread_figure(
-    value: float, squares: FloatArray, *, persons: IntArray | None, confidence: float
-) -> Figure:
+def spread_figure(curves: FloatArray, *, persons: IntArray | None, confidence: float) -> Figure:
     """Heterogeneity, with Student's interval of its square over rows (persons).
 
     Args:
-        value: The root of the mean of ``squares``.
-        squares: What each row adds, shape ``(n,)``.
+        curves: Of single rows, shape ``(n, n_points)``.
         persons: Which rows belong to one person, or ``None``.
         confidence: Of the interval.
     """
+    value, squares = heterogeneity(curves)
     n_units = len(squares) if persons is None else len(np.unique(persons))
     if n_units < 2:
         return Figure(value, None, len(squares))
     variance = variance_of_sum((squares - squares.mean()) / len(squares), persons)
     reach = float(t.ppf((1 + confidence) / 2, n_units - 1)) * variance**0.5
     low, high = (max(0.0, float(squares.mean()) + side * reach) ** 0.5 for side in (-1, 1))
+    if value <= ROUNDING * float(np.abs(curves).max()):
+        low = 0.0
     interval = Interval(low=min(low, value), high=max(high, value), confidence=confidence, method="t")
     return Figure(value, interval, len(squares))
 

@@ -13,7 +13,6 @@ from auditkit.audits.explainability.global_view.effect_curves import (
     accumulated_effects,
     conditional_curves,
     grid_of,
-    heterogeneity,
     partial_dependence,
 )
 from auditkit.audits.explainability.global_view.effects_evidence import (
@@ -59,11 +58,11 @@ class FeatureEffects(Audit):
         question="How does the score move with each feature?",
         requires=frozenset(),
         limits=(
-            "Curves describe the model, not the world: they do not say what a change of the feature would bring.",
+            "Curves describe the model, not the world: they do not say what changing a feature would bring.",
             "Partial dependence gives every row every value, also where the two never occur together.",
-            "A mean curve hides that a feature may raise the score of some rows and lower that of others; the "
-            "spread between rows shows how much is hidden.",
-            "Accumulated effects along a feature hold for rows near each value; far steps add up many small ones.",
+            "A mean curve hides that a feature may raise the score of some rows and lower that of others; "
+            "the spread between rows shows how much is hidden.",
+            "Accumulated effects hold for rows near each value; far steps add up many small ones.",
         ),
         sources=(
             "Friedman (2001), Annals of Statistics 29:1189-1232",
@@ -175,7 +174,6 @@ class FeatureEffects(Audit):
             accumulated_effects(asked, score, feature, self.ale_bins) if feature.kind == "number" else None
         )
         absent = figures.NO_STEPS if feature.kind == "number" else figures.NO_ORDER
-        value, squares = heterogeneity(curves)
         return figures.FeatureEffect(
             feature=feature,
             dependence=dependence,
@@ -184,7 +182,7 @@ class FeatureEffects(Audit):
             local_range=absent
             if local is None
             else figures.range_figure(local, persons=persons, confidence=self.confidence, rng=rng),
-            spread=figures.spread_figure(value, squares, persons=persons, confidence=self.confidence),
+            spread=figures.spread_figure(curves, persons=persons, confidence=self.confidence),
         )
 
     def _output(

@@ -1,5 +1,6 @@
 """Which features the whole model relies on to be right."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +34,23 @@ FEWEST_ROWS = 100
 """Rows are not cut below this many to save evaluations."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What figures and evidence are made of.
+
+    Attributes:
+        asked: Subject and rows.
+        units: What is exchanged as a whole.
+        draws: Of SAGE.
+        within: Exchanges among alike rows, why there are none, or ``None`` without control features.
+    """
+
+    asked: Asked
+    units: tuple[ExchangedUnit, ...]
+    draws: SageDraws
+    within: Exchange | Message | None
+
+
 class FeatureImportance(Audit):
     """What exchanging a feature costs, and how the gain of the model is shared among its features.
 
@@ -58,17 +76,17 @@ class FeatureImportance(Audit):
         question="Which features does the whole model rely on to be right?",
         requires=frozenset(),
         limits=(
-            "Importance is for the predictions, not for the world: a feature that matters need not be a cause.",
+            "Importance is for the predictions, not for the world: what matters need not be a cause.",
             "Exchanging one feature, or taking it as unknown, puts together values that may never occur "
             "together; what the model says of such rows is a guess where it was never trained.",
             "Features that tell the same stand in for one another: each may look dispensable alone.",
-            "An importance of 0 does not show that a feature is unused: it may help some rows and harm others.",
+            "An importance of 0 does not show that a feature is unused: it may help some rows, harm others.",
             "SAGE values are for the background rows drawn; others give slightly different ones.",
         ),
         sources=(
             "Breiman (2001), Random Forests, Machine Learning 45:5-32",
             "Fisher, Rudin and Dominici (2019), JMLR 20:177",
-            "Strobl et al. (2008), Conditional variable importance for random forests, BMC Bioinformatics 9:307",
+            "Strobl et al. (2008), Conditional variable importance, BMC Bioinformatics 9:307",
             "Covert, Lundberg and Lee (2020), arXiv:2004.00668",
             "Hoeffding (1948), Annals of Mathematical Statistics 19:293-325",
         ),
@@ -101,8 +119,8 @@ class FeatureImportance(Audit):
             Effort(self.precision, self.max_evaluations),
             context.numpy_rng("orders"),
         )
-        within = self._within(rows, context)
-        return self._output(asked, units, draws, within, data, context)
+        found = _Found(asked, units, draws, self._within(rows, context))
+        return self._output(found, data, context)
 
     def _most_rows(self, n_units: int) -> int:
         affordable = self.max_evaluations // (n_units * self.n_permutations)
@@ -116,17 +134,9 @@ class FeatureImportance(Audit):
         rng = context.numpy_rng("exchanges within strata")
         return exchange_within(strata, self.n_permutations, rng) or figures.NO_STRATA
 
-    def _output(
-        self,
-        asked: Asked,
-        units: tuple[ExchangedUnit, ...],
-        draws: SageDraws,
-        within: Exchange | Message | None,
-        data: Dataset,
-        context: AuditContext,
-    ) -> AuditOutput:
-        rows, unit = asked.rows, asked.unit
-        ranked = self._ranked(asked, units, draws, within, context)
+    def _output(self, found: _Found, data: Dataset, context: AuditContext) -> AuditOutput:
+        rows, unit, draws = found.asked.rows, found.asked.unit, found.draws
+        ranked = self._ranked(found, context)
         _, gain = clustered_mean(draws.constant - draws.full, units=rows.person, confidence=self.confidence)
         measurements = figures.overall_measurements(
             draws, gain, unit, stop=self.precision, confidence=self.confidence
@@ -134,33 +144,29 @@ class FeatureImportance(Audit):
         measurements += figures.ranked_measurements(ranked[: self.top_features], unit, len(rows))
         evidence: list[Evidence] = []
         if rows.features.image_shape is not None:
-            preprocessing = preprocessing_of(asked.subject)
+            preprocessing = preprocessing_of(found.asked.subject)
             evidence.append(patch_picture(rows, preprocessing, draws.values, self.patches, unit))
         evidence += [
             sage_bars(ranked, draws.gain, unit, shown=self.top_features, n=len(rows)),
             importance_table(ranked, unit, len(rows)),
         ]
-        return AuditOutput(measurements, evidence, self._notes(asked, within, data))
+        return AuditOutput(measurements, evidence, self._notes(found.asked, found.within, data))
 
-    def _ranked(
-        self,
-        asked: Asked,
-        units: tuple[ExchangedUnit, ...],
-        draws: SageDraws,
-        within: Exchange | Message | None,
-        context: AuditContext,
-    ) -> list[figures.Ranked]:
+    def _ranked(self, found: _Found, context: AuditContext) -> list[figures.Ranked]:
+        """Every unit with all its importances, the largest SAGE value first."""
+        asked, draws, within = found.asked, found.draws, found.within
         base = base_costs(asked)
         # one set of exchanges for all features, so that they are compared on the same ones
         exchange = exchange_all(len(asked.rows), self.n_permutations, context.numpy_rng("exchanges"))
-        persons, ranked = asked.rows.person, []
+        ranked = []
         for place in np.argsort(-draws.values, kind="stable"):
-            columns = units[place].columns
+            columns = found.units[place].columns
+            interval = draws.interval(int(place), persons=asked.rows.person, confidence=self.confidence)
             ranked.append(
                 figures.Ranked(
-                    name=units[place].name,
+                    name=found.units[place].name,
                     sage=float(draws.values[place]),
-                    sage_interval=draws.interval(int(place), persons=persons, confidence=self.confidence),
+                    sage_interval=interval,
                     permuted=permuted(asked, columns, exchange, base, self.confidence),
                     conditional=permuted(asked, columns, within, base, self.confidence)
                     if isinstance(within, Exchange)

@@ -65,8 +65,10 @@ class TableFeature:
         block = inputs[:, list(self.columns)]
         if self.kind == "codes":
             held = block[:, 0]
-            return np.where(np.isnan(held), len(self.levels), np.nan_to_num(held)).astype(np.int64)
-        return np.where(block.any(axis=1), block.argmax(axis=1), block.shape[1]).astype(np.int64)
+            found = np.where(np.isnan(held), len(self.levels), np.nan_to_num(held))
+        else:
+            found = np.where(block.any(axis=1), block.argmax(axis=1), block.shape[1])
+        return np.asarray(found, dtype=np.int64)
 
     @property
     def no_level(self) -> str:
