@@ -148,6 +148,17 @@ METRICS: dict[str, tuple[str, Style]] = {
     "convergence_delta.median": (mark("relative gap of the sum of attributions, median"), _PLAIN),
     "importance": (mark("mean absolute attribution"), _PLAIN),
     "importance_share": (mark("share of all attribution"), _PERCENT),
+    "permutation_importance": (mark("rise of the cost when exchanged between rows"), _PLAIN),
+    "sage_value": (mark("part in the fall of the cost (SAGE)"), _PLAIN),
+    "cost_reduction": (mark("fall of the cost against a constant guess"), _PLAIN),
+    "sage_efficiency_gap": (mark("sum of SAGE values minus the fall of the cost"), _PLAIN),
+    "sage_precision": (mark("largest standard error over the range of SAGE values"), _PLAIN),
+    "partial_dependence_range": (mark("range of the mean score (partial dependence)"), _PLAIN),
+    "accumulated_effects_range": (mark("range of accumulated local effects"), _PLAIN),
+    "effect_heterogeneity": (mark("spread of the effect between rows"), _PLAIN),
+    "fidelity": (mark("agreement of rules with the model"), _PERCENT),
+    "fidelity_r2": (mark("R2 of rules against the model"), _PLAIN),
+    "n_rules": (mark("number of rules"), _PLAIN),
     "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
@@ -249,6 +260,9 @@ AUDITS: dict[str, str] = {
     "stereotype-pairs": mark("Stereotypes"),
     "identity-terms": mark("Identity terms"),
     "attribution": mark("Attributions"),
+    "feature-importance": mark("Feature importance"),
+    "feature-effects": mark("Feature effects"),
+    "surrogate": mark("Rules"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

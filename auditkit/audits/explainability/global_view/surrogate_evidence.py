@@ -42,8 +42,8 @@ def rules_table(
         title=title,
         caption=Message(
             text="Exactly one rule holds for every row: its conditions, joined by semicolons, all hold. What "
-            "is covered, and how well, is measured on rows that the rules were not made from. The rules imitate "
-            "the model; they are not how it computes."
+            "is covered, and how well, is measured on rows that the rules were not made from. The rules "
+            "imitate the model; they are not how it computes."
         ),
         columns=(
             Message(text="Rule"),
