@@ -95,20 +95,16 @@ def test_accumulated_effects_of_a_linear_model_rise_by_its_slope_exactly():
     for feature, slope in zip(features, (1.5, -0.25, 0.0), strict=True):
         found = accumulated_effects(asked, VALUE, feature, 12)
         assert np.diff(found.curve) / np.diff(found.points) == pytest.approx(slope, rel=1e-9, abs=1e-12)
-        assert (
-            np.abs(found.influence).max() < 1e-6 * (1 + abs(slope))
-            or len(np.unique(np.diff(found.points))) > 1
-        )
 
 
 def test_accumulated_effects_follow_the_data_where_partial_dependence_leaves_them():
-    """x0 * x1 with x1 = x0: local effects add up to x0 ** 2 / 2, partial dependence is flat at mean 0."""
+    """x0 * x1 with x1 = x0: local effects add up to x0 ** 2 / 2, partial dependence is flat at 0."""
     x = np.linspace(-1, 1, 401)
     inputs = np.column_stack([x, x])
     asked, features = asked_of(foretelling(lambda rows: rows[:, 0] * rows[:, 1], 2), inputs)
     local = accumulated_effects(asked, VALUE, features[0], 40)
     expected = local.points**2 / 2
-    assert local.curve - local.curve.mean() == pytest.approx(expected - expected.mean(), abs=2e-3)
+    assert local.curve - local.curve.mean() == pytest.approx(expected - expected.mean(), abs=1 / 20**2)
     grid = grid_of(features[0], inputs, 21)
     flat = partial_dependence(conditional_curves(asked, VALUE, features[0], grid), grid)
     assert flat.curve == pytest.approx(0.0, abs=1e-12)
@@ -175,9 +171,7 @@ def test_values_are_in_the_units_that_a_reader_knows_and_missing_ones_take_no_pa
     output = FeatureEffects(grid_points=60, ale_bins=8).measure(subject, data, CONTEXT)
     (curve,) = [one for one in output.evidence if one.kind == "curve"]
     assert set(curve.series[0].x) == set(ages[20:])
-    assert [value for x, value in zip(curve.series[0].x, curve.series[0].y, strict=True) if x <= 45] == [
-        0.0
-    ] * sum(x <= 45 for x in curve.series[0].x)
+    assert all(y == float(x > 45) for x, y in zip(curve.series[0].x, curve.series[0].y, strict=True))
     found = by_feature(output)
     assert found["partial_dependence_range", "age"].n == 120
     assert found["accumulated_effects_range", "age"].n <= 100

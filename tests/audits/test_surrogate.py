@@ -1,4 +1,4 @@
-"""Rules that imitate a model: exact where the model is made of rules, withheld where they do not reproduce it."""
+"""Rules that imitate a model: exact where it is made of rules, withheld where they do not reproduce it."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from auditkit.audits.explainability.global_view.surrogate_rules import (
 )
 from auditkit.data.dataset import FeatureSpace
 from auditkit.data.preprocessing import CategoricalFeature, NumericFeature, TablePreprocessing
-from auditkit.testing import linear_subject, tiny_dataset, tiny_subject
+from auditkit.testing import tiny_dataset, tiny_subject
 from tests.audits.whole_model_scenes import Deciding, by_feature, foretelling, labelled, linear, numbers
 from tests.tolerances import FLOAT
 
@@ -41,8 +41,8 @@ def test_a_model_that_is_a_tree_is_reproduced_without_error():
     found = by_feature(output)
     assert found["fidelity", None].value == 1.0
     assert found["n_rules", None].value == 3
-    rules = {row[0]: row[1] for row in table_of(output).rows}
-    assert rules == {"x0 > 4; x1 ≤ 6": "yes", "x0 ≤ 4": "no", "x0 > 4; x1 > 6": "no"} or len(rules) == 3
+    (favourable,) = [row[0] for row in table_of(output).rows if row[1] == "yes"]
+    assert set(favourable.split("; ")) == {"x0 > 4", "x1 ≤ 6"}
     assert all(row[3].value == 1.0 for row in table_of(output).rows)
 
 
@@ -62,20 +62,21 @@ def test_a_threshold_is_found_and_written_in_the_unit_of_the_reader():
     subject = Deciding(lambda rows: (rows[:, 0] * 20 + 50 > 42.5) & (rows[:, 1] < 0.5), preprocessing=steps)
     output = Surrogate(max_rules=4).measure(subject, data, CONTEXT)
     assert by_feature(output)["fidelity", None].value == 1.0
-    rules = {row[0] for row in table_of(output).rows if row[1] == "yes"}
-    assert rules in ({"income > 42; purpose ≠ car"}, {"purpose ≠ car; income > 42"})
+    (favourable,) = [row[0] for row in table_of(output).rows if row[1] == "yes"]
+    assert set(favourable.split("; ")) == {"income > 42", "purpose ≠ car"}
 
 
 def test_rules_are_withheld_where_they_do_not_reproduce_the_model():
     inputs = np.random.default_rng(2).normal(size=(800, 8))
-    output = Surrogate().measure(linear_subject(np.ones(8)), labelled(inputs, np.zeros(800)), CONTEXT)
+    subject = Deciding(lambda rows: rows.sum(axis=1) > 0)
+    output = Surrogate().measure(subject, labelled(inputs, np.zeros(800)), CONTEXT)
     fidelity = by_feature(output)["fidelity", None]
     assert fidelity.interval.high < 0.9
     assert table_of(output) is None
     note = output.evidence[0]
     assert note.title.text.startswith("Rules are withheld")
     assert note.title.values["percent"] == pytest.approx(100 * fidelity.value, abs=0.1)
-    assert "income" not in str(note.body)
+    assert not any(f"x{place}" in str(note.body) for place in range(8))
 
 
 def test_rules_are_withheld_while_the_interval_reaches_below_the_threshold():
@@ -127,10 +128,7 @@ def test_a_step_function_of_numbers_is_reproduced_without_error():
     subject = foretelling(lambda x: (x[:, 0] > 2) * 3.0, 1)
     output = Surrogate().measure(subject, numbers(inputs, np.arange(200.0)), CONTEXT)
     assert by_feature(output)["fidelity_r2", None].value == 1.0
-    assert [row[:2] for row in table_of(output).rows] in (
-        [("x0 ≤ 2", 0.0), ("x0 > 2", 3.0)],
-        [("x0 > 2", 3.0), ("x0 ≤ 2", 0.0)],
-    )
+    assert {row[:2] for row in table_of(output).rows} == {("x0 ≤ 2", 0.0), ("x0 > 2", 3.0)}
 
 
 @settings(deadline=None, max_examples=30)
