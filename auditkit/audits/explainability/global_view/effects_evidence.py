@@ -6,7 +6,7 @@ import numpy as np
 
 from auditkit.audits.explainability.global_view.effect_curves import Effect
 from auditkit.audits.explainability.global_view.effect_range import curve_bounds
-from auditkit.audits.explainability.global_view.effects_figures import FeatureEffect, Figure
+from auditkit.audits.explainability.global_view.effects_figures import NO_ORDER, FeatureEffect, Figure
 from auditkit.audits.explainability.global_view.importance_figures import ALONE
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Bars, Curve, Dots, Estimate, Mark, Message, Series, Table, Unit
@@ -87,7 +87,8 @@ def _interactions(found: Sequence[FeatureEffect]) -> Message:
 
 def _estimate(figure: Figure | Message, unit: Unit) -> Estimate:
     if isinstance(figure, Message):
-        return Estimate(value=None, unit=unit, missing=figure)
+        short = Message(text="no order") if figure == NO_ORDER else figure
+        return Estimate(value=None, unit=unit, missing=short)
     if figure.interval is None:
         return Estimate(value=None, n=figure.n, unit=unit, missing=ALONE)
     interval = figure.interval
@@ -100,19 +101,20 @@ def effect_chart(
     """Lines over the values of a number, dots for the levels of a category."""
     if one.feature.kind != "number":
         return _levels(one, what, unit, persons, confidence)
-    series = [_series(Message(text="partial dependence"), one.dependence, 0.0, persons, confidence)]
+    series = [_series(Message(text="PDP"), one.dependence, 0.0, persons, confidence)]
     if isinstance(one.local, Effect):
         # Lifted to the height of the other line: accumulated effects themselves have mean 0.
         lift = float(
             one.dependence.curve.mean()
             - np.interp(one.dependence.points, one.local.points, one.local.curve).mean()
         )
-        series.append(_series(Message(text="accumulated effects"), one.local, lift, persons, confidence))
+        series.append(_series(Message(text="ALE"), one.local, lift, persons, confidence))
     return Curve(
         title=_movement(one, what),
         caption=Message(
-            text="Bands are {percent} % intervals over rows. Where the lines part, the feature hangs "
-            "together with others, and the accumulated effects are the safer reading.",
+            text="PDP: mean when all rows are given the same value. ALE: small steps from the rows' own "
+            "values, added up; the safer reading where the lines part. Bands are {percent} % intervals over "
+            "rows.",
             values={"percent": round(100 * confidence)},
         ),
         x_axis=Message(text="{feature}", values={"feature": one.feature.name}),

@@ -1,5 +1,6 @@
 """The rules as a table, or why they are withheld; and how many rules it would take."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,7 +85,7 @@ def withheld(verdict: Verdict, rules: RuleSet, rows: HeldOut, least: float) -> N
         "n": len(rules.rules),
         "percent": _percent(verdict.value),
         "low": _percent(verdict.interval.low),
-        "high": _percent(verdict.interval.high),
+        "high": _percent(verdict.interval.high, up=True),
         "least": _percent(least),
     }
     if verdict.is_trivial:
@@ -149,7 +150,7 @@ def size_curve(sized: Sequence[tuple[int, float, float, float]], rows: HeldOut, 
     )
 
 
-def _percent(share: float) -> float | int:
-    """One decimal, which does not round up to a whole that is not there."""
-    tenths = int(share * 1000) / 10
+def _percent(share: float, *, up: bool = False) -> float | int:
+    """One decimal, rounded down (or up), so that nothing is said to clear what it does not."""
+    tenths = (math.ceil if up else math.floor)(round(share * 1000, 6)) / 10
     return int(tenths) if tenths == int(tenths) else tenths
