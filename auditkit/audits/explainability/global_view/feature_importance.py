@@ -93,9 +93,9 @@ class FeatureImportance(Audit):
     )
 
     n_permutations: int = Field(10, ge=2, le=1000)
-    background_rows: int = Field(128, ge=1, le=4096)
+    background_rows: int = Field(64, ge=1, le=4096)
     precision: float = Field(0.025, gt=0, lt=1)
-    max_evaluations: int = Field(4_000_000, ge=1)
+    max_evaluations: int = Field(2_000_000, ge=1)
     max_rows: int = Field(2000, ge=2)
     patches: int = Field(4, ge=1, le=16)
     top_features: int = Field(20, ge=1)
