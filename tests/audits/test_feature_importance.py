@@ -12,6 +12,7 @@ from sklearn.inspection import permutation_importance
 
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.global_view.asked import Asked
+from auditkit.audits.explainability.global_view.exchanged_units import exchanged_units, patch_owner
 from auditkit.audits.explainability.global_view.feature_importance import FeatureImportance
 from auditkit.audits.explainability.global_view.permutation import (
     Exchange,
@@ -20,7 +21,6 @@ from auditkit.audits.explainability.global_view.permutation import (
     exchange_within,
 )
 from auditkit.audits.explainability.global_view.sage import Effort, sage
-from auditkit.audits.explainability.global_view.units import exchanged_units, patch_owner
 from auditkit.data.dataset import FeatureSpace, TokenSpace
 from auditkit.subjects.predictions_table import PredictionsTable
 from auditkit.testing import tiny_dataset, tiny_subject

@@ -72,7 +72,7 @@ def test_shapes_that_do_not_fit_are_refused():
         exchanged_mean(np.zeros((2, 3)), np.zeros((3, 2), dtype=np.int64))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10_000), st.floats(-5, 5))
 def test_a_constant_moves_the_mean_and_not_the_width(seed, shift):
     rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ from pydantic import Field
 from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
 from auditkit.audits.explainability.global_view import importance_figures as figures
 from auditkit.audits.explainability.global_view.asked import Asked, drawn_rows, notes_on_rows
+from auditkit.audits.explainability.global_view.exchanged_units import ExchangedUnit, exchanged_units
 from auditkit.audits.explainability.global_view.importance_evidence import (
     importance_table,
     patch_picture,
@@ -20,11 +21,10 @@ from auditkit.audits.explainability.global_view.permutation import (
     control_strata,
     exchange_all,
     exchange_within,
+    n_alone,
     permuted,
-    share_alone,
 )
 from auditkit.audits.explainability.global_view.sage import Effort, SageDraws, sage
-from auditkit.audits.explainability.global_view.units import ExchangedUnit, exchanged_units
 from auditkit.data.dataset import Dataset
 from auditkit.records import Evidence, Message
 from auditkit.statistics.clustered import clustered_mean
@@ -108,9 +108,11 @@ class FeatureImportance(Audit):
             return AuditOutput(figures.all_missing(units))
         rows = drawn_rows(data, self._most_rows(len(units)), context.numpy_rng("rows"))
         asked = Asked.about(subject, rows, batch_size=context.batch_size)
-        obstacle = asked if isinstance(asked, Message) else asked.obstacle()
-        if isinstance(asked, Message) or obstacle is not None:
-            return AuditOutput(figures.all_missing(obstacle or figures.ALONE))
+        if isinstance(asked, Message):
+            return AuditOutput(figures.all_missing(asked))
+        obstacle = asked.obstacle()
+        if obstacle is not None:
+            return AuditOutput(figures.all_missing(obstacle))
         background = context.numpy_rng("background").permutation(len(rows))[: self.background_rows]
         draws = sage(
             asked,
@@ -182,7 +184,7 @@ class FeatureImportance(Audit):
             names = ", ".join(rows.control_features)
             text = "Alike rows are those of the same {features}; values are exchanged among them only."
             notes.append(Message(text=text, values={"features": names}))
-            alone = share_alone(within, len(rows))
+            alone = n_alone(within, len(rows))
             if alone:
                 text = "{n} rows have no other alike in {features}; they take no part there."
                 notes.append(Message(text=text, values={"n": alone, "features": names}))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditkit.audits.explainability.attribution_evidence import grey_values
+from auditkit.audits.explainability.global_view.exchanged_units import patch_owner
 from auditkit.audits.explainability.global_view.importance_figures import ALONE, Ranked
 from auditkit.audits.explainability.global_view.permutation import Permuted
-from auditkit.audits.explainability.global_view.units import patch_owner
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Bars, Cell, Estimate, Interval, Mark, Message, Panel, Picture, Table, Unit
 

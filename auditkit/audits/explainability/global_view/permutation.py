@@ -132,8 +132,8 @@ def permuted(
     return Permuted(value, interval, len(exchange.index))
 
 
-def share_alone(exchange: Exchange | None, n: int) -> int:
-    """Rows that are alone in their stratum."""
+def n_alone(exchange: Exchange | None, n: int) -> int:
+    """How many of ``n`` rows take no part, because they are alone in their stratum."""
     taking_part: BoolArray = np.zeros(n, dtype=np.bool_)
     if exchange is not None:
         taking_part[exchange.index] = True
