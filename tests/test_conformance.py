@@ -34,6 +34,8 @@ QUICK = {
         "n_random": 39,
         "n_bootstrap": 50,
     },
+    "feature-effects": {"grid_points": 5, "ale_bins": 4, "max_rows": 60},
+    "feature-importance": {"n_permutations": 2, "background_rows": 4, "max_evaluations": 1000},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "gap-decomposition": {
         "n_steps": 8,

@@ -21,6 +21,7 @@ from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
+from auditkit.selftest.whole_model import leaned_on_input, many_conditions, moving_input
 
 WIDTH: Final = 16
 WEIGHT: Final = 2.0
@@ -48,6 +49,9 @@ def plants() -> tuple[Plant, ...]:
         _planted_weight(),
         leaned_on_concept(),
         carried_gap(),
+        leaned_on_input(),
+        moving_input(),
+        many_conditions(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),
