@@ -12,7 +12,7 @@ from auditkit.audits.explainability.counterfactuals.best import Best, Search
 from auditkit.audits.explainability.counterfactuals.constraints import Constraints, Direction
 from auditkit.audits.explainability.counterfactuals.distances import Distance, Norm
 from auditkit.audits.explainability.counterfactuals.evidence import evidence_of
-from auditkit.audits.explainability.counterfactuals.features import FeatureTable, read_features
+from auditkit.audits.explainability.counterfactuals.features import FeatureTable
 from auditkit.audits.explainability.counterfactuals.figures import NONE_FOUND, overall, unmeasured
 from auditkit.audits.explainability.counterfactuals.found import Found, checked
 from auditkit.audits.explainability.counterfactuals.groups import recourse
@@ -24,6 +24,7 @@ from auditkit.audits.explainability.counterfactuals.notes import (
     unsuitable,
 )
 from auditkit.audits.explainability.counterfactuals.plausibility import Plausibility, plausibility
+from auditkit.audits.explainability.counterfactuals.read_features import read_features
 from auditkit.audits.explainability.counterfactuals.search import Pool, find_counterfactuals
 from auditkit.audits.explainability.counterfactuals.targets import Targets, targets_of
 from auditkit.data.dataset import Dataset, FloatArray, IntArray

@@ -49,7 +49,7 @@ def changes(found: Found, confidence: float) -> Dots:
 
 
 def example_rows_of(found: Found) -> tuple[tuple[int, Rule], ...]:
-    """The rows at the (lower) median, the smallest and the largest distance; the first of equals, each once."""
+    """The rows at the (lower) median, the smallest and the largest distance, each once."""
     rows: IntArray = np.flatnonzero(found.has)
     ordered = rows[np.argsort(found.distance[rows], kind="stable")]
     farthest = rows[found.distance[rows].argmax()]
