@@ -29,7 +29,7 @@ from tests.tolerances import statistical
 
 QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
-    "counterfactuals": {"max_rows": 12, "n_steps": 5},
+    "counterfactuals": {"max_rows": 8, "n_steps": 2},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
     "ranking-fairness": {"n_bootstrap": 50},

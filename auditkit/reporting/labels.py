@@ -149,6 +149,11 @@ METRICS: dict[str, tuple[str, Style]] = {
     "importance": (mark("mean absolute attribution"), _PLAIN),
     "importance_share": (mark("share of all attribution"), _PERCENT),
     "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
+    "validity": (mark("rows with a counterfactual"), _PERCENT),
+    "distance": (mark("distance to the counterfactual, in deviations"), _PLAIN),
+    "features_changed": (mark("features that it changes"), _PLAIN),
+    "neighbour_distance": (mark("its distance to other rows, relative to theirs"), _PLAIN),
+    "constraint_violations": (mark("counterfactuals that break a constraint"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -249,6 +254,7 @@ AUDITS: dict[str, str] = {
     "stereotype-pairs": mark("Stereotypes"),
     "identity-terms": mark("Identity terms"),
     "attribution": mark("Attributions"),
+    "counterfactuals": mark("Counterfactuals"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

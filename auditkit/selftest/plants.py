@@ -17,6 +17,7 @@ from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.proxies import group_as_input, telling_input
 from auditkit.selftest.ranking import lost_ranking
+from auditkit.selftest.recourse import longer_way
 from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
@@ -45,6 +46,7 @@ def plants() -> tuple[Plant, ...]:
         preferred_sentences(),
         judged_by_a_term(),
         _planted_weight(),
+        longer_way(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),

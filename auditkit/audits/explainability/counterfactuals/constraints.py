@@ -134,7 +134,8 @@ class Bounds:
         """
         spread = (slice(None), None) if values.ndim == 3 else (slice(None),)
         own, movable = self.own[spread], self.movable[spread]
-        found = np.where(movable, values, own)
+        # a row that is followed may lack a value: that is nothing to be given
+        found = np.where(movable & ~np.isnan(values), values, own)
         for j, feature in enumerate(self.table.features):
             place = (..., j)
             if isinstance(feature, LevelFeature):

@@ -42,6 +42,8 @@ def _change_on(search: Search, rows: IntArray) -> None:
             return
         tried = _moves(search, rows, values)
         n, m = tried.shape[:2]
+        if not m:
+            return
         is_new = is_other(tried, values[:, None]).any(axis=2)
         row, move = np.nonzero(is_new)
         leads = np.full((n, m), -np.inf)

@@ -6,7 +6,7 @@ from auditkit.audits.explainability.counterfactuals.best import Search
 from auditkit.audits.explainability.counterfactuals.features import NumberFeature, is_other
 from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
-HALVINGS = 20
+HALVINGS = 12
 """Of the way between a number that turns the decision and one that does not."""
 
 MOST_PAIRS = 64
