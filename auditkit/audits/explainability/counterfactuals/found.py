@@ -28,7 +28,7 @@ class Found:
         broken: Whether a counterfactual breaks a constraint, shape ``(n,)``.
         target: Class that was wanted, shape ``(n,)``.
         before: Log-probabilities of the rows, shape ``(n, k)``.
-        after: Those of the counterfactuals.
+        after: Those of the counterfactuals; the same where there is none.
         n_searched: Rows whose search came to an end.
         n_fixed: Rows without a feature that may change.
         n_withdrawn: Counterfactuals that did not hold when they were asked about again.
@@ -65,15 +65,15 @@ def checked(search: Search, constraints: Constraints, before: FloatArray, n_sear
     """
     judge, known = search.judge, search.best.known
     rows = np.flatnonzero(known)
-    inputs = judge.own_inputs.copy()
-    inputs[rows] = judge.inputs_of(search.best.values[rows], rows)
-    encoded = torch.from_numpy(inputs).to(judge.data.inputs.dtype)
-    asked = replace(judge.data, inputs=encoded)
-    after = judge.subject.predict(asked, batch_size=ROWS_AT_ONCE).log_probabilities
+    after, as_asked = before.copy(), judge.own_inputs.copy()
+    if len(rows):
+        inputs = torch.from_numpy(judge.inputs_of(search.best.values[rows], rows)).to(judge.data.inputs.dtype)
+        asked = replace(judge.data.take(rows), inputs=inputs)
+        after[rows] = judge.subject.predict(asked, batch_size=ROWS_AT_ONCE).log_probabilities
+        as_asked[rows] = inputs.double().numpy()
     holds = known & (after.argmax(axis=1) == judge.target)
+    broken = violations(judge.own_inputs, as_asked, judge.table, constraints)
     values = np.where(holds[:, None], search.best.values, judge.own)
-    as_asked = encoded.double().cpu().numpy()
-    broken = violations(judge.data.inputs.double().cpu().numpy(), as_asked, judge.table, constraints)
     return Found(
         table=judge.table,
         data=judge.data,
