@@ -11,7 +11,7 @@ from auditkit.audits.explainability.counterfactuals.features import (
     LevelFeature,
     NumberFeature,
 )
-from auditkit.data.dataset import BoolArray, FloatArray
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 from auditkit.errors import UsageError, closest
 
 Direction = Literal["increasing", "decreasing"]
@@ -123,7 +123,7 @@ class Bounds:
     high: FloatArray
     movable: BoolArray
 
-    def take(self, rows: np.ndarray) -> "Bounds":
+    def take(self, rows: IntArray) -> "Bounds":
         """Some of the rows."""
         return Bounds(self.table, self.own[rows], self.low[rows], self.high[rows], self.movable[rows])
 

@@ -137,7 +137,7 @@ class FeatureTable:
         for j, feature in enumerate(self.features):
             rows = np.flatnonzero(is_other(values[:, j], own[:, j]))
             if len(rows):
-                inputs[np.ix_(rows, list(feature.columns))] = feature.encode(values[rows, j])
+                inputs[np.ix_(rows, np.array(feature.columns))] = feature.encode(values[rows, j])
         return inputs
 
 

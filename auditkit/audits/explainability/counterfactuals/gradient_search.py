@@ -15,8 +15,8 @@ import numpy as np
 
 from auditkit.audits.explainability.counterfactuals.best import Search
 from auditkit.audits.explainability.counterfactuals.features import LevelFeature, NumberFeature
-from auditkit.audits.explainability.counterfactuals.linear_step import COSTS, nearest_turn
-from auditkit.data.dataset import FloatArray, IntArray
+from auditkit.audits.explainability.counterfactuals.linear_step import COSTS, Cost, nearest_turn
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
 MOST_LEVELS = 500
 """A feature with more is not changed by gradients."""
@@ -37,7 +37,7 @@ class _Choice:
     place: int
     columns: tuple[int, ...]
     encoded: FloatArray
-    offered: np.ndarray
+    offered: BoolArray
 
     @classmethod
     def of(cls, place: int, feature: LevelFeature) -> "_Choice":
@@ -159,7 +159,7 @@ class GradientSearch:
             )
 
     def _turn(
-        self, start: _Start, state: _State, at_start: FloatArray, slope: FloatArray, cost: object
+        self, start: _Start, state: _State, at_start: FloatArray, slope: FloatArray, cost: Cost
     ) -> _State:
         """Where the linear picture turns, as a state of its own."""
         of_numbers = slope[:, self._columns] * self._per_deviation
@@ -171,7 +171,7 @@ class GradientSearch:
             state.wanted - at_start,
             np.column_stack([self._low, np.zeros_like(gains)]),
             np.column_stack([self._high, is_open]),
-            cost,  # type: ignore[arg-type]
+            cost,
         )
         p = len(self._places)
         shares = []
@@ -189,10 +189,10 @@ class GradientSearch:
         inputs[:, self._columns] += np.where(state.numbers != 0, state.numbers * self._per_deviation, 0.0)
         for choice, share, now in zip(self._choices, state.shares, start.levels, strict=True):
             moved = np.flatnonzero(share[np.arange(len(now)), now] < 1)
-            inputs[np.ix_(moved, list(choice.columns))] = share[moved] @ choice.encoded
+            inputs[np.ix_(moved, np.array(choice.columns))] = share[moved] @ choice.encoded
         return inputs
 
-    def _propose(self, start: _Start, state: _State) -> np.ndarray:
+    def _propose(self, start: _Start, state: _State) -> BoolArray:
         """Propose what can be written of a state; whether it turns the decisions."""
         values = start.values.copy()
         moved = state.numbers != 0

@@ -4,14 +4,18 @@ A subject that answers with labels alone shows no progress before the decision t
 changes are tried this way.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from auditkit.audits.explainability.counterfactuals.best import Search
 from auditkit.audits.explainability.counterfactuals.features import LevelFeature, is_other
+from auditkit.audits.explainability.counterfactuals.judge import LEAD
 from auditkit.data.dataset import FloatArray, IntArray
 
-MOST_CHANGES = 8
-"""Of one row; each is followed by the best next one."""
+MOST_MOVES = 24
+"""Of one row, one after the other; several may be about one feature."""
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
 """Of the way of a number to its smallest and its largest value."""
@@ -19,15 +23,54 @@ PARTS = (0.125, 0.25, 0.5, 1.0)
 MOST_LEVELS_TRIED = 64
 """Of one feature; the first of them."""
 
+SMALLEST_STEP = 1e-6
+"""Distance that a move is taken to cost at least; a change taken back costs less than nothing."""
+
 _ENTRIES = 4_000_000
 
 
-def greedy_search(search: Search, rows: IntArray) -> None:
+def single_change(search: Search, rows: IntArray) -> None:
+    """Give each row the nearest single change that turns its decision."""
+    for some in _blocks(search, rows):
+        moves = _Moves.of(search, some, search.judge.own[some])
+        turned = search.judge.is_turned(moves.lead)
+        found = np.flatnonzero(turned.any(axis=1))
+        nearest = np.where(turned, moves.far, np.inf)[found].argmin(axis=1) if len(found) else found
+        search.best.offer(some[found], moves.values[found, nearest], moves.far[found, nearest])
+
+
+def greedy_path(search: Search, rows: IntArray) -> None:
     """Change each row feature by feature until its decision turns or nothing helps."""
-    n_moves = sum(_n_moves(search, j) for j in range(search.judge.own.shape[1]))
-    step = max(1, _ENTRIES // max(1, n_moves * search.judge.own.shape[1]))
+    for some in _blocks(search, rows):
+        _follow(search, some)
+
+
+def _follow(search: Search, rows: IntArray) -> None:
+    values, lead = search.judge.own[rows].copy(), search.judge.lead(search.judge.own[rows], rows)
+    far = np.zeros(len(rows))
+    for _ in range(MOST_MOVES):
+        moves = _Moves.of(search, rows, values)
+        if not moves.lead.size:
+            return
+        # what lies beyond the turn is not needed, and given back afterwards
+        gain = np.minimum(moves.lead, LEAD) - lead[:, None]
+        worth = np.where(gain > 0, gain / np.maximum(moves.far - far[:, None], SMALLEST_STEP), -np.inf)
+        chosen = worth.argmax(axis=1)
+        every = np.arange(len(rows))
+        values, far = moves.values[every, chosen], moves.far[every, chosen]
+        gained, lead = gain[every, chosen] > 0, moves.lead[every, chosen]
+        turned = search.judge.is_turned(lead)
+        search.best.offer(rows[turned], values[turned], far[turned])
+        left = np.flatnonzero(gained & ~turned)
+        rows, values, lead, far = rows[left], values[left], lead[left], far[left]
+
+
+def _blocks(search: Search, rows: IntArray) -> Iterator[IntArray]:
+    """Rows in parts whose moves fit into memory."""
+    width = search.judge.own.shape[1]
+    step = max(1, _ENTRIES // max(1, width * sum(_n_moves(search, j) for j in range(width))))
     for start in range(0, len(rows), step):
-        _change_on(search, rows[start : start + step])
+        yield rows[start : start + step]
 
 
 def _n_moves(search: Search, feature: int) -> int:
@@ -35,33 +78,28 @@ def _n_moves(search: Search, feature: int) -> int:
     return min(len(one.levels), MOST_LEVELS_TRIED) if isinstance(one, LevelFeature) else 2 * len(PARTS)
 
 
-def _change_on(search: Search, rows: IntArray) -> None:
-    values, lead = search.judge.own[rows].copy(), search.judge.lead(search.judge.own[rows], rows)
-    for _ in range(MOST_CHANGES):
-        if not len(rows):
-            return
-        tried = _moves(search, rows, values)
-        n, m = tried.shape[:2]
-        if not m:
-            return
-        is_new = is_other(tried, values[:, None]).any(axis=2)
-        row, move = np.nonzero(is_new)
-        leads = np.full((n, m), -np.inf)
-        leads[row, move] = search.judge.lead(tried[row, move], rows[row])
-        far = search.distance.total(tried, search.judge.own[rows][:, None])
-        turned = search.judge.is_turned(leads)
-        nearest = np.where(turned, far, np.inf).argmin(axis=1)
-        found = turned.any(axis=1)
-        search.best.offer(
-            rows[found], tried[found, nearest[found]], far[np.flatnonzero(found), nearest[found]]
-        )
-        more = far - search.distance.total(values, search.judge.own[rows])[:, None]
-        with np.errstate(invalid="ignore"):
-            worth = np.where(is_new, (leads - lead[:, None]) / np.maximum(more, 1e-6), -np.inf)
-        chosen = worth.argmax(axis=1)
-        gained = leads[np.arange(n), chosen] > lead
-        left = np.flatnonzero(~found & gained)
-        values, lead, rows = tried[left, chosen[left]], leads[left, chosen[left]], rows[left]
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """Every single change that is tried of some rows.
+
+    Attributes:
+        values: Shape ``(n, m, f)``.
+        lead: Of the wanted class, shape ``(n, m)``; minus infinity where nothing changes.
+        far: Distance from the rows as they are, shape ``(n, m)``.
+    """
+
+    values: FloatArray
+    lead: FloatArray
+    far: FloatArray
+
+    @classmethod
+    def of(cls, search: Search, rows: IntArray, now: FloatArray) -> "_Moves":
+        """Ask about every move from where the rows are ``now``."""
+        tried = _moves(search, rows, now)
+        row, move = np.nonzero(is_other(tried, now[:, None]).any(axis=2))
+        lead = np.full(tried.shape[:2], -np.inf)
+        lead[row, move] = search.judge.lead(tried[row, move], rows[row])
+        return cls(tried, lead, search.distance.total(tried, search.judge.own[rows][:, None]))
 
 
 def _moves(search: Search, rows: IntArray, values: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from auditkit.audits.explainability.counterfactuals.best import Search
-from auditkit.data.dataset import FloatArray, IntArray
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
 ROUND, ROUNDS = 16, 4
 """How many of the nearest are tried at once, and how often."""
@@ -49,7 +49,7 @@ def _nearest(search: Search, rows: IntArray, pool: FloatArray) -> FloatArray:
     return np.take_along_axis(followed, order[:, :, None], axis=1)
 
 
-def _try(search: Search, rows: IntArray, candidates: FloatArray) -> np.ndarray:
+def _try(search: Search, rows: IntArray, candidates: FloatArray) -> BoolArray:
     """Propose all candidates of every row; whether one of them turns the decision."""
     n, k, width = candidates.shape
     flat = candidates.reshape(n * k, width)

@@ -7,7 +7,7 @@ import numpy as np
 
 from auditkit.audits.explainability.counterfactuals.best import Best, Search
 from auditkit.audits.explainability.counterfactuals.gradient_search import GradientSearch
-from auditkit.audits.explainability.counterfactuals.greedy_search import greedy_search
+from auditkit.audits.explainability.counterfactuals.greedy_search import greedy_path, single_change
 from auditkit.audits.explainability.counterfactuals.judge import TimeIsUpError
 from auditkit.audits.explainability.counterfactuals.neighbour_search import neighbour_search
 from auditkit.audits.explainability.counterfactuals.refine import refine
@@ -55,7 +55,8 @@ def _search_block(search: Search, pool: Pool, rows: IntArray, n_steps: int | Non
     """Several ways, each from its own start: what one finds would keep another from looking elsewhere."""
     ways: list[Callable[[Search], None]] = [
         lambda apart: neighbour_search(apart, rows, pool.values, pool.decided),
-        lambda apart: greedy_search(apart, rows),
+        lambda apart: single_change(apart, rows),
+        lambda apart: greedy_path(apart, rows),
     ]
     if n_steps is not None:
         ways.append(lambda apart: GradientSearch(apart, rows).run(n_steps))
