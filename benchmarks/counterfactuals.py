@@ -35,7 +35,7 @@ from benchmarks.real_data import use_real_data
 
 WITHIN, VALIDITY, ROWS_100_S, OVERRUN_S = 0.01, 0.95, 10.0, 1.0
 BUDGET_S = 1.0
-LINEAR_ROWS, LINEAR_FEATURES, REPEATS = 1000, 12, 3
+LINEAR_ROWS, LINEAR_FEATURES, REPEATS = 1000, 12, 5
 
 CONFIG = """\
 version: 1
