@@ -23,6 +23,7 @@ CHECKS = (
     "command_line",
     "large_table",
     "worst_slices",
+    "counterfactuals",
     "counted_stream",
     "feature_importance",
     "documents",

@@ -36,6 +36,7 @@ QUICK = {
     },
     "feature-effects": {"grid_points": 5, "ale_bins": 4, "max_rows": 60},
     "feature-importance": {"n_permutations": 2, "background_rows": 4, "max_evaluations": 1000},
+    "counterfactuals": {"max_rows": 8, "n_steps": 2},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "gap-decomposition": {
         "n_steps": 8,

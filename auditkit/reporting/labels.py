@@ -169,6 +169,11 @@ METRICS: dict[str, tuple[str, Style]] = {
     "unattributed_gap": (mark("not attributed"), _PLAIN),
     "proxy_index": (mark("proxy index"), _PLAIN),
     "leakage_auc": (mark("AUC of foretelling it from the attributions"), _PLAIN),
+    "validity": (mark("rows with a counterfactual"), _PERCENT),
+    "distance": (mark("distance to the counterfactual, in deviations"), _PLAIN),
+    "features_changed": (mark("features that it changes"), _PLAIN),
+    "neighbour_distance": (mark("its distance to other rows, relative to theirs"), _PLAIN),
+    "constraint_violations": (mark("counterfactuals that break a constraint"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -274,6 +279,7 @@ AUDITS: dict[str, str] = {
     "feature-importance": mark("Feature importance"),
     "feature-effects": mark("Feature effects"),
     "surrogate": mark("Rules"),
+    "counterfactuals": mark("Counterfactuals"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

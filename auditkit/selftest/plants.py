@@ -18,6 +18,7 @@ from auditkit.selftest.plant import Plant, Scene
 from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.proxies import group_as_input, telling_input
 from auditkit.selftest.ranking import lost_ranking
+from auditkit.selftest.recourse import longer_way
 from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
@@ -52,6 +53,7 @@ def plants() -> tuple[Plant, ...]:
         leaned_on_input(),
         moving_input(),
         many_conditions(),
+        longer_way(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),
