@@ -1,0 +1,163 @@
+"""Influence of every training row on the explained predictions, by two methods that share no step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+
+from auditkit.audits.explainability.influence.curvature import curvature_of
+from auditkit.audits.explainability.influence.gradient_products import gradient_products
+from auditkit.audits.explainability.influence.last_layer import LayerRows, last_linear, layer_rows
+from auditkit.audits.explainability.influence.row_gradients import row_gradients
+from auditkit.data.dataset import Dataset, FloatArray, IntArray
+from auditkit.records import Message
+from auditkit.subjects.subject import WhiteBox
+
+Method = Literal["last-layer", "gradients"]
+
+METHODS: Final[tuple[Method, ...]] = ("last-layer", "gradients")
+"""The better founded one first: it tells what leaving a row out would change, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Influences:
+    """By one method.
+
+    Attributes:
+        on_predictions: Of training row ``i`` on the explained prediction ``j``, shape ``(m, n)``: positive
+            where the row argued for what was predicted. Of the last layer in nats of its log-probability;
+            of gradients in its fall for a step of length one on the row.
+        on_itself: Of every training row on its own loss, not negative, shape ``(n,)``.
+        note: What else there is to know.
+    """
+
+    on_predictions: FloatArray
+    on_itself: FloatArray
+    note: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose influence on what.
+
+    Attributes:
+        training: The training rows.
+        weights: With which their losses count, mean 1, shape ``(n,)``.
+        n_trained: Rows that the model was trained on, of which ``training`` may be a sample.
+        explained: The rows whose predictions are explained.
+        predicted: Their predicted classes, shape ``(m,)``.
+    """
+
+    training: Dataset
+    weights: FloatArray
+    n_trained: int
+    explained: Dataset
+    predicted: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How influence is computed: see the parameters of the audit."""
+
+    damping: float
+    exact_parameters: int
+    projection: int
+
+
+def influences(
+    subject: WhiteBox, question: Question, setting: Setting, rng: Callable[[], torch.Generator]
+) -> Mapping[Method, Influences | Message]:
+    """By each method, or why it gives nothing.
+
+    Args:
+        subject: The model; left as it was.
+        question: Rows.
+        setting: Numbers.
+        rng: Makes the generator of a projection.
+    """
+    return {
+        "last-layer": by_last_layer(subject, question, setting),
+        "gradients": by_gradients(subject, question, setting, rng),
+    }
+
+
+def by_last_layer(subject: WhiteBox, question: Question, setting: Setting) -> Influences | Message:
+    """``g_j' (H + lambda)^-1 g_i / n``: by how much leaving row ``i`` out would raise the loss of row ``j``.
+
+    ``g`` and ``H`` are those of the last layer, all before it taken as it is.
+
+    Source:
+        Koh and Liang (2017), arXiv:1703.04730, equation 2.
+    """
+    layer = last_linear(subject, question.training)
+    if isinstance(layer, Message):
+        return layer
+    training, explained = (
+        layer_rows(subject, layer, data) for data in (question.training, question.explained)
+    )
+    for found in (training, explained):
+        if isinstance(found, Message):
+            return found
+    assert isinstance(training, LayerRows) and isinstance(explained, LayerRows)  # noqa: S101, PT018 - seen above
+    curvature = curvature_of(
+        training, question.weights, damping=setting.damping, exact_parameters=setting.exact_parameters
+    )
+    if curvature is None:
+        return Message(text="The loss of the training rows is flat in every direction of the last layer.")
+    solved = curvature.solve(
+        explained.residuals(question.predicted)[:, :, None] * explained.features[:, None, :]
+    )
+    residuals = training.residuals(question.training.y_true)
+    scale = question.weights / question.n_trained
+    products = np.array([((residuals @ one) * training.features).sum(axis=1) for one in solved])
+    is_exact = training.n_parameters <= setting.exact_parameters
+    return Influences(
+        products * scale,
+        curvature.lengths(residuals, training.features) * scale,
+        Message(text=_EXACT if is_exact else _KRONECKER, values={"parameters": training.n_parameters}),
+    )
+
+
+_EXACT: Final = (
+    "Influence in the last layer: its {parameters} parameters, with the whole Hessian of the training loss, "
+    "damped; the layers before it are taken as they are."
+)
+_KRONECKER: Final = (
+    "Influence in the last layer: its {parameters} parameters, with Kronecker factors of the Hessian of the "
+    "training loss, damped; the layers before it are taken as they are."
+)
+
+
+def by_gradients(
+    subject: WhiteBox, question: Question, setting: Setting, rng: Callable[[], torch.Generator]
+) -> Influences | Message:
+    """``g_j' g_i`` over all parameters: what a step on row ``i`` takes off the loss of row ``j``."""
+    training = question.training
+    gradients = row_gradients(subject, training.inputs, training.y_true)
+    if isinstance(gradients, Message):
+        return gradients
+    found = gradient_products(
+        gradients,
+        (question.explained.inputs, question.predicted),
+        (training.inputs, training.y_true),
+        projection=setting.projection,
+        rng=rng,
+    )
+    values: dict[str, str | int | float] = {"parameters": gradients.n_parameters}
+    note = Message(
+        text="Influence by gradients: inner products over all {parameters} parameters.", values=values
+    )
+    if found.projected_on is not None:
+        note = Message(
+            text="Influence by gradients: inner products over all {parameters} parameters, projected on "
+            "{directions} random directions; products are off by about {percent} % of the product of "
+            "lengths.",
+            values={
+                **values,
+                "directions": found.projected_on,
+                "percent": round(100 / found.projected_on**0.5, 1),
+            },
+        )
+    return Influences(found.products * question.weights, found.squared_lengths * question.weights, note)
