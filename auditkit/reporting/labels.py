@@ -149,6 +149,13 @@ METRICS: dict[str, tuple[str, Style]] = {
     "importance": (mark("mean absolute attribution"), _PLAIN),
     "importance_share": (mark("share of all attribution"), _PERCENT),
     "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
+    "influence/rank_agreement": (mark("agreement of both methods on the ranking of training rows"), _PLAIN),
+    "top_hundredth_share": (mark("share of all influence that 1 % of the training rows carry"), _PERCENT),
+    "training_disagreement": (mark("training rows whose label the model contradicts"), _PERCENT),
+    "training_disagreement.top_tenth": (
+        mark("contradicted labels in the top tenth by self-influence"),
+        _PERCENT,
+    ),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -249,6 +256,7 @@ AUDITS: dict[str, str] = {
     "stereotype-pairs": mark("Stereotypes"),
     "identity-terms": mark("Identity terms"),
     "attribution": mark("Attributions"),
+    "influence": mark("Training rows"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

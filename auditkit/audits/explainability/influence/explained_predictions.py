@@ -15,12 +15,15 @@ class ExplainedPredictions:
 
     Attributes:
         rows: Their positions, those to measure first, then those that are only shown, shape ``(m,)``.
+        against: The class that each prediction is compared with, shape ``(m,)``: the true one where the
+            prediction is wrong, the second most probable where it is right.
         n_measured: How many of them are measured.
         shown: Those to show, each with its rule; ``row`` is a position within ``rows``.
         n_errors: Errors among all rows; where there are none, the least certain rows are explained.
     """
 
     rows: IntArray
+    against: IntArray
     n_measured: int
     shown: tuple[ExampleRow, ...]
     n_errors: int
@@ -53,4 +56,7 @@ def explained_predictions(
     rows = [*drawn.tolist(), *(row for row in order[:shown].tolist() if row not in drawn)]
     reason: Reason = "confident error" if len(errors) else "uncertain"
     examples = tuple(ExampleRow(rows.index(row), reason) for row in order[:shown].tolist())
-    return ExplainedPredictions(np.array(rows, dtype=np.int64), len(drawn), examples, len(errors))
+    chosen = np.array(rows, dtype=np.int64)
+    second = np.argsort(-probabilities[chosen], axis=1, kind="stable")[:, 1]
+    against = y_true[chosen] if len(errors) else second
+    return ExplainedPredictions(chosen, against, len(drawn), examples, len(errors))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.influence.row_gradients import Batch, RowGradients
+from auditkit.audits.explainability.influence.row_gradients import Batch, RowGradients, minus
 from auditkit.data.dataset import FloatArray, IntArray
 
 MOST_NUMBERS = 2**27
@@ -66,7 +66,7 @@ class Sketch:
 
 def gradient_products(
     gradients: RowGradients,
-    explained: tuple[Tensor, IntArray],
+    explained: tuple[Tensor, IntArray, IntArray],
     training: tuple[Tensor, IntArray],
     *,
     projection: int,
@@ -74,9 +74,12 @@ def gradient_products(
 ) -> GradientProducts:
     """Products of the gradients of all training rows with those of all explained rows.
 
+    That of an explained row is the gradient of its loss for one class minus that for another: of its
+    log-odds, turned round.
+
     Args:
         gradients: Of the subject.
-        explained: Inputs and the labels whose loss is followed, ``m`` rows.
+        explained: Inputs and the two classes, ``m`` rows.
         training: Inputs and labels of the training rows, ``n`` rows.
         projection: Directions on which gradients are projected where those of the explained rows are more
             than :data:`MOST_NUMBERS`.
@@ -84,7 +87,9 @@ def gradient_products(
     """
     is_whole = len(explained[0]) * gradients.n_parameters <= MOST_NUMBERS
     sketch = None if is_whole else Sketch.draw(gradients.parameters, projection, rng())
-    kept = _kept(gradients, explained, sketch)
+    inputs, *classes = explained
+    one, other = (_kept(gradients, inputs, labels, sketch) for labels in classes)
+    kept = [minus(*pair) for pair in zip(one, other, strict=True)]
     n = len(training[0])
     products, squared = np.empty((len(explained[0]), n)), np.empty(n)
     with torch.no_grad():
@@ -96,14 +101,13 @@ def gradient_products(
 
 
 def _kept(
-    gradients: RowGradients, explained: tuple[Tensor, IntArray], sketch: Sketch | None
+    gradients: RowGradients, inputs: Tensor, labels: IntArray, sketch: Sketch | None
 ) -> list[Tensor | None]:
     """Gradients of the explained rows by parameter, each ``(m, numel)``; or one projection, ``(m, k)``."""
     with torch.no_grad():
         if sketch is not None:
-            images = [_image(gradients, batch, sketch) for batch in gradients.batches(*explained)]
-            return [torch.cat(images)]
-        batches = list(gradients.batches(*explained))
+            return [torch.cat([_image(gradients, one, sketch) for one in gradients.batches(inputs, labels)])]
+        batches = list(gradients.batches(inputs, labels))
         return [_joined([batch.of(one) for batch in batches]) for one in gradients.parameters]
 
 

@@ -35,17 +35,19 @@ def figures(
         n_measured: So many explained predictions count, from the first.
         confidence: Of the intervals.
     """
-    measured = [_share_of_rows(DISAGREEMENT, contradicted, confidence)]
+    shares, tops = [], []
     for method, one in found.items():
         group: dict[str, str] = {"method": method}
         if isinstance(one, Message):
-            measured += [_missing(TOP_SHARE, one, group), _missing(IN_TOP_TENTH, one, group)]
+            shares.append(_missing(TOP_SHARE, one, group))
+            tops.append(_missing(IN_TOP_TENTH, one, group))
             continue
-        shares = top_shares(one.on_predictions[:n_measured])
-        measured.append(_mean(TOP_SHARE, shares, (0.0, 1.0), confidence, group))
+        of_predictions = top_shares(one.on_predictions[:n_measured])
+        shares.append(_mean(TOP_SHARE, of_predictions, (0.0, 1.0), confidence, group))
         top = contradicted[top_tenth(one.on_itself)]
-        measured.append(_share_of_rows(IN_TOP_TENTH, top, confidence, group))
-    return [*measured, _agreement(found, n_measured, confidence)]
+        tops.append(_share_of_rows(IN_TOP_TENTH, top, confidence, group))
+    everywhere = _share_of_rows(DISAGREEMENT, contradicted, confidence)
+    return [*shares, _agreement(found, n_measured, confidence), everywhere, *tops]
 
 
 def top_shares(influence: FloatArray) -> FloatArray:

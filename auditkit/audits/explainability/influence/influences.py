@@ -7,9 +7,9 @@ from typing import Final, Literal
 import numpy as np
 import torch
 
-from auditkit.audits.explainability.influence.curvature import curvature_of
+from auditkit.audits.explainability.influence.curvature import curvature_of, is_exact
 from auditkit.audits.explainability.influence.gradient_products import gradient_products
-from auditkit.audits.explainability.influence.last_layer import LayerRows, last_linear, layer_rows
+from auditkit.audits.explainability.influence.last_layer import last_linear, layer_rows
 from auditkit.audits.explainability.influence.row_gradients import row_gradients
 from auditkit.data.dataset import Dataset, FloatArray, IntArray
 from auditkit.records import Message
@@ -18,7 +18,8 @@ from auditkit.subjects.subject import WhiteBox
 Method = Literal["last-layer", "gradients"]
 
 METHODS: Final[tuple[Method, ...]] = ("last-layer", "gradients")
-"""The better founded one first: it tells what leaving a row out would change, in nats."""
+"""The better founded one first. What retraining on random halves of the rows does to a network, it foretells
+with a rank correlation of 0.7 to 0.8, gradients with 0.3 to 0.45 (``benchmarks/influence.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Influences:
 
     Attributes:
         on_predictions: Of training row ``i`` on the explained prediction ``j``, shape ``(m, n)``: positive
-            where the row argued for what was predicted. Of the last layer in nats of its log-probability;
-            of gradients in its fall for a step of length one on the row.
+            where the row argued for what was predicted. In the last layer by how much its log-odds would
+            fall without the row, in nats; by gradients how much they rise for a step on the row, per unit of
+            the learning rate.
         on_itself: Of every training row on its own loss, not negative, shape ``(n,)``.
         note: What else there is to know.
     """
@@ -48,6 +50,7 @@ class Question:
         n_trained: Rows that the model was trained on, of which ``training`` may be a sample.
         explained: The rows whose predictions are explained.
         predicted: Their predicted classes, shape ``(m,)``.
+        against: The classes against which the log-odds of the predicted ones are taken, shape ``(m,)``.
     """
 
     training: Dataset
@@ -55,6 +58,7 @@ class Question:
     n_trained: int
     explained: Dataset
     predicted: IntArray
+    against: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +88,38 @@ def influences(
 
 
 def by_last_layer(subject: WhiteBox, question: Question, setting: Setting) -> Influences | Message:
-    """``g_j' (H + lambda)^-1 g_i / n``: by how much leaving row ``i`` out would raise the loss of row ``j``.
+    """By how much leaving row ``i`` out would lower the log-odds of prediction ``j``: ``c_j' H^-1 g_i / n``.
 
-    ``g`` and ``H`` are those of the last layer, all before it taken as it is.
+    ``g`` is the gradient of the row's loss and ``c`` that of the log-odds, turned round, in the last layer,
+    all before it taken as it is; ``H`` is that of the loss without the row where the layer is small enough.
 
     Source:
-        Koh and Liang (2017), arXiv:1703.04730, equation 2.
+        Koh and Liang (2017), arXiv:1703.04730, equation 2; see :mod:`curvature`.
     """
     layer = last_linear(subject, question.training)
     if isinstance(layer, Message):
         return layer
-    training, explained = (
-        layer_rows(subject, layer, data) for data in (question.training, question.explained)
-    )
-    for found in (training, explained):
-        if isinstance(found, Message):
-            return found
-    assert isinstance(training, LayerRows) and isinstance(explained, LayerRows)  # noqa: S101, PT018 - seen above
+    training = layer_rows(subject, layer, question.training)
+    explained = layer_rows(subject, layer, question.explained)
+    if isinstance(training, Message):
+        return training
+    if isinstance(explained, Message):
+        return explained
     curvature = curvature_of(
         training, question.weights, damping=setting.damping, exact_parameters=setting.exact_parameters
     )
     if curvature is None:
         return Message(text="The loss of the training rows is flat in every direction of the last layer.")
-    solved = curvature.solve(
-        explained.residuals(question.predicted)[:, :, None] * explained.features[:, None, :]
-    )
-    residuals = training.residuals(question.training.y_true)
-    scale = question.weights / question.n_trained
-    products = np.array([((residuals @ one) * training.features).sum(axis=1) for one in solved])
-    is_exact = training.n_parameters <= setting.exact_parameters
+    followed = explained.residuals(question.predicted) - explained.residuals(question.against)
+    solved = curvature.solve(followed[:, :, None] * explained.features[:, None, :])
+    shares = question.weights / question.n_trained
+    left_out = curvature.left_out(training, question.training.y_true, shares)
+    products = [((left_out.residuals @ one) * training.features).sum(axis=1) for one in solved]
+    text = _EXACT if is_exact(training, setting.exact_parameters) else _KRONECKER
     return Influences(
-        products * scale,
-        curvature.lengths(residuals, training.features) * scale,
-        Message(text=_EXACT if is_exact else _KRONECKER, values={"parameters": training.n_parameters}),
+        np.array(products) * shares,
+        left_out.own * shares,
+        Message(text=text, values={"parameters": training.n_parameters}),
     )
 
 
@@ -133,14 +136,14 @@ _KRONECKER: Final = (
 def by_gradients(
     subject: WhiteBox, question: Question, setting: Setting, rng: Callable[[], torch.Generator]
 ) -> Influences | Message:
-    """``g_j' g_i`` over all parameters: what a step on row ``i`` takes off the loss of row ``j``."""
+    """``c_j' g_i`` over all parameters: what a step on row ``i`` adds to the log-odds of prediction ``j``."""
     training = question.training
     gradients = row_gradients(subject, training.inputs, training.y_true)
     if isinstance(gradients, Message):
         return gradients
     found = gradient_products(
         gradients,
-        (question.explained.inputs, question.predicted),
+        (question.explained.inputs, question.predicted, question.against),
         (training.inputs, training.y_true),
         projection=setting.projection,
         rng=rng,

@@ -121,7 +121,7 @@ class RowGradients:
         together = [batch.of(parameter) for parameter in self.parameters]
         for row, gradients in enumerate(alone[:_COMPARED]):
             apart = [
-                _minus(None if whole is None else whole[row], own)
+                minus(None if whole is None else whole[row], own)
                 for whole, own in zip(together, gradients, strict=True)
             ]
             if not _length(apart) <= allowed:
@@ -154,9 +154,10 @@ def row_gradients(subject: WhiteBox, inputs: Tensor, labels: IntArray) -> RowGra
     return gradients.problem(inputs, labels) or gradients
 
 
-def _minus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def minus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """The difference of two gradients, either of which may be absent where it is zero."""
     if one is None or other is None:
-        return one if other is None else other
+        return one if other is None else -other
     return one - other
 
 

@@ -67,10 +67,18 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Who influenced what, by every method that gives any influence; the first of them ranks."""
+    """Who influenced what.
+
+    Attributes:
+        training: The training rows.
+        explained: The rows whose predictions are explained.
+        against: Classes with which these predictions are compared, shape ``(m,)``.
+        by_method: Methods that give any influence; the first of them ranks.
+    """
 
     training: Told
     explained: Told
+    against: IntArray
     by_method: Mapping[Method, Influences]
 
     @property
@@ -124,16 +132,18 @@ _UNCERTAIN: Final = (
 def caption(findings: Findings, example: ExampleRow) -> Message:
     """What was predicted, what is true, and how influence is to be read."""
     text = _LEFT_OUT if findings.method == "last-layer" else _STEPPED_ON
-    return Message(text=text, values=findings.explained.outcome(example.row))
+    explained, row = findings.explained, example.row
+    other = explained.data.classes[int(findings.against[row])]
+    return Message(text=text, values={**explained.outcome(row), "other": other})
 
 
 _LEFT_OUT: Final = (
     "Predicted {predicted} with probability {probability}, true is {true}. Influence is by how much the "
-    "log-probability of the prediction would fall without the row; negative rows argued against it."
+    "log-odds of {predicted} over {other} would fall without the row; negative rows argued against it."
 )
 _STEPPED_ON: Final = (
     "Predicted {predicted} with probability {probability}, true is {true}. Influence is how much a training "
-    "step on the row raises the log-probability of the prediction; negative rows argue against it."
+    "step on the row raises the log-odds of {predicted} over {other}; negative rows argue against it."
 )
 
 
