@@ -20,6 +20,7 @@ from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
+from auditkit.selftest.wrong_labels import flipped_training_labels
 
 WIDTH: Final = 16
 WEIGHT: Final = 2.0
@@ -45,6 +46,7 @@ def plants() -> tuple[Plant, ...]:
         preferred_sentences(),
         judged_by_a_term(),
         _planted_weight(),
+        flipped_training_labels(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),

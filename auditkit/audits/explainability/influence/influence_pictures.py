@@ -7,15 +7,13 @@ from auditkit.audits.explainability.example_rows import ExampleRow
 from auditkit.audits.explainability.influence.told_rows import (
     Findings,
     Told,
+    Values,
     caption,
     lead,
     suspects_lead,
 )
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Message, Panel, Picture
-
-_FOR = "for: row {row}, label {label}"
-_AGAINST = "against: row {row}, label {label}"
 
 
 def example_picture(findings: Findings, example: ExampleRow, preprocessing: object, *, most: int) -> Picture:
@@ -30,19 +28,18 @@ def example_picture(findings: Findings, example: ExampleRow, preprocessing: obje
         caption=caption(findings, example),
         panels=(
             _panel(own, explained, example.row, preprocessing),
-            *(
-                _panel(
-                    Message(text=text, values={"row": row + 1, "label": training.label(row)}),
-                    training,
-                    row,
-                    preprocessing,
-                )
-                for text, rows in ((_FOR, for_it), (_AGAINST, against))
-                for row in rows.tolist()
-            ),
+            *(_panel(_role(training, row, True), training, row, preprocessing) for row in for_it.tolist()),
+            *(_panel(_role(training, row, False), training, row, preprocessing) for row in against.tolist()),
         ),
         scale=Message(text="the strongest first"),
     )
+
+
+def _role(training: Told, row: int, argued_for: bool) -> Message:
+    values: Values = {"row": row + 1, "label": training.label(row)}
+    if argued_for:
+        return Message(text="for: row {row}, label {label}", values=values)
+    return Message(text="against: row {row}, label {label}", values=values)
 
 
 def suspects_picture(findings: Findings, preprocessing: object, *, most: int) -> Picture:

@@ -115,11 +115,11 @@ def by_last_layer(subject: WhiteBox, question: Question, setting: Setting) -> In
     shares = question.weights / question.n_trained
     left_out = curvature.left_out(training, question.training.y_true, shares)
     products = [((left_out.residuals @ one) * training.features).sum(axis=1) for one in solved]
-    text = _EXACT if is_exact(training, setting.exact_parameters) else _KRONECKER
+    whole = is_exact(training, setting.exact_parameters)
     return Influences(
         np.array(products) * shares,
         left_out.own * shares,
-        Message(text=text, values={"parameters": training.n_parameters}),
+        Message(text=_EXACT if whole else _KRONECKER, values={"parameters": training.n_parameters}),
     )
 
 

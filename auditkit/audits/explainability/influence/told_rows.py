@@ -131,10 +131,12 @@ _UNCERTAIN: Final = (
 
 def caption(findings: Findings, example: ExampleRow) -> Message:
     """What was predicted, what is true, and how influence is to be read."""
-    text = _LEFT_OUT if findings.method == "last-layer" else _STEPPED_ON
     explained, row = findings.explained, example.row
     other = explained.data.classes[int(findings.against[row])]
-    return Message(text=text, values={**explained.outcome(row), "other": other})
+    return Message(
+        text=_LEFT_OUT if findings.method == "last-layer" else _STEPPED_ON,
+        values={**explained.outcome(row), "other": other},
+    )
 
 
 _LEFT_OUT: Final = (
