@@ -133,7 +133,7 @@ def _with(kept: list[Tensor | None], gradients: RowGradients, batch: Batch, sket
 
 
 def _image(gradients: RowGradients, batch: Batch, sketch: Sketch) -> Tensor:
-    total = torch.zeros(batch.n, sketch.k, device=batch.losses.device)
+    total = batch.losses.new_zeros(batch.n, sketch.k)
     for index, parameter in enumerate(gradients.parameters):
         rows = batch.of(parameter)
         if rows is not None:
