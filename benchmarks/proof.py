@@ -24,6 +24,7 @@ CHECKS = (
     "large_table",
     "worst_slices",
     "counted_stream",
+    "influence",
     "documents",
 )
 
