@@ -16,8 +16,9 @@ from torch import Tensor
 from auditkit.audits.explainability.influence.row_gradients import Batch, RowGradients, minus
 from auditkit.data.dataset import FloatArray, IntArray
 
-MOST_NUMBERS = 2**27
-"""Numbers in the gradients of the explained rows that are kept whole: 512 MiB in single precision."""
+MOST_NUMBERS = 2**26
+"""Numbers in the gradients of the explained rows that are kept whole: 256 MiB in single precision, and three
+times that while those of two classes are subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,20 @@ def _kept(
         if sketch is not None:
             return [torch.cat([_image(gradients, one, sketch) for one in gradients.batches(inputs, labels)])]
         batches = list(gradients.batches(inputs, labels))
-        return [_joined([batch.of(one) for batch in batches]) for one in gradients.parameters]
+        return [_joined(batches, one) for one in gradients.parameters]
 
 
-def _joined(pieces: list[Tensor | None]) -> Tensor | None:
-    found = [piece for piece in pieces if piece is not None]
-    return torch.cat(found) if len(found) == len(pieces) else None
+def _joined(batches: Sequence[Batch], parameter: Tensor) -> Tensor | None:
+    """Gradients of one parameter, ``(m, numel)``; ``None`` where it took part in no batch."""
+    pieces = [batch.of(parameter) for batch in batches]
+    if all(piece is None for piece in pieces):
+        return None
+    return torch.cat(
+        [
+            parameter.new_zeros(batch.n, parameter.numel()) if piece is None else piece
+            for batch, piece in zip(batches, pieces, strict=True)
+        ]
+    )
 
 
 def _with(kept: list[Tensor | None], gradients: RowGradients, batch: Batch, sketch: Sketch | None) -> Tensor:
