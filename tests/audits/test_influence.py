@@ -422,7 +422,8 @@ def measured(module, **parameters):
 
 def test_a_model_that_mixes_rows_is_refused_with_the_reason():
     found, _ = measured(made(Centred))
-    assert "the model mixes rows" in str(found["top_hundredth_share", "gradients"].missing)
+    for method in ("last-layer", "gradients"):
+        assert "the model mixes rows" in str(found["top_hundredth_share", method].missing)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from auditkit.subjects.subject import WhiteBox
 ROWS_AT_ONCE = 256
 """Rows in one evaluation: fixed, so that ranks of nearly equal rows do not hang on the user's batch size."""
 
-_LOOKED_AT = 16
+_LOOKED_AT, _ALONE = 16, 3
 _NEARLY = 1e-3
 """How far log-probabilities made from the layer's outputs may lie from those of the model."""
 
@@ -67,12 +67,30 @@ def last_linear(subject: WhiteBox, data: Dataset) -> nn.Linear | Message:
             if any(parameter.ndim > 1 for parameter in part.parameters(recurse=False)):
                 hooks.callback(part.register_forward_pre_hook(note).remove)
         subject.logits(data.inputs[:_LOOKED_AT].to(subject.device))
+    if _mixes_rows(subject, data):
+        return Message(
+            text="The answer for a row in a batch is not that for the row alone: the model mixes rows, or "
+            "rows are not in the first dimension of its inputs."
+        )
     if not calls or not isinstance(calls[-1], nn.Linear) or calls.count(calls[-1]) != 1:
         return Message(
             text="The last layer with weights is not a linear one that is called once for each row."
         )
     rows = layer_rows(subject, calls[-1], data.take(np.arange(min(len(data), _LOOKED_AT))))
     return rows if isinstance(rows, Message) else calls[-1]
+
+
+def _mixes_rows(subject: WhiteBox, data: Dataset) -> bool:
+    """Whether the first rows get other answers alone than among others."""
+    rows = data.inputs[:_LOOKED_AT].to(subject.device)
+    with torch.no_grad():
+        together = torch.log_softmax(subject.logits(rows), dim=1)[:_ALONE]
+        alone = torch.cat([torch.log_softmax(subject.logits(row[None]), dim=1) for row in rows[:_ALONE]])
+    return alone.shape != together.shape or not _are_near(alone, together)
+
+
+def _are_near(one: Tensor, other: Tensor) -> bool:
+    return bool(((one - other).abs() <= _NEARLY * (1 + other.abs())).all())
 
 
 def layer_rows(subject: WhiteBox, layer: nn.Linear, data: Dataset) -> LayerRows | Message:
@@ -98,7 +116,7 @@ def _makes(outputs: Tensor, said: Tensor) -> bool:
     if outputs.ndim != 2 or len(outputs) != len(said):
         return False
     own = torch.log_softmax(class_logits(outputs.double()), dim=1)
-    return own.shape == said.shape and bool(((own - said).abs() <= _NEARLY * (1 + said.abs())).all())
+    return own.shape == said.shape and _are_near(own, said)
 
 
 @contextmanager
