@@ -26,6 +26,7 @@ CHECKS = (
     "counterfactuals",
     "counted_stream",
     "feature_importance",
+    "influence",
     "documents",
     "shapley",
     "concepts",

@@ -114,7 +114,7 @@ def _with_members(rows: Rows, config: DataConfig, split: str, seed: int, folder:
     if limit < len(trained):
         trained = trained.take(subsample(len(trained), limit, seed=seed, name="members"))
     statement = Message(
-        text="{n} training rows stand beside the held-out ones for the membership audit alone.",
+        text="{n} training rows stand beside the held-out ones, for audits that look at both.",
         values={"n": len(trained)},
     )
     held_out = replace(rows, member=np.zeros(len(rows), dtype=np.bool_))

@@ -174,6 +174,13 @@ METRICS: dict[str, tuple[str, Style]] = {
     "features_changed": (mark("features that it changes"), _PLAIN),
     "neighbour_distance": (mark("its distance to other rows, relative to theirs"), _PLAIN),
     "constraint_violations": (mark("counterfactuals that break a constraint"), _PLAIN),
+    "influence/rank_agreement": (mark("agreement of both methods on the ranking of training rows"), _PLAIN),
+    "top_hundredth_share": (mark("share of all influence that 1 % of the training rows carry"), _PERCENT),
+    "training_disagreement": (mark("training rows whose label the model contradicts"), _PERCENT),
+    "training_disagreement.top_tenth": (
+        mark("contradicted labels in the top tenth by self-influence"),
+        _PERCENT,
+    ),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -280,6 +287,7 @@ AUDITS: dict[str, str] = {
     "feature-effects": mark("Feature effects"),
     "surrogate": mark("Rules"),
     "counterfactuals": mark("Counterfactuals"),
+    "influence": mark("Training rows"),
     "membership-inference": mark("Membership inference"),
     "footprint": mark("Footprint"),
 }

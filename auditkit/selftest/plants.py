@@ -23,6 +23,7 @@ from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
 from auditkit.selftest.whole_model import leaned_on_input, many_conditions, moving_input
+from auditkit.selftest.wrong_labels import flipped_training_labels
 
 WIDTH: Final = 16
 WEIGHT: Final = 2.0
@@ -54,6 +55,7 @@ def plants() -> tuple[Plant, ...]:
         moving_input(),
         many_conditions(),
         longer_way(),
+        flipped_training_labels(),
         _remembered_rows(),
         _more_parameters(),
         _more_flops(),

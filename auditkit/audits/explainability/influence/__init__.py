@@ -1,0 +1,1 @@
+"""Which training rows stand behind a prediction."""
