@@ -48,7 +48,10 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
 
 TOKENS = CharacterTokenizer(characters=tuple("abcdefghi"))
 SIDE, LENGTH, N_CLASSES = 8, 7, 3
-DRAWS = 24
+STEPS = 16
+"""Of the path, for both sides."""
+
+DRAWS = 4
 """Of methods that draw, for both sides the same ones."""
 
 
@@ -150,7 +153,10 @@ class Asked:
 
     def gradient_at(self, inputs: Tensor) -> Tensor:
         found: Tensor = Saliency(self.scores).attribute(
-            inputs.clone(), target=self.target, abs=False, additional_forward_args=self.extra or None
+            inputs.clone().requires_grad_(True),
+            target=self.target,
+            abs=False,
+            additional_forward_args=self.extra or None,
         )
         return found
 
@@ -161,7 +167,7 @@ def _integrated(asked: Asked) -> Tensor:
         baselines=asked.baselines,
         target=asked.target,
         additional_forward_args=asked.extra or None,
-        n_steps=64,
+        n_steps=STEPS,
         method="riemann_middle",
     )
     return found

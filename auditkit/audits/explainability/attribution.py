@@ -171,7 +171,7 @@ class Attribution(PairedAudit):
         self, chosen: Chosen, present: BoolArray, rows: Dataset
     ) -> tuple[list[Measurement], tuple[Evidence, ...]]:
         """What the other methods say; nothing where there is but one."""
-        measured, evidence = chosen.refusals(), []
+        measured, evidence = chosen.refusals(), list[Evidence]()
         if len(self.methods) > 1:
             values = {one.method: one.values for one in chosen.usable}
             pairs = pairs_of(values, present)
@@ -221,7 +221,8 @@ class Attribution(PairedAudit):
         if any(incomplete):
             notes.append(
                 Message(
-                    text="Attributions do not add up in {baseline} rows of the baseline, {variant} of the other.",
+                    text="Attributions do not add up in {baseline} rows of the baseline, {variant} of the "
+                    "other.",
                     values={"baseline": incomplete[0], "variant": incomplete[1]},
                 )
             )

@@ -166,6 +166,7 @@ def heat_map(pictures: FloatArray, attributions: FloatArray, unit: Unit = "nat")
     Args:
         pictures: Grey values in ``[0, 1]``, shape ``(n, height, width)``.
         attributions: Of the pixels, same shape.
+        unit: Of the attributions.
     """
     mean = np.abs(attributions).mean(axis=0)
     top = float(mean.max())

@@ -113,7 +113,7 @@ def _median_gap(
 def importance_measurements(
     ranked: Sequence[Importance], n_rows: int, unit: Unit = "nat", method: str | None = None
 ) -> list[Measurement]:
-    """Mean absolute attribution and share of each feature; ``method`` says whose where it is not the first."""
+    """Mean absolute attribution and share of each feature; ``method`` names one that is not the first."""
     return [figure for entry in ranked for figure in _of_feature(entry, n_rows, unit, method)]
 
 

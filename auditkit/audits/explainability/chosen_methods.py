@@ -1,4 +1,4 @@
-"""The methods that a user chose, each as far as it can be used on the model, and what stands in for the first."""
+"""The methods that a user chose, as far as each can be used here, and what stands in for the first."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,12 +4,10 @@ Methods disagree in practice (Krishna et al. 2022, arXiv:2202.01602), so that ag
 and not a choice made in silence.
 """
 
-import math
-
 import numpy as np
 from scipy.stats import rankdata
 
-from auditkit.audits.explainability.rank_agreement import spearman_by_row
+from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
 from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
 FEWEST, PART = 5, 10
@@ -19,7 +17,7 @@ FEWEST, PART = 5, 10
 def heaviest(present: BoolArray) -> IntArray:
     """How many units of each row are compared as the heaviest, shape ``(n,)``; 0 for a row of one unit."""
     counts = present.sum(axis=1)
-    return np.minimum(counts // 2, np.maximum(FEWEST, -(-counts // PART)))
+    return np.asarray(np.minimum(counts // 2, np.maximum(FEWEST, -(-counts // PART))))
 
 
 def chance_overlap(present: BoolArray) -> float:
@@ -30,11 +28,8 @@ def chance_overlap(present: BoolArray) -> float:
 
 def orders_agree(first: FloatArray, second: FloatArray, present: BoolArray) -> FloatArray:
     """Spearman's correlation of absolute attributions, shape ``(n,)``; NaN where one orders nothing."""
-    found = [
-        spearman_by_row(a[None, kept], b[None, kept])[0] if kept.sum() > 1 else math.nan
-        for a, b, kept in zip(np.abs(first), np.abs(second), present, strict=True)
-    ]
-    return np.asarray(found)
+    one, other = np.abs(first), np.abs(second)
+    return spearman_by_row(one, other) if present.all() else spearman_by_text(one, other, present)
 
 
 def top_overlap(first: FloatArray, second: FloatArray, present: BoolArray) -> FloatArray:
@@ -47,18 +42,24 @@ def top_overlap(first: FloatArray, second: FloatArray, present: BoolArray) -> Fl
         second: Same shape.
         present: Units that a row has, same shape.
     """
-    found = []
-    for a, b, kept, k in zip(np.abs(first), np.abs(second), present, heaviest(present), strict=True):
-        ours, theirs = a[kept], b[kept]
-        if k == 0 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
-            found.append(math.nan)
-        else:
-            found.append(float(np.minimum(_places(ours, int(k)), _places(theirs, int(k))).sum()) / int(k))
-    return np.asarray(found)
+    k = heaviest(present)
+    ours, theirs = (_places(np.abs(values), present, k) for values in (first, second))
+    common = np.minimum(ours, theirs).sum(axis=1)
+    defined = (k > 0) & _differ(first, present) & _differ(second, present)
+    return np.asarray(np.where(defined, common / np.maximum(k, 1), np.nan))
 
 
-def _places(size: FloatArray, k: int) -> FloatArray:
-    """How much of one of the first ``k`` places each unit has, in ``[0, 1]``."""
-    above = len(size) - rankdata(size, method="max")
-    tied = rankdata(size, method="max") - rankdata(size, method="min") + 1
-    return np.asarray(np.clip((k - above) / tied, 0.0, 1.0))
+def _places(size: FloatArray, present: BoolArray, k: IntArray) -> FloatArray:
+    """How much of one of the first ``k`` places each unit has, shape ``(n, m)``, in ``[0, 1]``."""
+    ranked = np.where(present, size, -1.0)  # behind all that are present, of which k is half at most
+    last = rankdata(ranked, method="max", axis=1)
+    tied = last - rankdata(ranked, method="min", axis=1) + 1
+    above = ranked.shape[1] - last
+    return np.asarray(np.clip((k[:, None] - above) / tied, 0.0, 1.0))
+
+
+def _differ(values: FloatArray, present: BoolArray) -> BoolArray:
+    """Rows whose units differ in weight, shape ``(n,)``."""
+    size = np.abs(values)
+    largest = np.where(present, size, -np.inf).max(axis=1)
+    return np.asarray(largest > np.where(present, size, np.inf).min(axis=1))

@@ -142,8 +142,8 @@ def _chart(ranked: _Ranked) -> Dots:
             values={"first": pair.first, "second": pair.second, "value": round(least.value or 0.0, 2)},
         ),
         caption=Message(
-            text="Mean over rows of Spearman's correlation of absolute attributions: 1 for the same order, 0 for "
-            "unrelated ones. Methods that agree may be wrong together."
+            text="Mean over rows of Spearman's correlation of absolute attributions: 1 for the same order, "
+            "0 for unrelated ones. Methods that agree may be wrong together."
         ),
         axis=Message(text="rank correlation of two methods"),
         marks=tuple(

@@ -145,7 +145,7 @@ def _mean(entry: TokenImportance, unit: Unit) -> Estimate:
     return Estimate(value=entry.mean, low=low, high=high, n=entry.n, unit=unit)
 
 
-def example_text(
+def example_text(  # noqa: PLR0917 - the unit last, as everywhere here
     example: ExampleRow,
     attributions: FloatArray,
     rows: Dataset,

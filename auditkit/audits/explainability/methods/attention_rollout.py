@@ -1,4 +1,4 @@
-"""Attention roll-out: how much of each place reaches those places that the score reads, through all layers."""
+"""Attention roll-out: how much of each place reaches those that the score reads, through all layers."""
 
 from typing import Final
 

@@ -95,7 +95,7 @@ GRADIENT_SHAP: Final = AttributionMethod(
     attribute=_gradient_shap,
     sources=(
         "Lundberg and Lee (2017), A Unified Approach to Interpreting Model Predictions, arXiv:1705.07874",
-        "Erion et al. (2021), Improving Performance of Deep Learning Models with Axiomatic Attribution Priors "
-        "and Expected Gradients, arXiv:1906.10670",
+        "Erion et al. (2021), Improving Performance of Deep Learning Models with Axiomatic Attribution "
+        "Priors and Expected Gradients, arXiv:1906.10670",
     ),
 )

@@ -31,7 +31,7 @@ class _Guided(Watch):
         self.n_guided += 1
         (inputs,) = call.carriers
         before = inputs.clone()
-        before.register_hook(lambda gradient: gradient.clamp(min=0))
+        before.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]
         return torch.relu(before)
 
 

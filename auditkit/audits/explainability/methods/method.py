@@ -29,8 +29,8 @@ class AttributionMethod:
         obstacle: Why the method gives nothing, or not what it promises, on this model; ``None``
             where it can be used. Names the layer at fault. Called before ``attribute``.
         adds_up: Whether attributions promise to sum to the score minus the score of the baseline.
-        exact: Whether they do so to rounding wherever there is no obstacle: attributions that do not then rest
-            on something that the obstacle could not see, and are withheld.
+        exact: Whether they do so to rounding wherever there is no obstacle. Attributions that do not rest
+            on something that the obstacle could not see and are withheld.
         signed: Whether a negative attribution means that the unit speaks against the class.
         sources: Where the method comes from.
     """

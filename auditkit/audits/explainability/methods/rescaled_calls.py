@@ -1,4 +1,4 @@
-"""Rules that hand what a score is made of back through each call: DeepLIFT's rescale rule, relevance by ratio.
+"""Rules that hand a score back through each call: the rescale rule of DeepLIFT, and relevance by ratio.
 
 Every call that bends numbers is replaced by a straight line through what it really gave, and the gradient of
 the score to the inputs is then the product of the slopes. A call that has no rule is refused by name.
@@ -72,7 +72,11 @@ class _Rules(Watch):
         self.open_layers: list[tuple[str, str]] = [] if open_layers is None else open_layers
 
     def answer(self, call: Call) -> Any:
-        if is_query(call) or is_linear(call):
+        if is_query(call):
+            return call.made()
+        if not torch.is_grad_enabled():
+            raise NoRuleError(self._refusal(call, "no_grad"))
+        if is_linear(call):
             return call.made()
         single = len(call.carriers) == 1 and call.arguments and call.arguments[0] is call.carriers[0]
         if single and (call.name in ELEMENTWISE or call.name in MAX_POOLING):
@@ -83,10 +87,10 @@ class _Rules(Watch):
         """What stands in place of a call that is not linear."""
         raise NotImplementedError
 
-    def _refusal(self, call: Call) -> Message:
-        said: dict[str, str | float] = {"method": self.method, "call": call.name}
-        if len(call.carriers) > 1:
-            said["call"] = f"{call.name} × {len(call.carriers)}"
+    def _refusal(self, call: Call, name: str | None = None) -> Message:
+        several = f"{call.name} × {len(call.carriers)}"
+        made = name or (several if len(call.carriers) > 1 else call.name)
+        said: dict[str, str | int | float] = {"method": self.method, "call": made}
         named = [(name, kind) for name, kind in self.open_layers if name]
         if not named:
             return Message(text="{method} has no rule for “{call}”, which the model calls", values=said)
@@ -136,7 +140,8 @@ class _Secants(_Rules):
         if bend is None or bend.name != call.name or bend.inputs.shape != inputs.shape:
             raise NoRuleError(
                 Message(
-                    text="{method} needs the same calls for a row and for its baseline, and the model makes others",
+                    text="{method} needs the same calls for a row and for its baseline, and the model makes "
+                    "others",
                     values={"method": self.method},
                 )
             )
@@ -190,7 +195,7 @@ def _pooled(call: Call, inputs: Tensor) -> tuple[Tensor, Tensor]:
 def _pooling_line(call: Call, inputs: Tensor, here: Tensor, bend: _Bend) -> Tensor:
     """The place that has the maximum at the input, or at the baseline where that is larger, gets the change.
 
-    Where several have that of the baseline, as in a black picture, the place of the input is taken if it is one.
+    Where several have that of the baseline, as in a black picture, the place of the input is preferred.
     Its own change is never smaller than that of the maximum, so the slope lies between 0 and 1.
     """
     outputs, indices = _pooled(call, here)
@@ -230,7 +235,7 @@ def _slopes(rows: ExplainedRows, inputs: Tensor, target: Tensor, rules: _Rules) 
 
 
 def refusal(rows: ExplainedRows, method: str, *, ratios: bool) -> Message | None:
-    """The first call of the model, with its layer, for which the rules are not right; ``None`` without one."""
+    """The first call of the model, with its layer, for which there is no rule; ``None`` without one."""
     reason = unseen_layer(rows)
     if reason is not None:
         return reason

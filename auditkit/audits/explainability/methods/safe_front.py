@@ -1,4 +1,4 @@
-"""Every method goes through here: refused where it would be wrong, checked afterwards, without a trace left."""
+"""Every method goes through here: refused where it would be wrong, checked afterwards, leaving no trace."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -97,8 +97,8 @@ def _withheld(found: Attributed) -> Message | None:
         return None
     worst = float(found.gap[~found.complete].max())
     return Message(
-        text="attributions add up in {percent} % of rows only, with a gap of up to {gap} nat, so something in the "
-        "model is not what {method} takes it for",
+        text="attributions add up in {percent} % of rows only, with a gap of up to {gap} nat, so something "
+        "in the model is not what {method} takes it for",
         values={
             "percent": float(f"{100 * complete:.3g}"),
             "gap": float(f"{worst:.3g}"),
