@@ -149,6 +149,8 @@ METRICS: dict[str, tuple[str, Style]] = {
     "importance": (mark("mean absolute attribution"), _PLAIN),
     "importance_share": (mark("share of all attribution"), _PERCENT),
     "rank_agreement": (mark("agreement on the ranking of features"), _PLAIN),
+    "method_agreement.spearman": (mark("rank correlation of two methods, mean"), _PLAIN),
+    "method_agreement.top_overlap": (mark("heaviest inputs that two methods have in common"), _PERCENT),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""

@@ -149,8 +149,11 @@ def test_two_models_are_compared_by_one_method_and_never_each_by_another():
     assert same.measurements[0].value == pytest.approx(1.0, **FLOAT)
 
 
-@parametrize_audit_checks([Attribution(methods=EVERY, **TINY)])
-def test_all_methods_together_keep_the_promises_of_an_audit(check):
+SOME = ("deep-lift", "gradient-shap", "attention-rollout", "integrated-gradients")
+
+
+@parametrize_audit_checks([Attribution(methods=SOME, **TINY | {"max_rows": 8})])
+def test_several_methods_together_keep_the_promises_of_an_audit(check):
     check()
 
 

@@ -18,6 +18,7 @@ from auditkit.audits.explainability.integrated_gradients import Quadrature, Rule
 from auditkit.audits.explainability.method_figures import (
     agreement_evidence,
     agreement_figures,
+    measured_pairs,
     pairs_of,
     shares_by_method,
 )
@@ -174,10 +175,10 @@ class Attribution(PairedAudit):
         measured, evidence = chosen.refusals(), list[Evidence]()
         if len(self.methods) > 1:
             values = {one.method: one.values for one in chosen.usable}
-            pairs = pairs_of(values, present)
+            pairs = measured_pairs(pairs_of(values, present), present, self.confidence)
             measured += agreement_figures(pairs, present, self.confidence)
             measured += [figure for one in chosen.usable[1:] for figure in one.completeness]
-            evidence += agreement_evidence(pairs, present, self.confidence)
+            evidence += agreement_evidence(pairs, present)
             if rows.features.tokens is None and rows.features.image_shape is None and len(values) > 1:
                 names = feature_names(rows.features, present.shape[1])
                 ranked = {name: importances(found, names, self.confidence) for name, found in values.items()}

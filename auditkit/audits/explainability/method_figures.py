@@ -42,6 +42,10 @@ class Pair:
     overlap: FloatArray
 
 
+MeasuredPair = tuple[Pair, Measurement, Measurement]
+"""A pair with its mean rank correlation and its mean share of the heaviest units."""
+
+
 def pairs_of(values: Mapping[str, FloatArray], present: BoolArray) -> tuple[Pair, ...]:
     """Every two methods, in the order of the config."""
     return tuple(
@@ -55,22 +59,32 @@ def pairs_of(values: Mapping[str, FloatArray], present: BoolArray) -> tuple[Pair
     )
 
 
-def agreement_figures(pairs: tuple[Pair, ...], present: BoolArray, confidence: float) -> list[Measurement]:
+def measured_pairs(
+    pairs: tuple[Pair, ...], present: BoolArray, confidence: float
+) -> tuple[MeasuredPair, ...]:
+    """The two figures of every pair."""
+    note = _chance_note(present)
+    return tuple((pair, *_of_pair(pair, note, confidence)) for pair in pairs)
+
+
+def agreement_figures(
+    pairs: tuple[MeasuredPair, ...], present: BoolArray, confidence: float
+) -> list[Measurement]:
     """Mean agreement over all pairs of methods, then of each pair where there are several."""
     if not pairs:
         return [
             Measurement(metric=metric, value=None, n=0, better="higher", missing=_ONE_METHOD)
             for metric in (SPEARMAN, OVERLAP)
         ]
-    note = _chance_note(present)
-    everyone = Pair("", "", _mean(pairs, "spearman"), _mean(pairs, "overlap"))
-    shown = [everyone, *(pairs if len(pairs) > 1 else ())]
-    return [figure for pair in shown for figure in _of_pair(pair, note, confidence)]
+    of_all = Pair("", "", _mean(pairs, "spearman"), _mean(pairs, "overlap"))
+    overall = _of_pair(of_all, _chance_note(present), confidence)
+    of_each = [figure for _, *of_pair in pairs for figure in of_pair]
+    return [*overall, *(of_each if len(pairs) > 1 else ())]
 
 
-def _mean(pairs: tuple[Pair, ...], of: str) -> FloatArray:
+def _mean(pairs: tuple[MeasuredPair, ...], of: str) -> FloatArray:
     """Over those pairs that are defined for a row, shape ``(n,)``."""
-    values = np.stack([getattr(pair, of) for pair in pairs])
+    values = np.stack([getattr(pair, of) for pair, _, _ in pairs])
     defined = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))
@@ -114,22 +128,16 @@ def _interval(values: FloatArray, within: tuple[float, float], confidence: float
     return found.model_copy(update={"low": float(low), "high": float(high)})
 
 
-def agreement_evidence(
-    pairs: tuple[Pair, ...], present: BoolArray, confidence: float
-) -> tuple[Evidence, ...]:
+def agreement_evidence(pairs: tuple[MeasuredPair, ...], present: BoolArray) -> tuple[Evidence, ...]:
     """The pairs from the one that agrees least, as a chart and as a table."""
-    measured = [(pair, *_of_pair(pair, _chance_note(present), confidence)) for pair in pairs]
-    defined = [entry for entry in measured if entry[1].value is not None]
+    defined = [entry for entry in pairs if entry[1].value is not None]
     if not defined:
         return ()
     ranked = sorted(defined, key=lambda entry: entry[1].value or 0.0)
     return (_chart(ranked), _table(ranked, present))
 
 
-_Ranked = list[tuple[Pair, Measurement, Measurement]]
-
-
-def _chart(ranked: _Ranked) -> Dots:
+def _chart(ranked: list[MeasuredPair]) -> Dots:
     pair, least, _ = ranked[0]
     return Dots(
         title=Message(
@@ -157,7 +165,7 @@ def _chart(ranked: _Ranked) -> Dots:
     )
 
 
-def _table(ranked: _Ranked, present: BoolArray) -> Table:
+def _table(ranked: list[MeasuredPair], present: BoolArray) -> Table:
     return Table(
         title=Message(text="Agreement of every two methods on the inputs of a row"),
         caption=Message(
