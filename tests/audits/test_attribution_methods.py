@@ -417,6 +417,28 @@ def test_roll_out_of_one_layer_of_the_project_s_own_encoder_is_its_attention():
     assert found.values == pytest.approx(expected.numpy(), **FLOAT32)
 
 
+def test_attention_that_a_model_writes_out_itself_is_caught_like_that_of_torch():
+    class WrittenOut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.joint, self.head = nn.Embedding(8, 8), nn.Linear(8, 24), nn.Linear(8, 3)
+            self.by_torch = False
+
+        def forward(self, ids):
+            query, key, value = self.joint(self.tokens(ids)).view(len(ids), 6, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            if self.by_torch:
+                mixed = functional.scaled_dot_product_attention(query, key, value)
+            else:
+                mixed = torch.softmax(query @ key.mT / 2, dim=-1) @ value
+            return self.head(mixed.transpose(1, 2).flatten(2)[:, 2])
+
+    module, (ids, features) = seeded(WrittenOut), texts()
+    rows = rows_for(module, ids, features=features)
+    own = given("attention-rollout", rows)
+    module.by_torch = True
+    assert own.values == pytest.approx(given("attention-rollout", rows).values, **FLOAT32)
+
+
 def test_a_model_of_language_is_rolled_out_from_the_last_token_and_never_looks_ahead():
     rows = rows_of(*system("gpt", n=4))
     found = given("attention-rollout", rows)

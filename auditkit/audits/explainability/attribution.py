@@ -10,6 +10,7 @@ from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAu
 from auditkit.audits.explainability import attribution_measurements as figures
 from auditkit.audits.explainability.attribution_detail import Detail
 from auditkit.audits.explainability.attribution_evidence import importance_comparison
+from auditkit.audits.explainability.attribution_notes import notes_of, pair_notes
 from auditkit.audits.explainability.chosen_methods import PATH, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
 from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows, with_tokens
@@ -34,11 +35,11 @@ from auditkit.subjects.subject import Subject, WhiteBox
 
 
 class Attribution(PairedAudit):
-    """How much each input adds to the score of the predicted class, by integrated gradients.
+    """How much each input adds to the score of the predicted class, by one or several methods.
 
-    A reader may conclude which inputs the model's score depends on along the path from the baseline, and
-    from the completeness figures whether the attributions add up as they must. See ``info.limits`` for what
-    a reader may not conclude.
+    A reader may conclude which inputs the model's score depends on along the path from the baseline, from
+    the completeness figures whether the attributions add up as they must, and from the agreement of several
+    methods how much hangs on the choice of one. See ``info.limits`` for what a reader may not conclude.
     """
 
     info: ClassVar[AuditInfo] = AuditInfo(
@@ -59,6 +60,8 @@ class Attribution(PairedAudit):
         sources=(
             "Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365",
             "Kokhlikyan et al. (2020), Captum, arXiv:2009.07896",
+            "Krishna et al. (2022), The Disagreement Problem in Explainable Machine Learning, "
+            "arXiv:2202.01602",
         ),
     )
 
@@ -116,7 +119,9 @@ class Attribution(PairedAudit):
         ).shown()
         of_others, beside = self._beside(chosen, explained.present, rows)
         return AuditOutput(
-            [*first.completeness, *of_first, *of_others], (*evidence, *beside), _notes(explained, data, rows)
+            [*first.completeness, *of_first, *of_others],
+            (*evidence, *beside),
+            notes_of(explained, data, rows, () if self.methods == (PATH,) else (first.method,)),
         )
 
     def compare(
@@ -139,7 +144,7 @@ class Attribution(PairedAudit):
         has_names = rows.features.image_shape is None and rows.features.tokens is None
         names = feature_names(rows.features, before.shape[1]) if has_names else ()
         evidence = (importance_comparison(before, after, names, self.confidence),) if names else ()
-        return AuditOutput([measurement], evidence, self._pair_notes(found, rows))
+        return AuditOutput([measurement], evidence, pair_notes(found, rows, self.methods[0]))
 
     def _of_both(
         self, explained: Sequence[ExplainedRows], context: AuditContext
@@ -204,31 +209,6 @@ class Attribution(PairedAudit):
     ) -> ExplainedRows | Message:
         return explained_rows(subject, rows, target, explained=self.explained, batch_size=context.batch_size)
 
-    def _pair_notes(self, found: tuple[Usable, Usable], rows: Dataset) -> list[Message]:
-        notes = [
-            Message(text="Explained in both models is the token that the baseline foretells.")
-            if rows.task == "language-modelling"
-            else Message(text="Explained in both models is the class that the baseline predicts.")
-        ]
-        used = found[0].method
-        if used != self.methods[0]:
-            notes.append(
-                Message(
-                    text="{method} cannot be used on both models; {used} stands in its place.",
-                    values={"method": self.methods[0], "used": used},
-                )
-            )
-        incomplete = [0 if one.complete is None else int((~one.complete).sum()) for one in found]
-        if any(incomplete):
-            notes.append(
-                Message(
-                    text="Attributions do not add up in {baseline} rows of the baseline, {variant} of the "
-                    "other.",
-                    values={"baseline": incomplete[0], "variant": incomplete[1]},
-                )
-            )
-        return notes
-
 
 def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> FloatArray:
     """Rank correlation of each row over its features, its pixels or those places that hold a token."""
@@ -243,27 +223,3 @@ def _white_box(subject: Subject) -> WhiteBox:
             f"attribution: {subject.card.name} has no gradients; audit a torch module or leave this audit out"
         )
     return subject
-
-
-def _notes(explained: ExplainedRows, data: Dataset, rows: Dataset) -> list[Message]:
-    notes = [explained.score_meaning, explained.baseline_meaning]
-    if data.features.tokens is not None:
-        notes.append(
-            Message(
-                text="An attribution of a token is about the vector with which it enters the model, in its "
-                "place among the others; elsewhere it may weigh otherwise."
-            )
-        )
-    empty = len(data) - len(with_tokens(data))
-    if empty:
-        notes.append(Message(text="{n} rows without any token are left out.", values={"n": empty}))
-    if len(rows) < len(data) - empty:
-        notes.append(
-            Message(
-                text="{n} of {total} rows were drawn at random and explained.",
-                values={"n": len(rows), "total": len(data) - empty},
-            )
-        )
-    if data.sample_weight is not None:
-        notes.append(Message(text="Rows count equally here, whatever their sample weight."))
-    return notes

@@ -20,7 +20,7 @@ class Attention:
 
     Attributes:
         weights: Mean over heads, shape ``(n, queries, keys)``; rows sum to one.
-        mixed: What the layer gave, with a gradient.
+        mixed: What the layer gave, or its weights, with a gradient.
         place_axis: The axis of ``mixed`` that counts places; the first of the others counts rows.
     """
 
@@ -50,7 +50,14 @@ class AttentionWatch(Watch):
             return self._scaled_dot_product(call)
         if call.name == "multi_head_attention_forward":
             return self._of_heads(call)
-        return call.made()
+        return self._written_out(call) if call.name == "softmax" else call.made()
+
+    def _written_out(self, call: Call) -> Any:
+        """Attention that a model computes itself: a softmax over the places that each place looks at."""
+        weights = call.made()
+        if weights.ndim == _HEADS_APART and weights.shape[2] == weights.shape[3] and _over_keys(call):
+            self.layers.append(Attention(weights.detach().mean(dim=1), weights, 2))
+        return weights
 
     def _scaled_dot_product(self, call: Call) -> Any:
         mixed = call.made()
@@ -69,6 +76,10 @@ class AttentionWatch(Watch):
         if mixed.ndim == _PLACES_FIRST:
             self.layers.append(Attention(weights.detach(), mixed, 0))
         return mixed, weights
+
+
+def _over_keys(call: Call) -> bool:
+    return call.given(1, "dim") in {-1, _HEADS_APART - 1}
 
 
 def _scaled_dot_product_weights(call: Call) -> Tensor:
