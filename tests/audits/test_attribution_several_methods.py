@@ -110,7 +110,7 @@ def test_the_first_method_has_the_plain_figures_and_the_others_carry_their_names
         assert overlap.note.values["chance"] == 0.5  # 2 of 4 features
     assert found["method_agreement.spearman", "deep-lift", "integrated-gradients"].value > 0.9
     titles = [str(evidence.title) for evidence in output.evidence]
-    assert any("agree least" in title for title in titles)
+    assert any("agrees least with deep-lift" in title for title in titles)
     assert any("as each method has it" in title for title in titles)
 
 

@@ -129,35 +129,38 @@ def _interval(values: FloatArray, within: tuple[float, float], confidence: float
 
 
 def agreement_evidence(pairs: tuple[MeasuredPair, ...], present: BoolArray) -> tuple[Evidence, ...]:
-    """The pairs from the one that agrees least, as a chart and as a table."""
+    """The first method against each other one as a chart, and all pairs as a table, least agreement first.
+
+    Args:
+        pairs: In the order of the config.
+        present: Units that a row has, shape ``(n, m)``.
+    """
     defined = [entry for entry in pairs if entry[1].value is not None]
-    if not defined:
-        return ()
     ranked = sorted(defined, key=lambda entry: entry[1].value or 0.0)
-    return (_chart(ranked), _table(ranked, present))
+    of_first = [entry for entry in ranked if entry[0].first == pairs[0][0].first]
+    charts = (_chart(of_first),) if of_first else ()
+    return (*charts, _table(ranked, present)) if ranked else ()
 
 
 def _chart(ranked: list[MeasuredPair]) -> Dots:
     pair, least, _ = ranked[0]
+    said = {"first": pair.first, "second": pair.second, "value": f"{least.value or 0.0:.2f}"}
     return Dots(
         title=Message(
-            text="{first} and {second} agree least on what weighs most: rank correlation {value}",
-            values={"first": pair.first, "second": pair.second, "value": round(least.value or 0.0, 2)},
+            text="{second} agrees least with {first} on what weighs most: rank correlation {value}",
+            values=dict(said),
         )
         if len(ranked) > 1
         else Message(
             text="{first} and {second} order the inputs of a row with rank correlation {value}",
-            values={"first": pair.first, "second": pair.second, "value": round(least.value or 0.0, 2)},
+            values=dict(said),
         ),
         caption=Message(
             text="Mean over rows of Spearman's correlation of absolute attributions: 1 for the same order, "
             "0 for unrelated ones. Methods that agree may be wrong together."
         ),
-        axis=Message(text="rank correlation of two methods"),
-        marks=tuple(
-            Mark(label=f"{pair.first} · {pair.second}", estimate=_estimate(figure))
-            for pair, figure, _ in ranked
-        ),
+        axis=Message(text="rank correlation with {method}", values={"method": pair.first}),
+        marks=tuple(Mark(label=pair.second, estimate=_estimate(figure)) for pair, figure, _ in ranked),
         reference=0.0,
         reference_label=Message(text="unrelated"),
         low=min(0.0, *(figure.interval.low if figure.interval else 0.0 for _, figure, _ in ranked)),
