@@ -304,6 +304,15 @@ def test_relevance_of_a_relu_network_is_gradient_times_input_and_adds_up_without
     assert found.values == pytest.approx(given("input-x-gradient", rows).values, **FLOAT32)
 
 
+@pytest.mark.parametrize(
+    "between", ["functional relu", "in place", "reused", "residual", "BatchNorm1d", "maximum"]
+)
+def test_relevance_of_what_is_straight_in_pieces_is_gradient_times_input_however_it_is_called(between):
+    rows = rows_for(seeded(lambda: Calls(SINGLE_NUMBER[between])), normal(16, 6))
+    found, plain = given("lrp", rows), given("input-x-gradient", rows)
+    assert found.values == pytest.approx(plain.values, **FLOAT32)
+
+
 def test_relevance_of_a_network_with_tanh_equals_captum():
     module = seeded(
         lambda: nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3))
