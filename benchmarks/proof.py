@@ -31,6 +31,7 @@ CHECKS = (
     "shapley",
     "concepts",
     "gap_decomposition",
+    "captum_agreement",
 )
 
 

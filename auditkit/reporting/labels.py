@@ -181,6 +181,8 @@ METRICS: dict[str, tuple[str, Style]] = {
         mark("contradicted labels in the top tenth by self-influence"),
         _PERCENT,
     ),
+    "method_agreement.spearman": (mark("rank correlation of two methods, mean"), _PLAIN),
+    "method_agreement.top_overlap": (mark("heaviest inputs that two methods have in common"), _PERCENT),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""

@@ -1,49 +1,45 @@
 """Which inputs move the decision, and whether the explanation adds up."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
 from auditkit.audits.explainability import attribution_measurements as figures
-from auditkit.audits.explainability.attribution_evidence import (
-    example_bars,
-    example_pictures,
-    grey_values,
-    heat_map,
-    importance_bars,
-    importance_comparison,
-    importance_table,
-    outcome_of,
-)
-from auditkit.audits.explainability.example_rows import ExampleRow, example_rows
+from auditkit.audits.explainability.attribution_detail import Detail
+from auditkit.audits.explainability.attribution_evidence import importance_comparison
+from auditkit.audits.explainability.attribution_notes import notes_of, pair_notes
+from auditkit.audits.explainability.chosen_methods import PATH, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
 from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows, with_tokens
 from auditkit.audits.explainability.explained_score import Explained
-from auditkit.audits.explainability.integrated_gradients import Attributions, Quadrature, Rule
-from auditkit.audits.explainability.methods.path import along_the_path
-from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
-from auditkit.audits.explainability.token_evidence import (
-    example_text,
-    token_bars,
-    token_importances,
-    token_table,
+from auditkit.audits.explainability.integrated_gradients import Quadrature, Rule
+from auditkit.audits.explainability.method_figures import (
+    agreement_evidence,
+    agreement_figures,
+    measured_pairs,
+    pairs_of,
+    shares_by_method,
 )
-from auditkit.data.dataset import Dataset, FloatArray, IntArray, TokenSpace
-from auditkit.data.token_text import visible
-from auditkit.errors import AuditkitError
+from auditkit.audits.explainability.methods.catalogue import METHODS
+from auditkit.audits.explainability.methods.safe_front import drawn_at_random
+from auditkit.audits.explainability.methods.watched_calls import evaluation_mode
+from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
+from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
+from auditkit.errors import AuditkitError, closest
+from auditkit.randomness import global_generators_seeded
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.subjects.subject import Predictions, Subject, WhiteBox, preprocessing_of
+from auditkit.subjects.subject import Subject, WhiteBox
 
 
 class Attribution(PairedAudit):
-    """How much each input adds to the score of the predicted class, by integrated gradients.
+    """How much each input adds to the score of the predicted class, by one or several methods.
 
-    A reader may conclude which inputs the model's score depends on along the path from the baseline, and
-    from the completeness figures whether the attributions add up as they must. See ``info.limits`` for what
-    a reader may not conclude.
+    A reader may conclude which inputs the model's score depends on along the path from the baseline, from
+    the completeness figures whether the attributions add up as they must, and from the agreement of several
+    methods how much hangs on the choice of one. See ``info.limits`` for what a reader may not conclude.
     """
 
     info: ClassVar[AuditInfo] = AuditInfo(
@@ -64,11 +60,15 @@ class Attribution(PairedAudit):
         sources=(
             "Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365",
             "Kokhlikyan et al. (2020), Captum, arXiv:2009.07896",
+            "Krishna et al. (2022), The Disagreement Problem in Explainable Machine Learning, "
+            "arXiv:2202.01602",
         ),
     )
 
-    methods: tuple[Literal["integrated-gradients"], ...] = Field(
-        ("integrated-gradients",), min_length=1, max_length=1, description="How attributions are computed"
+    methods: tuple[str, ...] = Field(
+        (PATH,),
+        min_length=1,
+        description="How attributions are computed: the first is shown in detail, others are held against it",
     )
     explained: Explained = Field("logit", description="Score of the predicted class that is explained")
     # Midpoints left more rows of ReLU networks within the tolerance than Gauss-Legendre at every number of
@@ -87,44 +87,113 @@ class Attribution(PairedAudit):
             raise ValueError(f"max_steps {self.max_steps} is below n_steps {self.n_steps}; raise it")
         return self
 
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in METHODS:
+                raise ValueError(f"no method {name!r}. {closest(name, METHODS)}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"a method is named twice: {', '.join(names)}; name each once")
+        return names
+
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
-        """Completeness and importance of the inputs for ``subject``."""
+        """Completeness and importance of the inputs for ``subject``, and agreement of the methods."""
         model, rows = _white_box(subject), self._rows(data, context)
-        predictions = subject.predict(rows, batch_size=context.batch_size)
-        explained = self._explained(model, rows, predictions.y_pred, context)
-        if isinstance(explained, Message):
-            return AuditOutput(figures.unmeasured(explained, (figures.WITHIN, figures.MEDIAN)))
-        attributions = along_the_path(explained, self._quadrature)
-        measurements: list[Measurement] = [*figures.completeness(attributions, self.confidence)]
-        evidence: tuple[Evidence, ...]
-        if rows.features.tokens is not None:
-            evidence = self._of_tokens(rows, predictions, attributions.values, rows.features.tokens)
-        elif rows.features.image_shape is not None:
-            evidence = _of_pictures(model, rows, predictions, attributions.values, rows.features.image_shape)
-        else:
-            of_features, evidence = self._of_table(rows, predictions, attributions.values)
-            measurements += of_features
-        return AuditOutput(measurements, evidence, _notes(explained, data, rows))
+        with evaluation_mode(model.module), global_generators_seeded(context.derive_seed("model")):
+            predictions = subject.predict(rows, batch_size=context.batch_size)
+            explained = self._explained(model, rows, predictions.y_pred, context)
+            chosen = explained if isinstance(explained, Message) else self._chosen(explained, context)
+        if isinstance(chosen, Message) or isinstance(explained, Message):
+            reason = chosen if isinstance(chosen, Message) else Message(text="")
+            return AuditOutput(figures.unmeasured(reason, (figures.WITHIN, figures.MEDIAN)))
+        first = chosen.first
+        of_first, evidence = Detail(
+            subject=model,
+            rows=rows,
+            predictions=predictions,
+            attributions=first.values,
+            signed=first.signed,
+            top_features=self.top_features,
+            confidence=self.confidence,
+        ).shown()
+        of_others, beside = self._beside(chosen, explained.present, rows)
+        return AuditOutput(
+            [*first.completeness, *of_first, *of_others],
+            (*evidence, *beside),
+            notes_of(explained, data, rows, () if self.methods == (PATH,) else (first.method,)),
+        )
 
     def compare(
         self, baseline: Subject, variant: Subject, data: Dataset, context: AuditContext
     ) -> AuditOutput:
         """Rank agreement of the attributions of both, for the class that the baseline predicts."""
         rows = self._rows(data, context)
-        found: list[Attributions] = []
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
+        explained: list[ExplainedRows] = []
         for subject in (baseline, variant):
-            explained = self._explained(_white_box(subject), rows, target, context)
-            if isinstance(explained, Message):
-                return AuditOutput(figures.unmeasured(explained, (figures.AGREEMENT,)))
-            found.append(along_the_path(explained, self._quadrature))
-        first, second = found
-        before, after = first.values, second.values
+            one = self._explained(_white_box(subject), rows, target, context)
+            if isinstance(one, Message):
+                return AuditOutput(figures.unmeasured(one, (figures.AGREEMENT,)))
+            explained.append(one)
+        found = self._of_both(explained, context)
+        if isinstance(found, Message):
+            return AuditOutput(figures.unmeasured(found, (figures.AGREEMENT,)))
+        before, after = (one.values for one in found)
         measurement = figures.agreement(_correlations(rows, before, after), self.confidence)
         has_names = rows.features.image_shape is None and rows.features.tokens is None
         names = feature_names(rows.features, before.shape[1]) if has_names else ()
         evidence = (importance_comparison(before, after, names, self.confidence),) if names else ()
-        return AuditOutput([measurement], evidence, _pair_notes(first, second, rows))
+        return AuditOutput([measurement], evidence, pair_notes(found, rows, self.methods[0]))
+
+    def _of_both(
+        self, explained: Sequence[ExplainedRows], context: AuditContext
+    ) -> tuple[Usable, Usable] | Message:
+        """Both by the first method, or both by the one that stands in, never each by another."""
+        methods, reason = self._methods(context), Message(text="")
+        for name in dict.fromkeys((self.methods[0], PATH)):
+            both = []
+            for one in explained:
+                with evaluation_mode(one.subject.module), global_generators_seeded(0):
+                    found = methods.by(name, one, named=False)
+                if isinstance(found, Message):
+                    reason = found
+                    break
+                both.append(found)
+            else:
+                return both[0], both[1]
+        return reason
+
+    def _chosen(self, explained: ExplainedRows, context: AuditContext) -> Chosen | Message:
+        return drawn_at_random(explained) or self._methods(context).applied(explained)
+
+    def _methods(self, context: AuditContext) -> Methods:
+        quadrature = Quadrature(self.quadrature, self.n_steps, self.max_steps)
+        return Methods(
+            self.methods, quadrature, self.confidence, lambda name: context.torch_rng("methods", name)
+        )
+
+    def _beside(
+        self, chosen: Chosen, present: BoolArray, rows: Dataset
+    ) -> tuple[list[Measurement], tuple[Evidence, ...]]:
+        """What the other methods say; nothing where there is but one."""
+        measured, evidence = chosen.refusals(), list[Evidence]()
+        if len(self.methods) > 1:
+            values = {one.method: one.values for one in chosen.usable}
+            pairs = measured_pairs(pairs_of(values, present), present, self.confidence)
+            measured += agreement_figures(pairs, present, self.confidence)
+            measured += [figure for one in chosen.usable[1:] for figure in one.completeness]
+            evidence += agreement_evidence(pairs, present)
+            if rows.features.tokens is None and rows.features.image_shape is None and len(values) > 1:
+                names = feature_names(rows.features, present.shape[1])
+                ranked = {name: importances(found, names, self.confidence) for name, found in values.items()}
+                evidence.append(shares_by_method(ranked, len(rows)))
+                for one in chosen.usable[1:]:
+                    top = ranked[one.method][: self.top_features]
+                    measured += figures.importance_measurements(top, len(rows), one.unit, one.method)
+        if chosen.refused:
+            evidence.append(chosen.refusal_table(self.methods))
+        return measured, tuple(evidence)
 
     def _rows(self, data: Dataset, context: AuditContext) -> Dataset:
         """At most ``max_rows`` rows (``max_texts`` of tokens), drawn without replacement, in their order."""
@@ -140,66 +209,6 @@ class Attribution(PairedAudit):
     ) -> ExplainedRows | Message:
         return explained_rows(subject, rows, target, explained=self.explained, batch_size=context.batch_size)
 
-    @property
-    def _quadrature(self) -> Quadrature:
-        return Quadrature(self.quadrature, self.n_steps, self.max_steps)
-
-    def _of_tokens(
-        self, rows: Dataset, predictions: Predictions, attributions: FloatArray, tokens: TokenSpace
-    ) -> tuple[Evidence, ...]:
-        ids = rows.inputs.numpy()
-        real = ids != tokens.padding
-        ranked = token_importances(attributions, ids, real, self.confidence)
-        examples = [
-            example_text(example, attributions, rows, tokens, outcome)
-            for example, outcome in _examples(rows, predictions)
-        ]
-        return (token_bars(ranked, self.top_features, tokens), *examples, token_table(ranked, tokens))
-
-    def _of_table(
-        self, rows: Dataset, predictions: Predictions, attributions: FloatArray
-    ) -> tuple[list[Measurement], tuple[Evidence, ...]]:
-        names = feature_names(rows.features, attributions.shape[1])
-        ranked = importances(attributions, names, self.confidence)
-        examples = [
-            example_bars(example, attributions[example.row], names, outcome)
-            for example, outcome in _examples(rows, predictions)
-        ]
-        overview = (
-            importance_bars(ranked, self.top_features, len(rows)),
-            importance_table(ranked, len(rows)),
-        )
-        measured = figures.importance_measurements(ranked[: self.top_features], len(rows))
-        return measured, (*overview, *examples)
-
-
-def _of_pictures(
-    subject: WhiteBox,
-    rows: Dataset,
-    predictions: Predictions,
-    attributions: FloatArray,
-    image_shape: tuple[int, int],
-) -> tuple[Evidence, ...]:
-    attributions = attributions.reshape(len(rows), *image_shape)
-    inputs = rows.inputs.detach().double().cpu().numpy()
-    pictures = grey_values(inputs, preprocessing_of(subject), image_shape)
-    examples = _examples(rows, predictions)
-    return (
-        heat_map(pictures, attributions),
-        example_pictures(
-            [example for example, _ in examples], pictures, attributions, [outcome for _, outcome in examples]
-        ),
-    )
-
-
-def _examples(rows: Dataset, predictions: Predictions) -> list[tuple[ExampleRow, dict[str, str | float]]]:
-    is_language = rows.task == "language-modelling"
-    classes = tuple(visible(name) for name in rows.classes) if is_language else rows.classes
-    return [
-        (example, outcome_of(example, predictions, rows.y_true, classes))
-        for example in example_rows(predictions, rows.y_true)
-    ]
-
 
 def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> FloatArray:
     """Rank correlation of each row over its features, its pixels or those places that hold a token."""
@@ -214,44 +223,3 @@ def _white_box(subject: Subject) -> WhiteBox:
             f"attribution: {subject.card.name} has no gradients; audit a torch module or leave this audit out"
         )
     return subject
-
-
-def _notes(explained: ExplainedRows, data: Dataset, rows: Dataset) -> list[Message]:
-    notes = [explained.score_meaning, explained.baseline_meaning]
-    if data.features.tokens is not None:
-        notes.append(
-            Message(
-                text="An attribution of a token is about the vector with which it enters the model, in its "
-                "place among the others; elsewhere it may weigh otherwise."
-            )
-        )
-    empty = len(data) - len(with_tokens(data))
-    if empty:
-        notes.append(Message(text="{n} rows without any token are left out.", values={"n": empty}))
-    if len(rows) < len(data) - empty:
-        notes.append(
-            Message(
-                text="{n} of {total} rows were drawn at random and explained.",
-                values={"n": len(rows), "total": len(data) - empty},
-            )
-        )
-    if data.sample_weight is not None:
-        notes.append(Message(text="Rows count equally here, whatever their sample weight."))
-    return notes
-
-
-def _pair_notes(first: Attributions, second: Attributions, rows: Dataset) -> list[Message]:
-    notes = [
-        Message(text="Explained in both models is the token that the baseline foretells.")
-        if rows.task == "language-modelling"
-        else Message(text="Explained in both models is the class that the baseline predicts.")
-    ]
-    incomplete: Sequence[int] = [int((~found.complete).sum()) for found in (first, second)]
-    if any(incomplete):
-        notes.append(
-            Message(
-                text="Attributions do not add up in {baseline} rows of the baseline, {variant} of the other.",
-                values={"baseline": incomplete[0], "variant": incomplete[1]},
-            )
-        )
-    return notes

@@ -9,7 +9,7 @@ from auditkit.audits.explainability.example_rows import ExampleRow, Reason
 from auditkit.audits.explainability.explained_features import Importance, importances
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.data.preprocessing import ImagePreprocessing
-from auditkit.records import Bars, Estimate, Mark, Message, Panel, Picture, Table
+from auditkit.records import Bars, Estimate, Mark, Message, Panel, Picture, Table, Unit
 from auditkit.subjects.subject import Predictions
 
 SHOWN_IN_EXAMPLE = 10
@@ -19,7 +19,14 @@ DECIMALS = 3
 """Of pixels and overlays: below what an eye can tell, and small in the stored run."""
 
 
-def importance_bars(ranked: Sequence[Importance], shown: int, n_rows: int) -> Bars:
+def _mean_axis(unit: Unit) -> Message:
+    """Gradients and maps are not in the unit of the score."""
+    if unit == "nat":
+        return Message(text="mean absolute attribution (nat)")
+    return Message(text="mean absolute attribution")
+
+
+def importance_bars(ranked: Sequence[Importance], shown: int, n_rows: int, unit: Unit = "nat") -> Bars:
     """The features that move the score most, with intervals."""
     return Bars(
         title=_lead(ranked),
@@ -27,8 +34,10 @@ def importance_bars(ranked: Sequence[Importance], shown: int, n_rows: int) -> Ba
             text="Mean absolute attribution over {n} rows; {shown} of {total} features, all in the table",
             values={"n": n_rows, "shown": min(shown, len(ranked)), "total": len(ranked)},
         ),
-        axis=Message(text="mean absolute attribution (nat)"),
-        marks=tuple(Mark(label=entry.feature, estimate=_mean(entry, n_rows)) for entry in ranked[:shown]),
+        axis=_mean_axis(unit),
+        marks=tuple(
+            Mark(label=entry.feature, estimate=_mean(entry, n_rows, unit)) for entry in ranked[:shown]
+        ),
     )
 
 
@@ -55,7 +64,7 @@ def _lead(ranked: Sequence[Importance]) -> Message:
     )
 
 
-def importance_table(ranked: Sequence[Importance], n_rows: int) -> Table:
+def importance_table(ranked: Sequence[Importance], n_rows: int, unit: Unit = "nat") -> Table:
     """All features with their importance and share."""
     return Table(
         title=Message(text="Importance of all {n} features", values={"n": len(ranked)}),
@@ -64,7 +73,9 @@ def importance_table(ranked: Sequence[Importance], n_rows: int) -> Table:
             Message(text="Mean absolute attribution"),
             Message(text="Share of all attribution"),
         ),
-        rows=tuple((entry.feature, _mean(entry, n_rows), _share(entry, n_rows)) for entry in ranked),
+        rows=tuple(
+            (entry.feature, _mean(entry, n_rows, unit), share_estimate(entry, n_rows)) for entry in ranked
+        ),
     )
 
 
@@ -78,16 +89,20 @@ def importance_comparison(
     return Table(
         title=Message(text="Share of all attribution by feature, baseline and variant"),
         columns=(Message(text="Feature"), Message(text="Baseline"), Message(text="Variant")),
-        rows=tuple((entry.feature, _share(entry, n), _share(variant[entry.feature], n)) for entry in ranked),
+        rows=tuple(
+            (entry.feature, share_estimate(entry, n), share_estimate(variant[entry.feature], n))
+            for entry in ranked
+        ),
     )
 
 
-def _mean(entry: Importance, n_rows: int) -> Estimate:
+def _mean(entry: Importance, n_rows: int, unit: Unit) -> Estimate:
     low, high = (None, None) if entry.interval is None else (entry.interval.low, entry.interval.high)
-    return Estimate(value=entry.mean, low=low, high=high, n=n_rows, unit="nat")
+    return Estimate(value=entry.mean, low=low, high=high, n=n_rows, unit=unit)
 
 
-def _share(entry: Importance, n_rows: int) -> Estimate:
+def share_estimate(entry: Importance, n_rows: int) -> Estimate:
+    """Share of all attribution of one feature, with its interval."""
     if entry.share is None:
         return Estimate(value=None, n=n_rows, missing=Message(text="no feature has any attribution"))
     interval = entry.share_interval
@@ -96,19 +111,25 @@ def _share(entry: Importance, n_rows: int) -> Estimate:
 
 
 def example_bars(
-    example: ExampleRow, attributions: FloatArray, names: tuple[str, ...], outcome: Mapping[str, str | float]
+    example: ExampleRow,
+    attributions: FloatArray,
+    names: tuple[str, ...],
+    outcome: Mapping[str, str | float],
+    unit: Unit = "nat",
 ) -> Bars:
     """What spoke for and against the predicted class in one row; the small rest is one bar."""
     order = np.argsort(-np.abs(attributions), kind="stable")
     top, rest = order[:SHOWN_IN_EXAMPLE], order[SHOWN_IN_EXAMPLE:]
-    marks = [Mark(label=names[j], estimate=Estimate(value=float(attributions[j]), unit="nat")) for j in top]
+    marks = [Mark(label=names[j], estimate=Estimate(value=float(attributions[j]), unit=unit)) for j in top]
     if len(rest):
-        others = Estimate(value=float(attributions[rest].sum()), unit="nat")
+        others = Estimate(value=float(attributions[rest].sum()), unit=unit)
         marks.append(Mark(label=f"{len(rest)} others", estimate=others, small=True))
     return Bars(
         title=Message(text=_TITLES[example.reason], values={"feature": names[order[0]]}),
         caption=Message(text=_LABELS[example.reason], values=dict(outcome)),
-        axis=Message(text="attribution to the predicted class (nat)"),
+        axis=Message(text="attribution to the predicted class (nat)")
+        if unit == "nat"
+        else Message(text="attribution to the predicted class"),
         marks=tuple(marks),
     )
 
@@ -139,12 +160,13 @@ def outcome_of(
     }
 
 
-def heat_map(pictures: FloatArray, attributions: FloatArray) -> Picture:
+def heat_map(pictures: FloatArray, attributions: FloatArray, unit: Unit = "nat") -> Picture:
     """The mean absolute attribution of each pixel over the mean picture.
 
     Args:
         pictures: Grey values in ``[0, 1]``, shape ``(n, height, width)``.
         attributions: Of the pixels, same shape.
+        unit: Of the attributions.
     """
     mean = np.abs(attributions).mean(axis=0)
     top = float(mean.max())
@@ -164,7 +186,9 @@ def heat_map(pictures: FloatArray, attributions: FloatArray) -> Picture:
         panels=(_panel(label, pictures.mean(axis=0), mean),),
         scale=Message(
             text="1 stands for a mean absolute attribution of {top} nat", values={"top": _rounded(top)}
-        ),
+        )
+        if unit == "nat"
+        else Message(text="1 stands for the largest mean absolute attribution"),
     )
 
 
@@ -173,11 +197,15 @@ def example_pictures(
     pictures: FloatArray,
     attributions: FloatArray,
     outcomes: Sequence[Mapping[str, str | float]],
+    *,
+    signed: bool = True,
 ) -> Picture:
     """The example rows with what spoke for (positive) and against (negative) the predicted class."""
     return Picture(
         title=Message(
-            text="What spoke for and against the predicted class in {n} pictures chosen by rule",
+            text="What spoke for and against the predicted class in {n} pictures chosen by rule"
+            if signed
+            else "Where the model looks in {n} pictures chosen by rule",
             values={"n": len(examples)},
         ),
         panels=tuple(

@@ -6,8 +6,9 @@ import numpy as np
 
 from auditkit.audits.explainability.explained_features import Importance
 from auditkit.audits.explainability.integrated_gradients import TOLERANCE, Attributions
+from auditkit.audits.explainability.methods.safe_front import Attributed
 from auditkit.data.dataset import FloatArray
-from auditkit.records import Better, Interval, Measurement, Message
+from auditkit.records import Better, Interval, Measurement, Message, Unit
 from auditkit.statistics.intervals import mean_interval, rate
 from auditkit.statistics.medians import median_interval
 
@@ -45,10 +46,46 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
             },
         ),
     )
-    return within, _median_gap(attributions, confidence)
+    return within, _median_gap(attributions, confidence, {})
 
 
-def _median_gap(attributions: Attributions, confidence: float) -> Measurement:
+def completeness_of_method(found: Attributed, confidence: float, *, named: bool) -> list[Measurement]:
+    """The same two figures of another method, or that it does not promise to add up.
+
+    Args:
+        found: What the method gave.
+        confidence: Of the intervals.
+        named: Whether the figures carry the name of the method; those of the first method do not.
+    """
+    group = {"method": found.method.name} if named else {}
+    if found.change is None:
+        reason = Message(
+            text="attributions of {method} do not promise to add up", values={"method": found.method.name}
+        )
+        return [] if named else unmeasured(reason, (WITHIN, MEDIAN))
+    n, complete = len(found.change), int(found.complete.sum())
+    within = Measurement(
+        metric=WITHIN,
+        value=complete / n,
+        n=n,
+        better="higher",
+        group=group,
+        interval=rate(complete, n, confidence=confidence),
+        note=Message(text="tolerance {tolerance}", values={"tolerance": TOLERANCE}),
+    )
+    return [within, _median_gap(found, confidence, group)]
+
+
+def refused(method: str, reason: Message) -> Measurement:
+    """That a method gives nothing here, and why."""
+    return Measurement(
+        metric=WITHIN, value=None, n=0, better="higher", group={"method": method}, missing=reason
+    )
+
+
+def _median_gap(
+    attributions: Attributions | Attributed, confidence: float, group: dict[str, str]
+) -> Measurement:
     scale = attributions.tolerance / TOLERANCE
     defined = scale > 0
     if not defined.any():
@@ -57,6 +94,7 @@ def _median_gap(attributions: Attributions, confidence: float) -> Measurement:
             value=None,
             n=len(scale),
             better="zero",
+            group=group,
             missing=Message(text="the score is the same for every row and for the baseline"),
         )
     gaps = attributions.gap[defined] / scale[defined]
@@ -66,22 +104,27 @@ def _median_gap(attributions: Attributions, confidence: float) -> Measurement:
         value=float(np.median(gaps)),
         n=len(gaps),
         better="zero",
+        group=group,
         interval=interval,
         note=None if interval else Message(text="too few rows for an interval of the median"),
     )
 
 
-def importance_measurements(ranked: Sequence[Importance], n_rows: int) -> list[Measurement]:
-    """Mean absolute attribution and share of each feature."""
-    return [figure for entry in ranked for figure in _of_feature(entry, n_rows)]
+def importance_measurements(
+    ranked: Sequence[Importance], n_rows: int, unit: Unit = "nat", method: str | None = None
+) -> list[Measurement]:
+    """Mean absolute attribution and share of each feature; ``method`` names one that is not the first."""
+    return [figure for entry in ranked for figure in _of_feature(entry, n_rows, unit, method)]
 
 
-def _of_feature(entry: Importance, n_rows: int) -> tuple[Measurement, Measurement]:
-    group = {"feature": entry.feature}
+def _of_feature(
+    entry: Importance, n_rows: int, unit: Unit, method: str | None
+) -> tuple[Measurement, Measurement]:
+    group = {"feature": entry.feature} if method is None else {"feature": entry.feature, "method": method}
     mean = Measurement(
         metric=IMPORTANCE,
         value=entry.mean,
-        unit="nat",
+        unit=unit,
         n=n_rows,
         better="neither",
         group=group,

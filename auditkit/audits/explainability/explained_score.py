@@ -34,6 +34,8 @@ class LogOddsScore:
         """Scores, shape ``(n,)``."""
         logits = self.subject.logits(inputs)
         column = target.unsqueeze(1)
+        if logits.shape[1] == 2:
+            return (logits.gather(1, column) - logits.gather(1, 1 - column)).squeeze(1)
         others = logits.scatter(1, column, -torch.inf)
         return logits.gather(1, column).squeeze(1) - others.logsumexp(dim=1)
 

@@ -9,7 +9,7 @@ import numpy as np
 from auditkit.audits.explainability.example_rows import ExampleRow, Reason
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray, TokenSpace
 from auditkit.data.token_text import between, in_text, visible
-from auditkit.records import Bars, Estimate, Interval, Mark, Message, Table, Token, Tokens
+from auditkit.records import Bars, Estimate, Interval, Mark, Message, Table, Token, Tokens, Unit
 from auditkit.statistics.ratios import ratio_of_totals
 
 ENOUGH = 5
@@ -66,7 +66,7 @@ def token_importances(
     return tuple(sorted(found, key=lambda entry: -entry.mean))
 
 
-def token_bars(ranked: Sequence[TokenImportance], shown: int, tokens: TokenSpace) -> Bars:
+def token_bars(ranked: Sequence[TokenImportance], shown: int, tokens: TokenSpace, unit: Unit = "nat") -> Bars:
     """The tokens that move the score most where they occur; rare ones only where there are no others."""
     frequent = [entry for entry in ranked if entry.n >= ENOUGH]
     entries = (frequent or list(ranked))[:shown]
@@ -77,9 +77,12 @@ def token_bars(ranked: Sequence[TokenImportance], shown: int, tokens: TokenSpace
             "largest of many means are partly chance.",
             values={"least": ENOUGH if frequent else 1},
         ),
-        axis=Message(text="mean absolute attribution (nat)"),
+        axis=Message(text="mean absolute attribution (nat)")
+        if unit == "nat"
+        else Message(text="mean absolute attribution"),
         marks=tuple(
-            Mark(label=visible(tokens.vocabulary[entry.token]), estimate=_mean(entry)) for entry in entries
+            Mark(label=visible(tokens.vocabulary[entry.token]), estimate=_mean(entry, unit))
+            for entry in entries
         ),
     )
 
@@ -99,7 +102,7 @@ def _lead(entries: Sequence[TokenImportance], tokens: TokenSpace) -> Message:
     return Message(text="“{token}” moves the score most where it occurs", values={"token": name})
 
 
-def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
+def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace, unit: Unit = "nat") -> Table:
     """The tokens that carry the largest part of all attribution, frequent or not."""
     by_share = sorted(ranked, key=lambda entry: -(entry.share or 0.0))
     shares = np.cumsum([entry.share or 0.0 for entry in by_share])
@@ -127,7 +130,7 @@ def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
                 visible(tokens.vocabulary[entry.token]),
                 entry.n,
                 Estimate(value=entry.share, n=entry.n, missing=None if has_any else _NONE),
-                Estimate(value=entry.signed, n=entry.n, unit="nat"),
+                Estimate(value=entry.signed, n=entry.n, unit=unit),
             )
             for entry in by_share[:SHOWN_IN_TABLE]
         ),
@@ -137,17 +140,18 @@ def token_table(ranked: Sequence[TokenImportance], tokens: TokenSpace) -> Table:
 _NONE = Message(text="no token has any attribution")
 
 
-def _mean(entry: TokenImportance) -> Estimate:
+def _mean(entry: TokenImportance, unit: Unit) -> Estimate:
     low, high = (None, None) if entry.interval is None else (entry.interval.low, entry.interval.high)
-    return Estimate(value=entry.mean, low=low, high=high, n=entry.n, unit="nat")
+    return Estimate(value=entry.mean, low=low, high=high, n=entry.n, unit=unit)
 
 
-def example_text(
+def example_text(  # noqa: PLR0917 - the unit last, as everywhere here
     example: ExampleRow,
     attributions: FloatArray,
     rows: Dataset,
     tokens: TokenSpace,
     outcome: Mapping[str, str | float],
+    unit: Unit = "nat",
 ) -> Tokens:
     """One row with what spoke for and against the predicted class, padding left out.
 
@@ -157,6 +161,7 @@ def example_text(
         rows: The explained rows.
         tokens: What ids mean.
         outcome: What was predicted and what is true.
+        unit: Of the attributions.
     """
     ids = rows.inputs[example.row].numpy()
     places = np.flatnonzero(ids != tokens.padding)
@@ -179,7 +184,9 @@ def example_text(
         scale=Message(
             text="full colour stands for {top} nat, the largest attribution in this text",
             values={"top": float(f"{top:.3g}")},
-        ),
+        )
+        if unit == "nat"
+        else Message(text="full colour stands for the largest attribution in this text"),
     )
 
 

@@ -40,6 +40,8 @@ class AttributionMethod:
             where it can be used. Names the layer at fault. Called before ``attribute``.
         remark: What a reader must know of the way it takes on these rows, such as units replaced together.
         adds_up: Whether attributions promise to sum to the score minus the score of the baseline.
+        exact: Whether they do so to rounding wherever there is no obstacle. Attributions that do not rest
+            on something that the obstacle could not see and are withheld.
         signed: Whether a negative attribution means that the unit speaks against the class.
         sources: Where the method comes from.
     """
@@ -49,5 +51,6 @@ class AttributionMethod:
     obstacle: Callable[[ExplainedRows], Message | None] = where_gradients_reach
     remark: Callable[[ExplainedRows], Message | None] = nothing
     adds_up: bool = False
+    exact: bool = False
     signed: bool = True
     sources: tuple[str, ...] = ()
