@@ -28,7 +28,7 @@ from tests.core.probes import figure, info, said, state_of_process
 from tests.tolerances import statistical
 
 QUICK = {
-    "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
+    "attribution": {"max_rows": 16, "max_evaluations": 32},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
     "ranking-fairness": {"n_bootstrap": 50},

@@ -25,7 +25,7 @@ EN = texts_for("en")
 AUDITS_OF_IT = {
     "performance": {},
     "language-modelling": {},
-    "attribution": {"n_steps": 4, "max_steps": 8, "max_texts": 20},
+    "attribution": {"max_evaluations": 16, "max_texts": 20},
     "membership-inference": {"n_bootstrap": 200},
     "group-fairness": {},
 }

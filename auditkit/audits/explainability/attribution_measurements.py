@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditkit.audits.explainability.explained_features import Importance
-from auditkit.audits.explainability.integrated_gradients import TOLERANCE, Attributions
+from auditkit.audits.explainability.integrated_gradients import Attributions
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Better, Interval, Measurement, Message
 from auditkit.statistics.intervals import mean_interval, rate
@@ -24,7 +24,8 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
     """Share of rows whose attributions add up to the change of the score, and the median relative gap.
 
     Integrated gradients promise the sum, so a gap is an error of the summation, or of a model that is not
-    differentiable along the path. The gap is relative to the row's change plus the spread of changes.
+    differentiable along the path. The gap is relative to the row's change plus the spread of changes. Rows
+    whose attributions still move when the steps are halved do not count as within, even if they add up.
 
     Source:
         Sundararajan, Taly and Yan (2017), arXiv:1703.01365, proposition 1.
@@ -37,11 +38,11 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
         better="higher",
         interval=rate(complete, n, confidence=confidence),
         note=Message(
-            text="tolerance {tolerance}, between {fewest} and {most} gradients per row",
+            text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most",
             values={
-                "tolerance": TOLERANCE,
-                "fewest": int(attributions.n_steps.min()),
-                "most": int(attributions.n_steps.max()),
+                "tolerance": attributions.precision.tolerance,
+                "mean": round(float(attributions.n_evaluations.mean())),
+                "most": int(attributions.n_evaluations.max()),
             },
         ),
     )
@@ -49,7 +50,7 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
 
 
 def _median_gap(attributions: Attributions, confidence: float) -> Measurement:
-    scale = attributions.tolerance / TOLERANCE
+    scale = attributions.gap_allowed / attributions.precision.tolerance
     defined = scale > 0
     if not defined.any():
         return Measurement(

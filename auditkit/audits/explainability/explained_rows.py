@@ -19,7 +19,7 @@ from auditkit.audits.explainability.explained_score import (
     obstacle,
     score_of,
 )
-from auditkit.audits.explainability.integrated_gradients import Score
+from auditkit.audits.explainability.path_points import Score
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
 from auditkit.audits.explainability.token_score import PathScore, token_obstacle
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
