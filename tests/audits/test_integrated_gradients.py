@@ -127,11 +127,11 @@ def test_the_sum_agrees_with_captums_at_many_steps():
     assert relative_error(found.values, theirs.detach().double().numpy()).max() < 1e-3
 
 
-def test_the_error_that_is_stated_is_seldom_below_the_true_one():
+def test_the_error_that_is_stated_is_about_the_true_one():
     score, inputs = score_of(network(nn.ReLU, seed=3)), normal(32, 20, seed=4)
     found = summed(score, inputs, precision=Precision(tolerance=1e-2))
     true = np.linalg.norm(found.values - fixed_steps(score, inputs, 8192), axis=1)
-    assert (true <= found.error).mean() > 0.8
+    assert np.sqrt((true**2).mean()) == pytest.approx(np.sqrt((found.error**2).mean()), rel=0.4)
     assert (true <= 2 * found.error).all()
 
 
@@ -157,7 +157,7 @@ def test_simulated_integers_do_not_use_all_that_is_allowed():
     quantise_module(module, bits=3, activations=True)
     found = summed(score_of(module), normal(32, 20), precision=Precision(max_evaluations=4096))
     assert found.complete.mean() < 0.5
-    assert found.n_evaluations.mean() < 1024
+    assert found.n_evaluations.mean() < 600
 
 
 def test_a_jump_between_two_numbers_ends():
@@ -200,7 +200,7 @@ def test_nothing_is_asked_of_a_score_that_never_changes():
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_batch_size_changes_nothing(batch_size):
-    score, inputs = score_of(network(nn.ReLU, seed=2)), normal(12, 20)
+    score, inputs = score_of(network(nn.ReLU, seed=2)), normal(5, 20)
     whole, parts = summed(score, inputs), summed(score, inputs, batch_size=batch_size)
     assert parts.values == pytest.approx(whole.values, rel=1e-6, abs=1e-6)
     assert parts.n_evaluations.tolist() == whole.n_evaluations.tolist()
@@ -217,7 +217,7 @@ def test_no_batch_holds_more_rows_than_allowed():
     assert max(seen) == 5
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(st.permutations(range(6)))
 def test_a_row_gets_the_same_among_other_rows(order):
     score, inputs = score_of(network(nn.ReLU)), normal(6, 20)

@@ -12,10 +12,14 @@ from auditkit.audits.explainability.path_segments import Halves, Segments
 FINEST: Final = 2.0**-22
 """Narrower segments are not halved: single precision hardly tells their points apart."""
 
-SAFE: Final = 0.9
-"""Part of the tolerance that is aimed for: the length of the vector that it is relative to still moves."""
+SAFE: Final = 0.7
+"""Part of the tolerance that is aimed for. Errors of segments add up as if they were independent, which holds on
+average, and the length of the vector that the tolerance is relative to still moves."""
 
-MOVED: Final = 0.2
+NEGLIGIBLE: Final = 0.05
+"""Part of the tolerance that segments may use up and still be let go of before their row is done."""
+
+MOVED: Final = 0.5
 FINE: Final = 64
 PATIENCE: Final = 2
 """A row is given up when so many doublings of its gradients, from so many on, move its sum by less than that
@@ -62,7 +66,9 @@ class Progress:
         self.evaluations = torch.full((n,), evaluations)
         self._squared_error = torch.zeros(n, dtype=torch.float64)
         self._spent = torch.zeros(n, dtype=torch.float64)
-        self._doubled_at = torch.full((n,), FINE)
+        self._missed = torch.zeros(n, dtype=torch.float64)
+        self._waiting: Halves | None = None
+        self._doubled_at = torch.full((n,), FINE + 1)
         self._sum_then = torch.full((n,), torch.inf, dtype=torch.float64)
         self._unmoved = torch.zeros(n, dtype=torch.int64)
 
@@ -72,48 +78,56 @@ class Progress:
         return self._squared_error.sqrt()
 
     def settle(self, halves: Halves) -> Segments:
-        """Adds up what needs no more care and returns the rest, to be halved.
+        """Which segments to halve next: the largest errors, as long as the others use up half of the tolerance.
 
-        Done first are the segments with the smallest errors, as long as they leave half of the tolerance to
-        the others. Which rows share a call changes nothing.
+        The others wait, because a row is done only when it adds up, too. What hardly counts is added up and let
+        go. Which rows share a call changes nothing.
         """
-        row = halves.segments.row
+        halves = halves if self._waiting is None else self._waiting.followed_by(halves)
+        row, residuals = halves.segments.row, _ratio(halves.residuals, self.goal.gap[halves.segments.row])
         now = self.sums + self._per_row(halves.sums, row)
         shares = self._shares(halves, now)
-        total = self._per_row(shares, row)
-        left = (1 - self._spent).clamp(min=0)
+        total, left = self._per_row(shares, row), (1 - self._spent).clamp(min=0)
         gap = (self.goal.change - now.sum(dim=1)).abs()
         finished = ((total <= left) & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap)
-        before, larger = _among_row(shares, row)
-        small = before + shares <= torch.minimum(left, total)[row] / 2
-        out_of_reach = larger >= ((self.goal.max_evaluations - self.evaluations) // 2)[row]
-        closed = finished[row] | small | out_of_reach | (halves.segments.width <= FINEST)
-        self._add(halves, shares, closed)
-        open_segments = halves.segments.take(~closed)
-        self.evaluations = self.evaluations + 2 * torch.bincount(open_segments.row, minlength=len(left))
-        return open_segments
+        before, missed, larger = _among_row(shares, residuals, row)
+        affordable = (self.goal.max_evaluations - self.evaluations) // 2
+        to_halve = (
+            (before + shares > torch.minimum(left, total)[row] / 2)
+            & (larger < affordable[row])
+            & (halves.segments.width > FINEST)
+            & ~finished[row]
+        )
+        n_to_halve = torch.bincount(row[to_halve], minlength=len(left))
+        negligible = (self._spent[row] + before + shares <= NEGLIGIBLE) & (self._missed[row] + missed <= NEGLIGIBLE)
+        closed = (n_to_halve == 0)[row] | (negligible & ~to_halve)
+        self._add(halves, shares, residuals, closed)
+        self._waiting = halves.take(~closed & ~to_halve)
+        self.evaluations = self.evaluations + 2 * n_to_halve
+        return halves.segments.take(to_halve)
 
     def _shares(self, halves: Halves, now: Tensor) -> Tensor:
         """Part of the tolerance of its row that the error of each segment uses up, shape ``(s,)``."""
         row = halves.segments.row
         of_vector = _ratio(halves.errors, SAFE * self.goal.error(now)[row])
-        of_sum = _ratio(halves.residuals, self.goal.gap[row])
+        of_sum = _ratio(halves.residuals, SAFE * self.goal.gap[row])
         return torch.maximum(of_vector, of_sum).square()
 
     def _given_up(self, sums: Tensor, gap: Tensor) -> Tensor:
-        doubled = self.evaluations >= 2 * self._doubled_at
-        self._sum_then = torch.where(self.evaluations <= FINE, sums, self._sum_then)
+        doubled = self.evaluations >= 2 * self._doubled_at - 1  # both ends of a path are counted once
+        self._sum_then = torch.where(self.evaluations <= FINE + 1, sums, self._sum_then)
         is_still = (sums - self._sum_then).abs() < MOVED * gap
         self._unmoved = torch.where(doubled, torch.where(is_still, self._unmoved + 1, 0), self._unmoved)
         self._sum_then = torch.where(doubled, sums, self._sum_then)
         self._doubled_at = torch.where(doubled, self.evaluations, self._doubled_at)
         return (self._unmoved >= PATIENCE) & (gap > self.goal.gap)
 
-    def _add(self, halves: Halves, shares: Tensor, closed: Tensor) -> None:
+    def _add(self, halves: Halves, shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
         row = halves.segments.row[closed]
         self.sums = self.sums + self._per_row(halves.sums[closed], row)
         self._squared_error = self._squared_error + self._per_row(halves.errors[closed].square(), row)
         self._spent = self._spent + self._per_row(shares[closed], row)
+        self._missed = self._missed + self._per_row(residuals[closed], row)
 
     def _per_row(self, values: Tensor, row: Tensor) -> Tensor:
         summed = torch.zeros(len(self.goal.change), *values.shape[1:], dtype=torch.float64)
@@ -125,14 +139,22 @@ def _ratio(errors: Tensor, allowed: Tensor) -> Tensor:
     return torch.where(errors > 0, errors / allowed, 0.0)
 
 
-def _among_row(shares: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-    """For each segment the sum of all smaller shares of its row, and the number of larger ones."""
-    # more than the whole tolerance is never small; left as large as it is, it would round the others away
+def _among_row(shares: Tensor, residuals: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each segment the sum of all smaller shares of its row, that of the residuals of the same segments and
+    its own, and the number of larger shares.
+    """
     order = torch.from_numpy(np.lexsort((shares.numpy(), row.numpy())))
-    ordered, of_row = shares[order].clamp(max=2.0), row[order]
-    first = torch.searchsorted(of_row, of_row)
-    running = torch.cat([torch.zeros(1, dtype=torch.float64), ordered.cumsum(0)])
-    before, larger = torch.empty_like(shares), torch.empty_like(row)
-    before[order] = running[:-1] - running[first]
-    larger[order] = torch.searchsorted(of_row, of_row, right=True) - 1 - torch.arange(len(row))
-    return before, larger
+    of_row = row[order]
+    first, after = torch.searchsorted(of_row, of_row), torch.searchsorted(of_row, of_row, right=True)
+    before, missed, larger = torch.empty_like(shares), torch.empty_like(shares), torch.empty_like(row)
+    before[order] = _running(shares[order])[:-1] - _running(shares[order])[first]
+    missed[order] = _running(residuals[order])[1:] - _running(residuals[order])[first]
+    larger[order] = after - 1 - torch.arange(len(row))
+    return before, missed, larger
+
+
+def _running(values: Tensor) -> Tensor:
+    """Sums so far, from zero on. More than the whole tolerance counts as twice that: larger numbers would round
+    the small ones of other rows away.
+    """
+    return torch.cat([torch.zeros(1, dtype=torch.float64), values.clamp(max=2.0).cumsum(0)])

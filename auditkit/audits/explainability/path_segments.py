@@ -14,7 +14,7 @@ SMOOTH: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Pieces of the paths of several rows, in the order of the rows.
+    """Pieces of the paths of several rows.
 
     Attributes:
         row: Which path each is on, shape ``(s,)``.
@@ -39,6 +39,16 @@ class Segments:
             self.row[kept], self.start[kept], self.width[kept], self.scores[kept], self.slopes[kept]
         )
 
+    def followed_by(self, others: "Segments") -> "Segments":
+        """These, then the others."""
+        return Segments(
+            torch.cat([self.row, others.row]),
+            torch.cat([self.start, others.start]),
+            torch.cat([self.width, others.width]),
+            torch.cat([self.scores, others.scores]),
+            torch.cat([self.slopes, others.slopes]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Halves:
@@ -55,6 +65,20 @@ class Halves:
     sums: Tensor
     errors: Tensor
     residuals: Tensor
+
+
+    def take(self, kept: Tensor) -> "Halves":
+        """Those where ``kept``, shape ``(2 s,)``, is true."""
+        return Halves(self.segments.take(kept), self.sums[kept], self.errors[kept], self.residuals[kept])
+
+    def followed_by(self, others: "Halves") -> "Halves":
+        """These, then the others."""
+        return Halves(
+            self.segments.followed_by(others.segments),
+            torch.cat([self.sums, others.sums]),
+            torch.cat([self.errors, others.errors]),
+            torch.cat([self.residuals, others.residuals]),
+        )
 
 
 def first_segments(path: StraightPath, rows: Tensor, pieces: int) -> Segments:
@@ -75,10 +99,11 @@ def first_segments(path: StraightPath, rows: Tensor, pieces: int) -> Segments:
 def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves:
     """Two more points for each segment, in the middle of its halves, and what the five together say.
 
-    Where the score bends, the trapezoid is summed: one bend within a half moves the sum of twice as many
-    steps by exactly half a step times the jump of the slope, and the sum is never further off. Where Simpson's
-    rule settles faster, that is taken, extrapolated; its error is estimated as what halving changed times the
-    rate at which rules of rising order settle.
+    Where the score bends, the trapezoid is summed. One bend within a half moves that sum, when steps are
+    halved, by half a step times the jump of the slope wherever the bend lies; the sum is off by at most as
+    much, and by a root of three less in the mean square over places of the bend. Where Simpson's rule settles
+    faster, that is taken, extrapolated; its error is what halving changed times the rate at which rules of
+    rising order settle.
 
     Args:
         path: What ``segments`` are on.
@@ -93,7 +118,7 @@ def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves:
     width = halves.width.unsqueeze(1)
     bend = first - 2 * middle + last
     trapezoid = width / 4 * (first + 2 * middle + last)
-    moved = (halves.width / 4) * bend.norm(dim=1)
+    moved = (halves.width / 4) * bend.norm(dim=1) / 3**0.5
     of_both = _pair_norm(moved)
     simpson_moved = _simpson_moved(segments, halves)
     of_simpson = simpson_moved.norm(dim=1)
