@@ -25,6 +25,8 @@ CHECKS = (
     "worst_slices",
     "counted_stream",
     "documents",
+    "integrated_gradients",
+    "text_attributions",
 )
 
 

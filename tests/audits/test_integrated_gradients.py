@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.explained_score import LogitScore
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.config.model import Architecture
@@ -35,7 +36,11 @@ def network(activation, n_inputs=20, hidden=64, seed=0):
     with torch.random.fork_rng():
         torch.random.manual_seed(seed)
         module = nn.Sequential(
-            nn.Linear(n_inputs, hidden), activation(), nn.Linear(hidden, hidden), activation(), nn.Linear(hidden, 3)
+            nn.Linear(n_inputs, hidden),
+            activation(),
+            nn.Linear(hidden, hidden),
+            activation(),
+            nn.Linear(hidden, 3),
         )
         with torch.no_grad():
             for parameter in module.parameters():
@@ -228,7 +233,8 @@ def test_a_row_gets_the_same_among_other_rows(order):
 def test_rows_that_wait_for_memory_get_the_same(monkeypatch):
     score, inputs = score_of(network(nn.ReLU)), normal(12, 20)
     plain = summed(score, inputs)
-    monkeypatch.setattr("auditkit.audits.explainability.integrated_gradients.MEMORY_BYTES", 3 * 32 * 5 * 20 * 8)
+    of_three_rows = 3 * integrated.OPEN_AT_ONCE * 5 * 20 * 8
+    monkeypatch.setattr(integrated, "MEMORY_BYTES", of_three_rows)
     assert summed(score, inputs).values == pytest.approx(plain.values, rel=1e-6, abs=1e-6)
 
 

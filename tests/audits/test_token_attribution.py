@@ -311,9 +311,8 @@ def test_a_model_cut_off_from_its_tokens_is_missing_with_the_reason():
 def test_quantised_weights_are_explained_too():
     module = made(Recurrent)
     quantise_module(module, bits=8, activations=True)
-    found, _ = explained(
-        subject_of(module, ("a", "b", "c")), texts(8, classes=("a", "b", "c")), Precision(max_evaluations=64), 64
-    )
+    subject, data = subject_of(module, ("a", "b", "c")), texts(8, classes=("a", "b", "c"))
+    found, _ = explained(subject, data, Precision(max_evaluations=64), 64)
     assert np.abs(found.values).max() > 0
 
 

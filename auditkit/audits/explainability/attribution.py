@@ -75,8 +75,8 @@ class Attribution(PairedAudit):
         1e-3,
         gt=0,
         le=0.1,
-        description="Gap that a row may have, relative to its change and to the spread of changes over rows; and "
-        "error of its attributions, relative to their size",
+        description="Gap that a row may have, relative to its change and to the spread of changes over "
+        "rows; and error of its attributions, relative to their size",
     )
     max_evaluations: int = Field(1024, ge=16, description="Most gradients per row")
     max_rows: int = Field(512, ge=1, description="Rows explained, drawn with the seed")

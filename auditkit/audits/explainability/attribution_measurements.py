@@ -37,16 +37,31 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
         n=n,
         better="higher",
         interval=rate(complete, n, confidence=confidence),
-        note=Message(
-            text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most",
-            values={
-                "tolerance": attributions.precision.tolerance,
-                "mean": round(float(attributions.n_evaluations.mean())),
-                "most": int(attributions.n_evaluations.max()),
-            },
-        ),
+        note=_effort(attributions),
     )
     return within, _median_gap(attributions, confidence)
+
+
+def _effort(attributions: Attributions) -> Message:
+    effort: dict[str, str | float] = {
+        "tolerance": attributions.precision.tolerance,
+        "mean": round(float(attributions.n_evaluations.mean())),
+        "most": int(attributions.n_evaluations.max()),
+    }
+    if attributions.complete.all():
+        return Message(
+            text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most", values=effort
+        )
+    does_not_add_up = attributions.gap > attributions.gap_allowed
+    return Message(
+        text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most; {gap} rows do not "
+        "add up, {moving} others still move when steps are halved",
+        values={
+            **effort,
+            "gap": int(does_not_add_up.sum()),
+            "moving": int((~does_not_add_up & ~attributions.complete).sum()),
+        },
+    )
 
 
 def _median_gap(attributions: Attributions, confidence: float) -> Measurement:

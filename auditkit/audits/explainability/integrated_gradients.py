@@ -1,7 +1,7 @@
 """Integrated gradients, summed until they add up and no longer move.
 
-Gradients are taken where the path bends and nowhere else: a segment is halved as long as its part of the error
-is worth it, and all open segments of all rows are evaluated together.
+Gradients are taken where the path bends and nowhere else: a segment is halved as long as its part of the
+error is worth it, and all open segments of all rows are evaluated together.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
 """
@@ -51,8 +51,8 @@ class Attributions:
         values: Of the units, shape ``(n, m)``.
         change: Score of the input minus score of the baseline, shape ``(n,)``.
         gap_allowed: For each row, shape ``(n,)``.
-        error: How far ``values`` are likely off, as the length of a vector: what halving the steps still moved,
-            shape ``(n,)``.
+        error: How far ``values`` are likely off, as the length of a vector, judged by what halving the steps
+            still moved, shape ``(n,)``.
         error_allowed: For each row, shape ``(n,)``.
         n_evaluations: Gradients that were taken for each row, shape ``(n,)``.
         precision: What was asked for.
@@ -108,7 +108,8 @@ def integrated_gradients(
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
     parts = []
-    for rows in torch.arange(len(inputs)).split(at_once):
+    for start in range(0, len(inputs), at_once):
+        rows = torch.arange(start, min(start + at_once, len(inputs)))
         goal = Goal(
             change=change[rows],
             gap=precision.tolerance * scale[rows],

@@ -13,8 +13,8 @@ FINEST: Final = 2.0**-22
 """Narrower segments are not halved: single precision hardly tells their points apart."""
 
 SAFE: Final = 0.7
-"""Part of the tolerance that is aimed for. Errors of segments add up as if they were independent, which holds on
-average, and the length of the vector that the tolerance is relative to still moves."""
+"""Part of the tolerance that is aimed for. Errors of segments add up as if they were independent, which holds
+on average, and the length of the vector that the tolerance is relative to still moves."""
 
 NEGLIGIBLE: Final = 0.05
 """Part of the tolerance that segments may use up and still be let go of before their row is done."""
@@ -78,10 +78,10 @@ class Progress:
         return self._squared_error.sqrt()
 
     def settle(self, halves: Halves) -> Segments:
-        """Which segments to halve next: the largest errors, as long as the others use up half of the tolerance.
+        """Which segments to halve next: the largest errors, until the others use up half of the tolerance.
 
-        The others wait, because a row is done only when it adds up, too. What hardly counts is added up and let
-        go. Which rows share a call changes nothing.
+        The others wait, because a row is done only when it adds up, too. What hardly counts is added up and
+        let go. Which rows share a call changes nothing.
         """
         halves = halves if self._waiting is None else self._waiting.followed_by(halves)
         row, residuals = halves.segments.row, _ratio(halves.residuals, self.goal.gap[halves.segments.row])
@@ -99,7 +99,9 @@ class Progress:
             & ~finished[row]
         )
         n_to_halve = torch.bincount(row[to_halve], minlength=len(left))
-        negligible = (self._spent[row] + before + shares <= NEGLIGIBLE) & (self._missed[row] + missed <= NEGLIGIBLE)
+        negligible = (self._spent[row] + before + shares <= NEGLIGIBLE) & (
+            self._missed[row] + missed <= NEGLIGIBLE
+        )
         closed = (n_to_halve == 0)[row] | (negligible & ~to_halve)
         self._add(halves, shares, residuals, closed)
         self._waiting = halves.take(~closed & ~to_halve)
@@ -140,8 +142,10 @@ def _ratio(errors: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _among_row(shares: Tensor, residuals: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each segment the sum of all smaller shares of its row, that of the residuals of the same segments and
-    its own, and the number of larger shares.
+    """For each segment, among those of its row, three things.
+
+    The sum of the smaller shares; the sum of the residuals of the same segments and its own; the number of
+    larger shares.
     """
     order = torch.from_numpy(np.lexsort((shares.numpy(), row.numpy())))
     of_row = row[order]
@@ -154,7 +158,9 @@ def _among_row(shares: Tensor, residuals: Tensor, row: Tensor) -> tuple[Tensor, 
 
 
 def _running(values: Tensor) -> Tensor:
-    """Sums so far, from zero on. More than the whole tolerance counts as twice that: larger numbers would round
-    the small ones of other rows away.
+    """Sums so far, from zero on.
+
+    More than twice the tolerance counts as twice: larger numbers would round the small ones of other rows
+    away.
     """
     return torch.cat([torch.zeros(1, dtype=torch.float64), values.clamp(max=2.0).cumsum(0)])

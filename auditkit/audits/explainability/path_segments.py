@@ -9,7 +9,7 @@ from torch import Tensor
 from auditkit.audits.explainability.path_points import StraightPath
 
 SMOOTH: Final = 0.5
-"""Where Simpson's rule changes less than this part of what the trapezoid changes, the path is smooth there."""
+"""Where Simpson's rule moves by less than this part of what the trapezoid moves, the path is smooth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,6 @@ class Halves:
     sums: Tensor
     errors: Tensor
     residuals: Tensor
-
 
     def take(self, kept: Tensor) -> "Halves":
         """Those where ``kept``, shape ``(2 s,)``, is true."""
@@ -160,7 +159,7 @@ def _with_middles(path: StraightPath, rows: Tensor, segments: Segments) -> Segme
 
 
 def _three_each(old: Tensor, new: Tensor) -> Tensor:
-    """Start, middle and end of both halves from the three old and the two new points, shape ``(2 s, 3, *)``."""
+    """Start, middle and end of both halves from three old and two new points, shape ``(2 s, 3, *)``."""
     first, middle, last = old.unbind(dim=1)
     left, right = new.unbind(dim=1)
     return torch.stack([first, left, middle, middle, right, last], dim=1).view(-1, 3, *old.shape[2:])
