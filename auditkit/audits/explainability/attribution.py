@@ -93,13 +93,18 @@ class Attribution(PairedAudit):
             return AuditOutput(figures.unmeasured(explained, (figures.WITHIN, figures.MEDIAN)))
         attributions = along_the_path(explained, self._precision)
         measurements: list[Measurement] = [*figures.completeness(attributions, self.confidence)]
+        about = (explained.score_meaning, explained.baseline_meaning)
         evidence: tuple[Evidence, ...]
         if rows.features.tokens is not None:
-            evidence = self._of_tokens(rows, predictions, attributions.values, rows.features.tokens)
+            evidence = self._of_tokens(
+                rows, predictions, attributions.values, rows.features.tokens, about=about
+            )
         elif rows.features.image_shape is not None:
-            evidence = _of_pictures(model, rows, predictions, attributions.values, rows.features.image_shape)
+            evidence = _of_pictures(
+                model, rows, predictions, attributions.values, rows.features.image_shape, about=about
+            )
         else:
-            of_features, evidence = self._of_table(rows, predictions, attributions.values)
+            of_features, evidence = self._of_table(rows, predictions, attributions.values, about=about)
             measurements += of_features
         return AuditOutput(measurements, evidence, _notes(explained, data, rows))
 
@@ -142,24 +147,35 @@ class Attribution(PairedAudit):
         return Precision(self.tolerance, self.max_evaluations)
 
     def _of_tokens(
-        self, rows: Dataset, predictions: Predictions, attributions: FloatArray, tokens: TokenSpace
+        self,
+        rows: Dataset,
+        predictions: Predictions,
+        attributions: FloatArray,
+        tokens: TokenSpace,
+        *,
+        about: tuple[Message, ...],
     ) -> tuple[Evidence, ...]:
         ids = rows.inputs.numpy()
         real = ids != tokens.padding
         ranked = token_importances(attributions, ids, real, self.confidence)
         examples = [
-            example_text(example, attributions, rows, tokens, outcome)
+            example_text(example, attributions, rows, tokens, outcome, about=about)
             for example, outcome in _examples(rows, predictions)
         ]
         return (token_bars(ranked, self.top_features, tokens), *examples, token_table(ranked, tokens))
 
     def _of_table(
-        self, rows: Dataset, predictions: Predictions, attributions: FloatArray
+        self,
+        rows: Dataset,
+        predictions: Predictions,
+        attributions: FloatArray,
+        *,
+        about: tuple[Message, ...],
     ) -> tuple[list[Measurement], tuple[Evidence, ...]]:
         names = feature_names(rows.features, attributions.shape[1])
         ranked = importances(attributions, names, self.confidence)
         examples = [
-            example_bars(example, attributions[example.row], names, outcome)
+            example_bars(example, attributions[example.row], names, outcome, about=about)
             for example, outcome in _examples(rows, predictions)
         ]
         overview = (
@@ -176,6 +192,8 @@ def _of_pictures(
     predictions: Predictions,
     attributions: FloatArray,
     image_shape: tuple[int, int],
+    *,
+    about: tuple[Message, ...],
 ) -> tuple[Evidence, ...]:
     attributions = attributions.reshape(len(rows), *image_shape)
     inputs = rows.inputs.detach().double().cpu().numpy()
@@ -184,7 +202,11 @@ def _of_pictures(
     return (
         heat_map(pictures, attributions),
         example_pictures(
-            [example for example, _ in examples], pictures, attributions, [outcome for _, outcome in examples]
+            [example for example, _ in examples],
+            pictures,
+            attributions,
+            [outcome for _, outcome in examples],
+            about=about,
         ),
     )
 

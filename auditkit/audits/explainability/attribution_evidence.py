@@ -96,9 +96,17 @@ def _share(entry: Importance, n_rows: int) -> Estimate:
 
 
 def example_bars(
-    example: ExampleRow, attributions: FloatArray, names: tuple[str, ...], outcome: Mapping[str, str | float]
+    example: ExampleRow,
+    attributions: FloatArray,
+    names: tuple[str, ...],
+    outcome: Mapping[str, str | float],
+    *,
+    about: tuple[Message, ...] = (),
 ) -> Bars:
-    """What spoke for and against the predicted class in one row; the small rest is one bar."""
+    """What spoke for and against the predicted class in one row; the small rest is one bar.
+
+    ``about`` says what is explained and from where.
+    """
     order = np.argsort(-np.abs(attributions), kind="stable")
     top, rest = order[:SHOWN_IN_EXAMPLE], order[SHOWN_IN_EXAMPLE:]
     marks = [Mark(label=names[j], estimate=Estimate(value=float(attributions[j]), unit="nat")) for j in top]
@@ -108,7 +116,8 @@ def example_bars(
     return Bars(
         title=Message(text=_TITLES[example.reason], values={"feature": names[order[0]]}),
         caption=Message(text=_LABELS[example.reason], values=dict(outcome)),
-        axis=Message(text="attribution to the predicted class (nat)"),
+        notes=about,
+        axis=Message(text="← against it · attribution (nat) · for it →"),
         marks=tuple(marks),
     )
 
@@ -123,6 +132,21 @@ _LABELS: Final[Mapping[Reason, str]] = {
     "typical": "Correct with median confidence: {predicted} with probability {probability}",
     "confident error": "The most confident error: {predicted} with probability {probability}, true is {true}",
     "uncertain": "The least certain prediction: {predicted} with probability {probability}, true is {true}",
+}
+
+
+_PICTURES: Final[Mapping[Reason, str]] = {
+    "typical": (
+        "Correct with median confidence: {predicted} with probability {probability}. Full colour: {top} nat"
+    ),
+    "confident error": (
+        "The most confident error: {predicted} with probability {probability}, true is {true}. "
+        "Full colour: {top} nat"
+    ),
+    "uncertain": (
+        "The least certain prediction: {predicted} with probability {probability}, true is {true}. "
+        "Full colour: {top} nat"
+    ),
 }
 
 
@@ -163,7 +187,8 @@ def heat_map(pictures: FloatArray, attributions: FloatArray) -> Picture:
         title=title,
         panels=(_panel(label, pictures.mean(axis=0), mean),),
         scale=Message(
-            text="1 stands for a mean absolute attribution of {top} nat", values={"top": _rounded(top)}
+            text="full colour stands for a mean absolute attribution of {top} nat",
+            values={"top": _rounded(top)},
         ),
     )
 
@@ -173,8 +198,13 @@ def example_pictures(
     pictures: FloatArray,
     attributions: FloatArray,
     outcomes: Sequence[Mapping[str, str | float]],
+    *,
+    about: tuple[Message, ...] = (),
 ) -> Picture:
-    """The example rows with what spoke for (positive) and against (negative) the predicted class."""
+    """The example rows with what spoke for (positive) and against (negative) the predicted class.
+
+    ``about`` says what is explained and from where.
+    """
     return Picture(
         title=Message(
             text="What spoke for and against the predicted class in {n} pictures chosen by rule",
@@ -182,13 +212,17 @@ def example_pictures(
         ),
         panels=tuple(
             _panel(
-                Message(text=_LABELS[example.reason], values=dict(outcome)),
+                Message(
+                    text=_PICTURES[example.reason],
+                    values={**outcome, "top": _rounded(float(np.abs(attributions[example.row]).max()))},
+                ),
                 pictures[example.row],
                 attributions[example.row],
             )
             for example, outcome in zip(examples, outcomes, strict=True)
         ),
-        scale=Message(text="±1 stands for the largest absolute attribution of each picture"),
+        scale=Message(text="full colour is the largest attribution of each picture, given below it"),
+        notes=about,
     )
 
 

@@ -148,6 +148,8 @@ def example_text(
     rows: Dataset,
     tokens: TokenSpace,
     outcome: Mapping[str, str | float],
+    *,
+    about: tuple[Message, ...] = (),
 ) -> Tokens:
     """One row with what spoke for and against the predicted class, padding left out.
 
@@ -157,6 +159,7 @@ def example_text(
         rows: The explained rows.
         tokens: What ids mean.
         outcome: What was predicted and what is true.
+        about: What is explained and from where.
     """
     ids = rows.inputs[example.row].numpy()
     places = np.flatnonzero(ids != tokens.padding)
@@ -172,6 +175,7 @@ def example_text(
         if heaviest
         else Message(text="No token moves the score"),
         caption=Message(text=(_NEXT if of_language else _LABELS)[example.reason], values=dict(outcome)),
+        notes=about,
         tokens=tuple(
             Token(text=in_text(text), weight=float(w)) for text, w in zip(texts, weights, strict=True)
         ),
