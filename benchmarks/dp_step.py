@@ -235,13 +235,16 @@ def gradient_bytes(case: Case) -> int:
     return sum(4 * parameter.numel() for parameter in case.make().parameters() if parameter.requires_grad)
 
 
-def measure(name: str, case: Case, *, peers: bool = True) -> dict[str, object]:
+def rows_of(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     rng = torch.Generator().manual_seed(0)
     if case.n_tokens:
         inputs = torch.randint(3, case.n_tokens, case.shape, generator=rng)
-    else:
-        inputs = torch.randn(case.shape, generator=rng)
-    targets = torch.randint(0, 2 if case.n_tokens else 10, (case.shape[0],), generator=rng)
+        return inputs, torch.randint(0, 2, case.shape[:1], generator=rng)
+    return torch.randn(case.shape, generator=rng), torch.randint(0, 10, case.shape[:1], generator=rng)
+
+
+def measure(name: str, case: Case, *, peers: bool = True) -> dict[str, object]:
+    inputs, targets = rows_of(case)
     steps: dict[str, Step | None] = {
         "sgd": plain(case, inputs, targets),
         "ours": ours(case, inputs, targets),

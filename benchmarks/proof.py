@@ -32,6 +32,8 @@ CHECKS = (
     "concepts",
     "gap_decomposition",
     "captum_agreement",
+    "integrated_gradients",
+    "text_attributions",
 )
 
 

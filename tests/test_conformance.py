@@ -28,7 +28,6 @@ from tests.core.probes import figure, info, said, state_of_process
 from tests.tolerances import statistical
 
 QUICK = {
-    "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
     "concepts": {
         "concepts": {"rich": {"feature": "income", "above": 0.0}},
         "n_random": 39,
@@ -37,10 +36,10 @@ QUICK = {
     "feature-effects": {"grid_points": 5, "ale_bins": 4, "max_rows": 60},
     "feature-importance": {"n_permutations": 2, "background_rows": 4, "max_evaluations": 1000},
     "counterfactuals": {"max_rows": 8, "n_steps": 2},
+    "attribution": {"max_rows": 16, "max_evaluations": 32},
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "gap-decomposition": {
-        "n_steps": 8,
-        "max_steps": 16,
+        "max_evaluations": 64,
         "n_orders": 1,
         "n_permutations": 19,
         "n_bootstrap": 50,

@@ -24,10 +24,14 @@ Cell = Annotated[Estimate | str | StrictInt | float | Message | None, Field(unio
 
 
 class EvidenceBase(Record):
-    """What all evidence has: a one-sentence takeaway as title, and what to know when reading it."""
+    """What all evidence has: a one-sentence takeaway as title, and what to know when reading it.
+
+    ``notes`` stand below: what is explained, for example, and from where.
+    """
 
     title: Message
     caption: Message | None = None
+    notes: tuple[Message, ...] = ()
 
 
 class Table(EvidenceBase):

@@ -188,7 +188,7 @@ def _planted_weight() -> Plant:
         above=0.1,
         faulty=partial(scene, WEIGHT),
         sound=partial(scene, 0.0),
-        parameters={"n_steps": 8, "max_steps": 8},
+        parameters={"max_evaluations": 16},
         expected=float(np.abs(WEIGHT / 2 * in_float32).mean()),
     )
 

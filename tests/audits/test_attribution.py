@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from captum.attr import IntegratedGradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -17,7 +16,7 @@ from auditkit.audits.explainability.attribution import Attribution
 from auditkit.audits.explainability.example_rows import example_rows
 from auditkit.audits.explainability.explained_features import importances
 from auditkit.audits.explainability.explained_score import LogitScore, LogOddsScore
-from auditkit.audits.explainability.integrated_gradients import Quadrature, integrated_gradients
+from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.rank_agreement import spearman_by_row
 from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace
@@ -76,24 +75,6 @@ def figures(output):
     return {(m.metric, m.group.get("feature")): m for m in output.measurements}
 
 
-def test_a_linear_model_gets_weight_times_distance_from_the_baseline():
-    weights, inputs = torch.tensor([2.0, -1.0, 0.5, 0.0]), normal()
-    baseline = torch.full((1, 4), 0.25)
-    target = torch.ones(len(inputs), dtype=torch.int64)
-    found = integrated_gradients(
-        LogitScore(subject_of(linear(weights))),
-        inputs,
-        baseline,
-        target,
-        quadrature=Quadrature("gausslegendre", 2, 2),
-        batch_size=16,
-    )
-    expected = weights * (inputs - baseline)
-    assert found.values == pytest.approx(expected.double().numpy(), **FLOAT32)
-    assert found.complete.all()
-    assert set(found.n_steps) == {2}
-
-
 def test_importance_of_a_linear_model_is_known_and_a_zero_weight_has_none():
     weights, inputs = np.array([2.0, -1.0, 1.5, 0.0]), normal()
     found = figures(
@@ -118,47 +99,27 @@ def test_importance_of_a_linear_model_is_known_and_a_zero_weight_has_none():
     assert found["convergence_delta.share_within", None].value == 1.0
 
 
-def test_attributions_agree_with_a_direct_call_of_captum():
-    module, inputs = mlp(n_classes=3), normal()
-    subject = subject_of(module, classes=("a", "b", "c"))
-    target = subject.predict(dataset(inputs, classes=("a", "b", "c")), batch_size=64).y_pred
-    ours = integrated_gradients(
-        LogitScore(subject),
-        inputs,
-        torch.zeros(1, 4),
-        torch.from_numpy(target),
-        quadrature=Quadrature("gausslegendre", 64, 64),
-        batch_size=7,
+def test_rows_that_get_too_few_gradients_are_said_not_to_add_up():
+    subject, inputs = subject_of(mlp(seed=5, hidden=64)), normal(n=64)
+    few, enough = (
+        figures(Attribution(max_evaluations=most).measure(subject, dataset(inputs), CONTEXT))
+        for most in (16, 1024)
     )
-    theirs = IntegratedGradients(module).attribute(
-        inputs, baselines=torch.zeros(1, 4), target=torch.from_numpy(target), n_steps=64
-    )
-    assert ours.values == pytest.approx(theirs.detach().double().numpy(), **FLOAT32)
-
-
-@pytest.mark.parametrize("rule", ["gausslegendre", "riemann_middle", "riemann_trapezoid"])
-def test_rows_above_the_tolerance_get_more_steps_until_they_add_up(rule):
-    subject, inputs = subject_of(mlp(seed=5)), normal(n=128)
-    audit = Attribution(quadrature=rule, n_steps=4, max_steps=4)
-    data = dataset(inputs)
-    coarse = figures(audit.measure(subject, data, CONTEXT))
-    fine = figures(audit.model_copy(update={"max_steps": 8192}).measure(subject, data, CONTEXT))
     key = "convergence_delta.share_within", None
-    assert coarse[key].value < 0.9
-    assert fine[key].value > 0.99
-    assert fine["convergence_delta.median", None].value < coarse["convergence_delta.median", None].value
-    assert fine[key].note.values["most"] > coarse[key].note.values["most"]
+    assert few[key].value < 0.5
+    assert enough[key].value == 1.0
+    assert enough["convergence_delta.median", None].value < few["convergence_delta.median", None].value
+    assert few[key].note.values["most"] <= 16 < enough[key].note.values["most"]
 
 
 def test_the_gap_is_the_distance_from_the_change_of_the_score():
     subject, inputs = subject_of(mlp()), normal(n=8)
-    target = torch.ones(8, dtype=torch.int64)
     found = integrated_gradients(
         LogitScore(subject),
         inputs,
         torch.zeros(1, 4),
-        target,
-        quadrature=Quadrature("riemann_middle", 3, 3),
+        torch.ones(8, dtype=torch.int64),
+        precision=Precision(max_evaluations=16),
         batch_size=8,
     )
     with torch.no_grad():
@@ -507,9 +468,9 @@ def test_columns_without_an_owner_are_refused():
         Attribution().measure(subject_of(mlp(5)), dataset(normal(d=5), features=TABLE), CONTEXT)
 
 
-def test_steps_out_of_order_are_refused():
-    with pytest.raises(ValueError, match="max_steps 8 is below n_steps 64"):
-        Attribution(max_steps=8)
+def test_a_tolerance_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="greater than 0"):
+        Attribution(tolerance=0)
 
 
 def test_a_copy_of_the_audit_explains_a_deep_copy_of_the_model_alike():

@@ -35,9 +35,9 @@ from auditkit.testing import (
 from tests.tolerances import FLOAT, FLOAT32, statistical
 
 CONTEXT = AuditContext(seed=3, batch_size=64)
-QUICK = {"n_steps": 4, "max_steps": 4, "max_rows": 16, "max_texts": 6}
+QUICK = {"max_evaluations": 32, "max_rows": 16, "max_texts": 6}
 EVERY = tuple(METHODS)
-TINY = {**QUICK, "n_steps": 2, "max_steps": 2, "max_rows": 3, "max_texts": 3}
+TINY = {**QUICK, "max_evaluations": 16, "max_rows": 3, "max_texts": 3}
 
 
 def subject_of(module, classes=("no", "yes")):

@@ -16,7 +16,7 @@ from auditkit.audits.explainability.gap_decomposition.compared_groups import com
 from auditkit.audits.explainability.gap_decomposition.gap_decomposition import GapDecomposition
 from auditkit.audits.explainability.gap_decomposition.proxy_index import proxy_indices
 from auditkit.audits.explainability.gap_decomposition.score_parts import parts_by_gradients
-from auditkit.audits.explainability.integrated_gradients import Quadrature
+from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.data.dataset import FeatureSpace, GroupColumn
 from auditkit.errors import DataError, UsageError
 from auditkit.models.given_weights import linear_layer
@@ -28,7 +28,7 @@ from tests.fakes import scoring, table_data
 from tests.tolerances import FLOAT, FLOAT32, statistical
 
 CONTEXT = AuditContext(seed=3)
-QUICK = {"n_permutations": 19, "n_bootstrap": 50, "n_steps": 32, "max_steps": 32}
+QUICK = {"n_permutations": 19, "n_bootstrap": 50, "max_evaluations": 64}
 ASKED = frozenset({"predictions", "probabilities"})
 
 
@@ -236,7 +236,7 @@ def test_weights_count_like_rows_in_indices():
             one,
             1,
             explained="log_odds",
-            quadrature=Quadrature("gausslegendre", 2, 2),
+            precision=Precision(),
             batch_size=64,
         )
         comparison = comparison_of(one, "g", None)

@@ -12,8 +12,9 @@ from torch.nn import functional
 from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.attribution import Attribution
 from auditkit.audits.explainability.explained_rows import explained_rows
-from auditkit.audits.explainability.integrated_gradients import Quadrature
+from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.methods.path import along_the_path
+from auditkit.audits.explainability.path_points import StraightPath
 from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.audits.explainability.token_evidence import token_bars, token_importances
 from auditkit.config import Architecture
@@ -30,7 +31,7 @@ from tests.tolerances import FLOAT32
 CONTEXT = AuditContext(seed=3, batch_size=32)
 WORDS = ("<pad>", "<unknown>", *(f"w{index}" for index in range(2, 20)))
 SIZE, LENGTH = len(WORDS), 6
-QUADRATURE = Quadrature("gausslegendre", 32, 32)
+PRECISION = Precision()
 
 
 class Bag(nn.Module):
@@ -107,11 +108,11 @@ def texts(n=24, *, seed=1, classes=("no", "yes"), shortest=1, vocabulary=WORDS):
     )
 
 
-def explained(subject, data, quadrature=QUADRATURE, batch_size=7):
+def explained(subject, data, precision=PRECISION, batch_size=7):
     target = subject.predict(data, batch_size=64).y_pred
     rows = explained_rows(subject, data, target, explained="logit", batch_size=batch_size)
     assert not isinstance(rows, Message), str(rows)
-    return along_the_path(rows, quadrature), target
+    return along_the_path(rows, precision), target
 
 
 def test_a_bag_of_words_gets_the_score_of_each_word():
@@ -127,21 +128,40 @@ def test_a_bag_of_words_gets_the_score_of_each_word():
     assert found.complete.all()
 
 
-@pytest.mark.parametrize("kind", [Recurrent, lambda: Recurrent(nn.GRU), Encoder])
-def test_attributions_agree_with_captums_of_the_layer(kind):
-    subject, data = subject_of(made(kind), ("a", "b", "c")), texts(classes=("a", "b", "c"))
-    ours, target = explained(subject, data)
+def captums(subject, data, target, n_steps):
+    """Captum's integrated gradients of the layer; it, too, replaces what the layer answers."""
     layer = next(
         layer
         for name, layer in subject.module.named_modules()
         if name in {"word_embeddings", "token_embedding"}
     )
-
-    # Captum, too, replaces what the layer answers and calls the model with the ids themselves
     found = LayerIntegratedGradients(subject.module, layer).attribute(
-        data.inputs, torch.zeros_like(data.inputs), target=torch.from_numpy(target), n_steps=32
+        data.inputs, torch.zeros_like(data.inputs), target=torch.from_numpy(target), n_steps=n_steps
     )
-    assert ours.values == pytest.approx(found.sum(dim=2).detach().double().numpy(), abs=1e-5)
+    return found.sum(dim=2).detach().double().numpy()
+
+
+@pytest.mark.parametrize("kind", [Recurrent, lambda: Recurrent(nn.GRU), Encoder])
+def test_attributions_agree_with_captums_of_the_layer(kind):
+    subject, data = subject_of(made(kind), ("a", "b", "c")), texts(classes=("a", "b", "c"))
+    ours, target = explained(subject, data)
+    theirs = captums(subject, data, target, n_steps=64)
+    error = np.linalg.norm(ours.values - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", [Recurrent, Encoder])
+def test_at_equal_places_of_the_path_captum_gets_the_same_to_rounding(kind):
+    subject, data = subject_of(made(kind), ("a", "b", "c")), texts(8, classes=("a", "b", "c"))
+    target = subject.predict(data, batch_size=64).y_pred
+    rows = explained_rows(subject, data, target, explained="logit", batch_size=7)
+    path = StraightPath(rows.score, rows.inputs, rows.baseline, rows.target, rows.pooled, rows.batch_size)
+    places, weights = np.polynomial.legendre.leggauss(16)
+    _, slopes = path.evaluate(
+        torch.arange(8).repeat_interleave(16), torch.from_numpy((places + 1) / 2).repeat(8)
+    )
+    summed = (slopes.view(8, 16, -1) * torch.from_numpy(weights / 2).view(1, -1, 1)).sum(dim=1)
+    assert summed.numpy() == pytest.approx(captums(subject, data, target, n_steps=16), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", [Recurrent, Encoder])
@@ -291,7 +311,8 @@ def test_a_model_cut_off_from_its_tokens_is_missing_with_the_reason():
 def test_quantised_weights_are_explained_too():
     module = made(Recurrent)
     quantise_module(module, bits=8, activations=True)
-    found, _ = explained(subject_of(module, ("a", "b", "c")), texts(classes=("a", "b", "c")))
+    subject, data = subject_of(module, ("a", "b", "c")), texts(8, classes=("a", "b", "c"))
+    found, _ = explained(subject, data, Precision(max_evaluations=64), 64)
     assert np.abs(found.values).max() > 0
 
 

@@ -13,7 +13,7 @@ from auditkit.reporting.charts.axis import Axis, linear_axis, log_axis
 from auditkit.reporting.charts.curve import CurveChart, Line, curve_chart
 from auditkit.reporting.charts.heatmap import HeatmapChart, heatmap_chart
 from auditkit.reporting.charts.interval import IntervalRow, Thresholds, interval_chart
-from auditkit.reporting.charts.picture import picture_data_uri
+from auditkit.reporting.charts.picture import enlargement, picture_data_uri
 from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart, dots_chart
 from auditkit.reporting.charts.svg import label, shortened, text_width
 
@@ -150,17 +150,46 @@ def test_undefined_cell_of_a_matrix_has_no_shade():
 def test_picture_is_a_valid_png_of_its_size():
     pixels = [[0.0, 0.5, 1.0], [1.0, 0.0, 0.25]]
     overlay = [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
+    times = enlargement(pixels)
     data = base64.b64decode(picture_data_uri(pixels, overlay).removeprefix("data:image/png;base64,"))
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", data[16:24]) == (3, 2)
+    assert struct.unpack(">II", data[16:24]) == (3 * times, 2 * times)
     length = struct.unpack(">I", data[33:37])[0]
     assert zlib.crc32(data[37 : 41 + length]) == struct.unpack(">I", data[41 + length : 45 + length])[0]
     raw = zlib.decompress(data[41 : 41 + length])
-    assert len(raw) == 2 * (1 + 3 * 3)
+    width = 1 + 3 * 3 * times
+    assert len(raw) == 2 * times * width
     assert raw[1:4] == b"\xff\xff\xff"
-    blue, orange = raw[4:7], raw[11:14]
+    middle = 1 + 3 * (times + times // 2)
+    blue, lower = raw[middle : middle + 3], raw[(times + times // 2) * width + 1 :][: 3 * times]
     assert blue[2] > blue[0]
+    colours = {lower[3 * x : 3 * x + 3] for x in range(times)}
+    (orange,) = colours - {b"\xff\xff\xff"}
     assert orange[0] > orange[2]
+
+
+def grey_levels(uri):
+    """The number of different grey values of a picture as a printer without colour sees it."""
+    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    width, length = struct.unpack(">I", data[16:20])[0], struct.unpack(">I", data[33:37])[0]
+    raw = zlib.decompress(data[41 : 41 + length])
+    line = raw[1 : 1 + 3 * width]
+    return len(
+        {
+            round(0.299 * r + 0.587 * g + 0.114 * b)
+            for r, g, b in zip(line[::3], line[1::3], line[2::3], strict=True)
+        }
+    )
+
+
+def test_what_speaks_against_is_striped_so_that_print_without_colour_shows_it():
+    assert grey_levels(picture_data_uri([[0.5]], [[0.8]])) == 1
+    assert grey_levels(picture_data_uri([[0.5]], [[-0.8]])) == 2
+
+
+def test_a_large_picture_is_not_enlarged():
+    assert enlargement([[0.0] * 300] * 200) == 1
+    assert enlargement([[0.0] * 28] * 28) == 5
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

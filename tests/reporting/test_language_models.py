@@ -25,7 +25,7 @@ EN = texts_for("en")
 AUDITS_OF_IT = {
     "performance": {},
     "language-modelling": {},
-    "attribution": {"n_steps": 4, "max_steps": 8, "max_texts": 20},
+    "attribution": {"max_evaluations": 16, "max_texts": 20},
     "membership-inference": {"n_bootstrap": 200},
     "group-fairness": {},
 }
@@ -127,7 +127,18 @@ def test_characters_are_set_without_anything_between_them():
     evidence = (tokens(("t", 0.9), ("o", 0.0), (" ", -0.9), ("↵\n", 0.9), separator=""),)
     result = run.results[0].model_copy(update={"evidence": evidence})
     html = render_html(run.model_copy(update={"results": (result,)}), "en")
-    assert '<span class="p4">t</span>o<span class="n4"> </span><span class="p4">↵\n</span></p>' in html
+    assert (
+        '<span class="p4" tabindex="0">t<i> +0.9</i></span>o'
+        '<span class="n4" tabindex="0"> <i> −0.9</i></span>'
+        '<span class="p4" tabindex="0">↵\n<i> +0.9</i></span></p>'
+    ) in html
+
+
+def test_only_the_tokens_of_the_table_can_be_reached_by_keyboard():
+    many = [(f"w{index}", 0.5 + index / 200) for index in range(60)]
+    views = evidence_view(tokens(*many), EN).tokens
+    assert [bool(view.weight) for view in views] == [False] * 36 + [True] * 24
+    assert views[-1].weight == "+0.79"
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,22 @@
 """Which inputs move the decision, and whether the explanation adds up."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
 from auditkit.audits.explainability import attribution_measurements as figures
 from auditkit.audits.explainability.attribution_detail import Detail
 from auditkit.audits.explainability.attribution_evidence import importance_comparison
 from auditkit.audits.explainability.attribution_notes import notes_of, pair_notes
-from auditkit.audits.explainability.chosen_methods import PATH, Chosen, Methods, Usable
+from auditkit.audits.explainability.black_box_rows import asked_rows
+from auditkit.audits.explainability.chosen_methods import PATH, STAND_INS, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
-from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows, with_tokens
+from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens
 from auditkit.audits.explainability.explained_score import Explained
-from auditkit.audits.explainability.integrated_gradients import Quadrature, Rule
+from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.method_figures import (
     agreement_evidence,
     agreement_figures,
@@ -24,14 +25,13 @@ from auditkit.audits.explainability.method_figures import (
     shares_by_method,
 )
 from auditkit.audits.explainability.methods.catalogue import METHODS
-from auditkit.audits.explainability.methods.safe_front import drawn_at_random
-from auditkit.audits.explainability.methods.watched_calls import evaluation_mode
+from auditkit.audits.explainability.methods.safe_front import at_rest, drawn_at_random
 from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
-from auditkit.errors import AuditkitError, closest
+from auditkit.errors import closest
 from auditkit.randomness import global_generators_seeded
 from auditkit.records import Evidence, Measurement, Message
-from auditkit.subjects.subject import Subject, WhiteBox
+from auditkit.subjects.subject import Subject
 
 
 class Attribution(PairedAudit):
@@ -44,10 +44,10 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=2,
+        version=3,
         area="explainability",
         question="Which inputs move the decision?",
-        requires=frozenset({"gradients"}),
+        requires=frozenset({"probabilities"}),
         limits=(
             "Attributions describe the model, not the world: a feature that weighs much need not be a cause.",
             "Attributions depend on the baseline; another baseline gives other attributions.",
@@ -71,21 +71,18 @@ class Attribution(PairedAudit):
         description="How attributions are computed: the first is shown in detail, others are held against it",
     )
     explained: Explained = Field("logit", description="Score of the predicted class that is explained")
-    # Midpoints left more rows of ReLU networks within the tolerance than Gauss-Legendre at every number of
-    # steps tried (49 to 87 % against 35 to 79 % at 64, three networks on digits); smooth ones need neither.
-    quadrature: Rule = Field("riemann_middle", description="Where on the path gradients are taken")
-    n_steps: int = Field(64, ge=2, description="Gradients per row at first")
-    max_steps: int = Field(1024, ge=2, description="Rows that do not add up get twice as many, up to so many")
+    tolerance: float = Field(
+        1e-3,
+        gt=0,
+        le=0.1,
+        description="Gap that a row may have, relative to its change and to the spread of changes over "
+        "rows; and error of its attributions, relative to their size",
+    )
+    max_evaluations: int = Field(1024, ge=16, description="Most gradients per row")
     max_rows: int = Field(512, ge=1, description="Rows explained, drawn with the seed")
     max_texts: int = Field(64, ge=1, description="The same of rows of tokens, whose models cost more")
     top_features: int = Field(20, ge=1, description="Features measured; the table holds all")
     confidence: float = Field(0.95, gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _steps_in_order(self) -> Self:
-        if self.max_steps < self.n_steps:
-            raise ValueError(f"max_steps {self.max_steps} is below n_steps {self.n_steps}; raise it")
-        return self
 
     @field_validator("methods")
     @classmethod
@@ -99,29 +96,32 @@ class Attribution(PairedAudit):
 
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Completeness and importance of the inputs for ``subject``, and agreement of the methods."""
-        model, rows = _white_box(subject), self._rows(data, context)
-        with evaluation_mode(model.module), global_generators_seeded(context.derive_seed("model")):
+        rows = self._rows(data, context)
+        with at_rest(subject), global_generators_seeded(context.derive_seed("model")):
             predictions = subject.predict(rows, batch_size=context.batch_size)
-            explained = self._explained(model, rows, predictions.y_pred, context)
+            explained = self._explained(subject, rows, predictions.y_pred, context)
             chosen = explained if isinstance(explained, Message) else self._chosen(explained, context)
         if isinstance(chosen, Message) or isinstance(explained, Message):
             reason = chosen if isinstance(chosen, Message) else Message(text="")
             return AuditOutput(figures.unmeasured(reason, (figures.WITHIN, figures.MEDIAN)))
         first = chosen.first
         of_first, evidence = Detail(
-            subject=model,
+            subject=subject,
             rows=rows,
             predictions=predictions,
             attributions=first.values,
             signed=first.signed,
+            unit=first.unit,
+            about=(explained.score_meaning, explained.baseline_meaning),
             top_features=self.top_features,
             confidence=self.confidence,
         ).shown()
+        as_always = first.method == self.methods[0] == PATH
         of_others, beside = self._beside(chosen, explained.present, rows)
         return AuditOutput(
             [*first.completeness, *of_first, *of_others],
             (*evidence, *beside),
-            notes_of(explained, data, rows, () if self.methods == (PATH,) else (first.method,)),
+            notes_of(explained, data, rows, () if as_always else (first.method,)),
         )
 
     def compare(
@@ -132,7 +132,7 @@ class Attribution(PairedAudit):
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
         explained: list[ExplainedRows] = []
         for subject in (baseline, variant):
-            one = self._explained(_white_box(subject), rows, target, context)
+            one = self._explained(subject, rows, target, context)
             if isinstance(one, Message):
                 return AuditOutput(figures.unmeasured(one, (figures.AGREEMENT,)))
             explained.append(one)
@@ -151,10 +151,10 @@ class Attribution(PairedAudit):
     ) -> tuple[Usable, Usable] | Message:
         """Both by the first method, or both by the one that stands in, never each by another."""
         methods, reason = self._methods(context), Message(text="")
-        for name in dict.fromkeys((self.methods[0], PATH)):
+        for name in dict.fromkeys((self.methods[0], *STAND_INS)):
             both = []
             for one in explained:
-                with evaluation_mode(one.subject.module), global_generators_seeded(0):
+                with at_rest(one.subject), global_generators_seeded(0):
                     found = methods.by(name, one, named=False)
                 if isinstance(found, Message):
                     reason = found
@@ -168,9 +168,9 @@ class Attribution(PairedAudit):
         return drawn_at_random(explained) or self._methods(context).applied(explained)
 
     def _methods(self, context: AuditContext) -> Methods:
-        quadrature = Quadrature(self.quadrature, self.n_steps, self.max_steps)
+        precision = Precision(self.tolerance, self.max_evaluations)
         return Methods(
-            self.methods, quadrature, self.confidence, lambda name: context.torch_rng("methods", name)
+            self.methods, precision, self.confidence, lambda name: context.torch_rng("methods", name)
         )
 
     def _beside(
@@ -205,9 +205,9 @@ class Attribution(PairedAudit):
         return whole.take(np.sort(drawn).astype(np.int64))
 
     def _explained(
-        self, subject: WhiteBox, rows: Dataset, target: IntArray, context: AuditContext
+        self, subject: Subject, rows: Dataset, target: IntArray, context: AuditContext
     ) -> ExplainedRows | Message:
-        return explained_rows(subject, rows, target, explained=self.explained, batch_size=context.batch_size)
+        return asked_rows(subject, rows, target, explained=self.explained, batch_size=context.batch_size)
 
 
 def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> FloatArray:
@@ -215,11 +215,3 @@ def _correlations(rows: Dataset, before: FloatArray, after: FloatArray) -> Float
     if rows.features.tokens is None:
         return spearman_by_row(before, after)
     return spearman_by_text(before, after, rows.inputs.numpy() != rows.features.tokens.padding)
-
-
-def _white_box(subject: Subject) -> WhiteBox:
-    if not isinstance(subject, WhiteBox):
-        raise AuditkitError(
-            f"attribution: {subject.card.name} has no gradients; audit a torch module or leave this audit out"
-        )
-    return subject

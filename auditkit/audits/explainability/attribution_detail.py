@@ -22,8 +22,8 @@ from auditkit.audits.explainability.token_evidence import (
 )
 from auditkit.data.dataset import Dataset, FloatArray, TokenSpace
 from auditkit.data.token_text import visible
-from auditkit.records import Evidence, Measurement, Unit
-from auditkit.subjects.subject import Predictions, WhiteBox, preprocessing_of
+from auditkit.records import Evidence, Measurement, Message, Unit
+from auditkit.subjects.subject import Predictions, Subject, preprocessing_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +35,22 @@ class Detail:
         rows: The explained rows.
         predictions: Of those rows.
         attributions: Of units, shape ``(n, m)``.
-        signed: Whether they speak for and against; those that do are in nats.
+        signed: Whether they speak for and against.
+        unit: Of the attributions.
+        about: What is explained and from where.
         top_features: How many features are measured and drawn.
         confidence: Of the intervals.
     """
 
-    subject: WhiteBox
+    subject: Subject
     rows: Dataset
     predictions: Predictions
     attributions: FloatArray
     signed: bool
+    unit: Unit
+    about: tuple[Message, ...]
     top_features: int
     confidence: float
-
-    @property
-    def unit(self) -> Unit:
-        """Of the attributions."""
-        return "nat" if self.signed else "1"
 
     def shown(self) -> tuple[list[Measurement], tuple[Evidence, ...]]:
         """Figures of features, and evidence."""
@@ -65,7 +64,7 @@ class Detail:
         ids = self.rows.inputs.numpy()
         ranked = token_importances(self.attributions, ids, ids != tokens.padding, self.confidence)
         examples = [
-            example_text(example, self.attributions, self.rows, tokens, outcome, self.unit)
+            example_text(example, self.attributions, self.rows, tokens, outcome, self.unit, about=self.about)
             for example, outcome in self._examples()
         ]
         bars = token_bars(ranked, self.top_features, tokens, self.unit)
@@ -77,16 +76,16 @@ class Detail:
         pictures = grey_values(inputs, preprocessing_of(self.subject), image_shape)
         chosen = self._examples()
         examples, outcomes = [example for example, _ in chosen], [outcome for _, outcome in chosen]
-        return (
-            heat_map(pictures, attributions, self.unit),
-            example_pictures(examples, pictures, attributions, outcomes, signed=self.signed),
+        shown = example_pictures(
+            examples, pictures, attributions, outcomes, signed=self.signed, about=self.about
         )
+        return heat_map(pictures, attributions, self.unit), shown
 
     def _of_table(self) -> tuple[list[Measurement], tuple[Evidence, ...]]:
         names, n = feature_names(self.rows.features, self.attributions.shape[1]), len(self.rows)
         ranked = importances(self.attributions, names, self.confidence)
         examples = [
-            example_bars(example, self.attributions[example.row], names, outcome, self.unit)
+            example_bars(example, self.attributions[example.row], names, outcome, self.unit, about=self.about)
             for example, outcome in self._examples()
         ]
         overview = (

@@ -116,8 +116,13 @@ def example_bars(
     names: tuple[str, ...],
     outcome: Mapping[str, str | float],
     unit: Unit = "nat",
+    *,
+    about: tuple[Message, ...] = (),
 ) -> Bars:
-    """What spoke for and against the predicted class in one row; the small rest is one bar."""
+    """What spoke for and against the predicted class in one row; the small rest is one bar.
+
+    ``about`` says what is explained and from where.
+    """
     order = np.argsort(-np.abs(attributions), kind="stable")
     top, rest = order[:SHOWN_IN_EXAMPLE], order[SHOWN_IN_EXAMPLE:]
     marks = [Mark(label=names[j], estimate=Estimate(value=float(attributions[j]), unit=unit)) for j in top]
@@ -127,7 +132,8 @@ def example_bars(
     return Bars(
         title=Message(text=_TITLES[example.reason], values={"feature": names[order[0]]}),
         caption=Message(text=_LABELS[example.reason], values=dict(outcome)),
-        axis=Message(text="attribution to the predicted class (nat)")
+        notes=about,
+        axis=Message(text="← against it · attribution (nat) · for it →")
         if unit == "nat"
         else Message(text="attribution to the predicted class"),
         marks=tuple(marks),
@@ -144,6 +150,21 @@ _LABELS: Final[Mapping[Reason, str]] = {
     "typical": "Correct with median confidence: {predicted} with probability {probability}",
     "confident error": "The most confident error: {predicted} with probability {probability}, true is {true}",
     "uncertain": "The least certain prediction: {predicted} with probability {probability}, true is {true}",
+}
+
+
+_PICTURES: Final[Mapping[Reason, str]] = {
+    "typical": (
+        "Correct with median confidence: {predicted} with probability {probability}. Full colour: {top} nat"
+    ),
+    "confident error": (
+        "The most confident error: {predicted} with probability {probability}, true is {true}. "
+        "Full colour: {top} nat"
+    ),
+    "uncertain": (
+        "The least certain prediction: {predicted} with probability {probability}, true is {true}. "
+        "Full colour: {top} nat"
+    ),
 }
 
 
@@ -185,10 +206,11 @@ def heat_map(pictures: FloatArray, attributions: FloatArray, unit: Unit = "nat")
         title=title,
         panels=(_panel(label, pictures.mean(axis=0), mean),),
         scale=Message(
-            text="1 stands for a mean absolute attribution of {top} nat", values={"top": _rounded(top)}
+            text="full colour stands for a mean absolute attribution of {top} nat",
+            values={"top": _rounded(top)},
         )
         if unit == "nat"
-        else Message(text="1 stands for the largest mean absolute attribution"),
+        else Message(text="full colour stands for the largest mean absolute attribution"),
     )
 
 
@@ -199,8 +221,12 @@ def example_pictures(
     outcomes: Sequence[Mapping[str, str | float]],
     *,
     signed: bool = True,
+    about: tuple[Message, ...] = (),
 ) -> Picture:
-    """The example rows with what spoke for (positive) and against (negative) the predicted class."""
+    """The example rows with what spoke for (positive) and against (negative) the predicted class.
+
+    ``about`` says what is explained and from where.
+    """
     return Picture(
         title=Message(
             text="What spoke for and against the predicted class in {n} pictures chosen by rule"
@@ -210,13 +236,17 @@ def example_pictures(
         ),
         panels=tuple(
             _panel(
-                Message(text=_LABELS[example.reason], values=dict(outcome)),
+                Message(
+                    text=_PICTURES[example.reason],
+                    values={**outcome, "top": _rounded(float(np.abs(attributions[example.row]).max()))},
+                ),
                 pictures[example.row],
                 attributions[example.row],
             )
             for example, outcome in zip(examples, outcomes, strict=True)
         ),
-        scale=Message(text="±1 stands for the largest absolute attribution of each picture"),
+        scale=Message(text="full colour is the largest attribution of each picture, given below it"),
+        notes=about,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditkit.audits.explainability.explained_features import Importance
-from auditkit.audits.explainability.integrated_gradients import TOLERANCE, Attributions
+from auditkit.audits.explainability.integrated_gradients import Attributions
 from auditkit.audits.explainability.methods.safe_front import Attributed
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Better, Interval, Measurement, Message, Unit
@@ -25,7 +25,8 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
     """Share of rows whose attributions add up to the change of the score, and the median relative gap.
 
     Integrated gradients promise the sum, so a gap is an error of the summation, or of a model that is not
-    differentiable along the path. The gap is relative to the row's change plus the spread of changes.
+    differentiable along the path. The gap is relative to the row's change plus the spread of changes. Rows
+    whose attributions still move when the steps are halved do not count as within, even if they add up.
 
     Source:
         Sundararajan, Taly and Yan (2017), arXiv:1703.01365, proposition 1.
@@ -37,14 +38,7 @@ def completeness(attributions: Attributions, confidence: float) -> tuple[Measure
         n=n,
         better="higher",
         interval=rate(complete, n, confidence=confidence),
-        note=Message(
-            text="tolerance {tolerance}, between {fewest} and {most} gradients per row",
-            values={
-                "tolerance": TOLERANCE,
-                "fewest": int(attributions.n_steps.min()),
-                "most": int(attributions.n_steps.max()),
-            },
-        ),
+        note=_effort(attributions),
     )
     return within, _median_gap(attributions, confidence, {})
 
@@ -71,7 +65,7 @@ def completeness_of_method(found: Attributed, confidence: float, *, named: bool)
         better="higher",
         group=group,
         interval=rate(complete, n, confidence=confidence),
-        note=Message(text="tolerance {tolerance}", values={"tolerance": TOLERANCE}),
+        note=Message(text="tolerance {tolerance}", values={"tolerance": found.precision.tolerance}),
     )
     return [within, _median_gap(found, confidence, group)]
 
@@ -83,10 +77,32 @@ def refused(method: str, reason: Message) -> Measurement:
     )
 
 
+def _effort(attributions: Attributions) -> Message:
+    effort: dict[str, str | float] = {
+        "tolerance": attributions.precision.tolerance,
+        "mean": round(float(attributions.n_evaluations.mean())),
+        "most": int(attributions.n_evaluations.max()),
+    }
+    if attributions.complete.all():
+        return Message(
+            text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most", values=effort
+        )
+    does_not_add_up = attributions.gap > attributions.gap_allowed
+    return Message(
+        text="tolerance {tolerance}, {mean} gradients per row on average, {most} at most; {gap} rows do not "
+        "add up, {moving} others still move when steps are halved",
+        values={
+            **effort,
+            "gap": int(does_not_add_up.sum()),
+            "moving": int((~does_not_add_up & ~attributions.complete).sum()),
+        },
+    )
+
+
 def _median_gap(
     attributions: Attributions | Attributed, confidence: float, group: dict[str, str]
 ) -> Measurement:
-    scale = attributions.tolerance / TOLERANCE
+    scale = attributions.gap_allowed / attributions.precision.tolerance
     defined = scale > 0
     if not defined.any():
         return Measurement(

@@ -8,7 +8,7 @@ import torch
 
 from auditkit.audits.explainability import attribution_measurements as figures
 from auditkit.audits.explainability.explained_rows import ExplainedRows
-from auditkit.audits.explainability.integrated_gradients import Attributions, Quadrature
+from auditkit.audits.explainability.integrated_gradients import Attributions, Precision
 from auditkit.audits.explainability.methods.catalogue import METHODS
 from auditkit.audits.explainability.methods.path import along_the_path
 from auditkit.audits.explainability.methods.safe_front import attributed, not_finite
@@ -16,7 +16,10 @@ from auditkit.data.dataset import BoolArray, FloatArray
 from auditkit.records import Measurement, Message, Table, Unit
 
 PATH = "integrated-gradients"
-"""The method that works wherever gradients do, and so stands in for others."""
+"""Works wherever gradients do."""
+
+STAND_INS = (PATH, "kernel-shap")
+"""The first of them that can be used stands in for a method that cannot; the last only asks for answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Usable:
         method: Its name.
         values: Attributions of units, shape ``(n, m)``, finite.
         signed: Whether they speak for and against.
+        unit: Of the attributions: what is signed adds to the score.
         complete: Rows whose attributions add up, shape ``(n,)``; ``None`` where the method promises nothing.
         completeness: Figures of that.
     """
@@ -34,13 +38,9 @@ class Usable:
     method: str
     values: FloatArray
     signed: bool
+    unit: Unit
     complete: BoolArray | None
     completeness: tuple[Measurement, ...]
-
-    @property
-    def unit(self) -> Unit:
-        """Of the attributions: what is signed adds to the score."""
-        return "nat" if self.signed else "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class Methods:
 
     Attributes:
         names: Of the catalogue, the one that is shown in detail first.
-        quadrature: Of the path.
+        precision: Of the path.
         confidence: Of the intervals.
         rng_of: The generator of a method by its name.
     """
 
     names: tuple[str, ...]
-    quadrature: Quadrature
+    precision: Precision
     confidence: float
     rng_of: Callable[[str], torch.Generator]
 
@@ -103,7 +103,7 @@ class Methods:
         first = self.by(self.names[0], rows, named=False)
         if isinstance(first, Message):
             refused.append((self.names[0], first))
-            first = self.by(PATH, rows, named=False)
+            first = self._stand_in(rows)
             if isinstance(first, Message):
                 return first
         usable = [first]
@@ -117,6 +117,14 @@ class Methods:
                 usable.append(found)
         return Chosen(tuple(usable), tuple(refused), first.method not in self.names)
 
+    def _stand_in(self, rows: ExplainedRows) -> Usable | Message:
+        found: Usable | Message = Message(text="")
+        for name in STAND_INS:
+            found = self.by(name, rows, named=False)
+            if not isinstance(found, Message):
+                break
+        return found
+
     def by(self, name: str, rows: ExplainedRows, *, named: bool) -> Usable | Message:
         """One method; ``named`` figures carry its name."""
         if name == PATH:
@@ -128,12 +136,15 @@ class Methods:
             name,
             found.values,
             found.method.signed,
+            rows.unit if found.method.signed else "1",
             found.complete if found.change is not None else None,
             tuple(figures.completeness_of_method(found, self.confidence, named=named)),
         )
 
     def _along_the_path(self, rows: ExplainedRows, *, named: bool) -> Usable | Message:
-        path: Attributions = along_the_path(rows, self.quadrature)
+        if rows.no_gradients is not None:
+            return rows.no_gradients
+        path: Attributions = along_the_path(rows, self.precision)
         reason = not_finite(path.values)
         if reason is not None:
             return reason
@@ -143,6 +154,7 @@ class Methods:
             PATH,
             path.values,
             True,
+            rows.unit,
             np.asarray(path.complete),
             tuple(figure.model_copy(update={"group": group}) for figure in measured),
         )

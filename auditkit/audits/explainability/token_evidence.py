@@ -152,6 +152,8 @@ def example_text(  # noqa: PLR0917 - the unit last, as everywhere here
     tokens: TokenSpace,
     outcome: Mapping[str, str | float],
     unit: Unit = "nat",
+    *,
+    about: tuple[Message, ...] = (),
 ) -> Tokens:
     """One row with what spoke for and against the predicted class, padding left out.
 
@@ -162,6 +164,7 @@ def example_text(  # noqa: PLR0917 - the unit last, as everywhere here
         tokens: What ids mean.
         outcome: What was predicted and what is true.
         unit: Of the attributions.
+        about: What is explained and from where.
     """
     ids = rows.inputs[example.row].numpy()
     places = np.flatnonzero(ids != tokens.padding)
@@ -177,6 +180,7 @@ def example_text(  # noqa: PLR0917 - the unit last, as everywhere here
         if heaviest
         else Message(text="No token moves the score"),
         caption=Message(text=(_NEXT if of_language else _LABELS)[example.reason], values=dict(outcome)),
+        notes=about,
         tokens=tuple(
             Token(text=in_text(text), weight=float(w)) for text, w in zip(texts, weights, strict=True)
         ),

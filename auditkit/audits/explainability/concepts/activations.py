@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.concepts.layers import Place, tapped
-from auditkit.audits.explainability.explanation import differentiable_kernels
+from auditkit.audits.explainability.explained_rows import differentiable_kernels
 from auditkit.data.dataset import FloatArray
 from auditkit.subjects.subject import WhiteBox
 

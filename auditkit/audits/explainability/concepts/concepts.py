@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 
 from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
@@ -24,7 +25,6 @@ from auditkit.audits.explainability.concepts.notes import no_concept, notes_of
 from auditkit.audits.explainability.concepts.sensitivity import Plan
 from auditkit.audits.explainability.concepts.vectors import Direction
 from auditkit.audits.explainability.explained_score import Explained, LogOddsScore, score_of
-from auditkit.audits.explainability.explanation import logits_of
 from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError
 from auditkit.records import Message, Picture
@@ -102,7 +102,8 @@ class Concepts(Audit):
         if not len(rows.inputs):
             return AuditOutput(nothing_examined(Message(text="no class has enough rows to be explained")))
         probe = data.inputs[:PROBED].to(model.device)
-        score = score_of(model, self.explained, logits_of(model, probe, len(probe)))
+        with torch.no_grad():
+            score = score_of(model, self.explained, model.logits(probe))
         places = places_of(model, self.layers, probe)
         plan = self._plan(len(definitions) * len(places) * len(rows.classes))
         examples = {

@@ -19,7 +19,7 @@ from auditkit.audits.explainability.gap_decomposition.figures import (
 from auditkit.audits.explainability.gap_decomposition.leakage import leakage_of
 from auditkit.audits.explainability.gap_decomposition.proxy_index import proxy_indices
 from auditkit.audits.explainability.gap_decomposition.score_parts import ScoreParts, parts_by_gradients
-from auditkit.audits.explainability.integrated_gradients import Quadrature
+from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.data.dataset import Dataset
 from auditkit.errors import DataError
 from auditkit.records import Evidence, Measurement, Message
@@ -42,8 +42,8 @@ class GapDecomposition(Audit):
     Attributes:
         reference: By attribute, the group that the others are compared with; else each with all others.
         explained: Which score of the favourable label; of a subject that only answers, its log-odds.
-        n_steps: Gradients per row at first.
-        max_steps: Rows that do not add up get twice as many, up to so many.
+        tolerance: Of the sums along paths; what they leave is a line of its own.
+        max_evaluations: Most gradients per row.
         n_orders: Of a subject that only answers: random orders of the inputs per row, each also backwards.
         max_rows: Rows examined, drawn with the seed.
         max_asked_rows: The same of a subject that only answers.
@@ -81,8 +81,8 @@ class GapDecomposition(Audit):
 
     reference: Mapping[str, str] = Field(default_factory=dict, description="By attribute: compare with it")
     explained: Explained = Field("log_odds", description="Score of the favourable label")
-    n_steps: int = Field(64, ge=2, description="Gradients per row at first")
-    max_steps: int = Field(512, ge=2, description="Rows that do not add up get twice as many, up to so many")
+    tolerance: float = Field(1e-5, gt=0, le=0.1, description="Gap that parts of a row may leave, relative")
+    max_evaluations: int = Field(512, ge=16, description="Most gradients per row")
     n_orders: int = Field(4, ge=1, description="Orders of the inputs per row, of a subject that only answers")
     max_rows: int = Field(2000, ge=20, description="Rows examined, drawn with the seed")
     max_asked_rows: int = Field(300, ge=20, description="The same of a subject that only answers")
@@ -142,7 +142,7 @@ class GapDecomposition(Audit):
                 rows,
                 positive,
                 explained=self.explained,
-                quadrature=Quadrature("gausslegendre", self.n_steps, max(self.n_steps, self.max_steps)),
+                precision=Precision(self.tolerance, self.max_evaluations),
                 batch_size=context.batch_size,
             )
         if isinstance(subject, PredictionsTable):

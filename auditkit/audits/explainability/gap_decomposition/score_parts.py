@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.explained_features import by_feature, feature_names
-from auditkit.audits.explainability.explained_score import (
-    Explained,
-    LogitScore,
-    LogOddsScore,
-    baseline_of,
-    obstacle,
-    score_of,
+from auditkit.audits.explainability.explained_features import feature_names
+from auditkit.audits.explainability.explained_rows import (
+    ExplainedRows,
+    differentiable_kernels,
+    explained_rows,
 )
-from auditkit.audits.explainability.explanation import differentiable_kernels, logits_of
-from auditkit.audits.explainability.integrated_gradients import Quadrature, integrated_gradients
+from auditkit.audits.explainability.explained_score import Explained, LogOddsScore
+from auditkit.audits.explainability.integrated_gradients import Precision
+from auditkit.audits.explainability.methods.path import along_the_path
+from auditkit.audits.explainability.methods.safe_front import score_changes
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Message
 from auditkit.subjects.subject import WhiteBox
@@ -60,7 +59,7 @@ def parts_by_gradients(
     positive: int,
     *,
     explained: Explained,
-    quadrature: Quadrature,
+    precision: Precision,
     batch_size: int,
 ) -> ScoreParts | Message:
     """Parts of a torch module's score, or why no gradient reaches its inputs.
@@ -70,58 +69,50 @@ def parts_by_gradients(
         data: The rows, a table.
         positive: The class whose score is divided, for every row.
         explained: Its logit, or its log-odds.
-        quadrature: How paths are summed.
+        precision: How exactly paths are summed.
         batch_size: Most rows at once.
     """
-    rows = data.inputs.to(subject.device)
-    reason = obstacle(subject, rows[:1])
-    if reason is not None:
-        return reason
-    score = score_of(subject, explained, logits_of(subject, rows, batch_size))
-    baseline = baseline_of(subject, rows)
-    target = torch.full((len(rows),), positive, device=rows.device)
+    target = np.full(len(data), positive, dtype=np.int64)
+    rows = explained_rows(subject, data, target, explained=explained, batch_size=batch_size)
+    if isinstance(rows, Message):
+        return rows
     with differentiable_kernels(subject):
-        slopes = _constant_slopes(score, rows, baseline.values, target, batch_size)
-        found = integrated_gradients(
-            score,
-            rows,
-            baseline.values,
-            target,
-            # of a linear score only the change is wanted
-            quadrature=quadrature if slopes is None else Quadrature("gausslegendre", 2, 2),
-            batch_size=batch_size,
-        )
-    values = found.values if slopes is None else slopes * (rows - baseline.values).double().cpu().numpy()
+        slopes = _constant_slopes(rows)
+    if slopes is None:
+        found = along_the_path(rows, precision)
+        values, change = found.values, found.change
+    else:
+        values = rows.pooled(slopes * (rows.inputs - rows.baseline).double()).cpu().numpy()
+        change = score_changes(rows)
     return ScoreParts(
-        feature_names(data.features, int(np.prod(rows.shape[1:]))),
-        by_feature(values, data.features),
-        found.change,
+        feature_names(data.features, rows.n_units),
+        values,
+        change,
         "integrated-gradients" if slopes is None else "closed-form",
-        _meaning(score, data.classes[positive]),
-        baseline.meaning,
+        _meaning(rows, data.classes[positive]),
+        rows.baseline_meaning,
     )
 
 
-def _constant_slopes(
-    score: LogitScore | LogOddsScore, rows: Tensor, baseline: Tensor, target: Tensor, batch_size: int
-) -> FloatArray | None:
+def _constant_slopes(rows: ExplainedRows) -> Tensor | None:
     """The gradient, shape ``(1, *d)``, where it is the same at both ends and amid the path of every row."""
     first: Tensor | None = None
-    for start in range(0, len(rows), batch_size):
-        batch, wanted = rows[start : start + batch_size].detach(), target[start : start + batch_size]
+    for start in range(0, len(rows.inputs), rows.batch_size):
+        part = slice(start, start + rows.batch_size)
+        batch, wanted = rows.inputs[part].detach(), rows.target[part]
         for along in (0.0, 0.5, 1.0):
-            points = (baseline + along * (batch - baseline)).detach().requires_grad_(True)
+            points = (rows.baseline + along * (batch - rows.baseline)).detach().requires_grad_(True)
             with torch.enable_grad():
-                total = score(points, wanted).sum()
+                total = rows.score(points, wanted).sum()
             slope = torch.autograd.grad(total, points)[0]
             first = slope[:1] if first is None else first
             if bool(((slope - first).abs() > SAME * first.abs().max()).any()):
                 return None
-    return None if first is None else np.asarray(first.double().cpu().numpy())
+    return None if first is None else first.double()
 
 
-def _meaning(score: LogitScore | LogOddsScore, label: str) -> Message:
-    if isinstance(score, LogOddsScore):
+def _meaning(rows: ExplainedRows, label: str) -> Message:
+    if isinstance(rows.score, LogOddsScore):
         return Message(
             text="Divided are the log-odds of {class} against all others, for every row.",
             values={"class": label},

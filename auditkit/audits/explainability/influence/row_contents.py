@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from auditkit.audits.explainability.explanation import differentiable_kernels
+from auditkit.audits.explainability.explained_rows import differentiable_kernels
 from auditkit.data.dataset import Dataset, FloatArray, IntArray, TokenSpace
 from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
 from auditkit.data.token_text import between, in_text

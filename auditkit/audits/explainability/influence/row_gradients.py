@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from auditkit.audits.explainability.explanation import differentiable_kernels
+from auditkit.audits.explainability.explained_rows import differentiable_kernels
 from auditkit.data.dataset import IntArray
 from auditkit.errors import UsageError
 from auditkit.models.losses import per_row_loss

@@ -5,14 +5,14 @@ from typing import Final
 import torch
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows, differentiable_kernels
-from auditkit.audits.explainability.integrated_gradients import Attributions, Quadrature, integrated_gradients
+from auditkit.audits.explainability.integrated_gradients import Attributions, Precision, integrated_gradients
 from auditkit.audits.explainability.methods.method import AttributionMethod
 from auditkit.data.dataset import FloatArray
 
-DEFAULT: Final = Quadrature("riemann_middle", 64, 1024)
+DEFAULT: Final = Precision()
 
 
-def along_the_path(rows: ExplainedRows, quadrature: Quadrature = DEFAULT) -> Attributions:
+def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
     with differentiable_kernels(rows.white_box):
         return integrated_gradients(
@@ -20,7 +20,7 @@ def along_the_path(rows: ExplainedRows, quadrature: Quadrature = DEFAULT) -> Att
             rows.inputs,
             rows.baseline,
             rows.target,
-            quadrature=quadrature,
+            precision=precision,
             batch_size=rows.batch_size,
             pooled=rows.pooled,
         )

@@ -242,7 +242,7 @@ def refusal(rows: ExplainedRows, method: str, *, ratios: bool) -> Message | None
     inputs, target = rows.inputs[:PROBED], rows.target[:PROBED]
     rules: Callable[..., _Rules] = _Ratios if ratios else _AtBaseline
     try:
-        with layers_named(rows.subject.module) as open_layers:
+        with layers_named(rows.white_box.module) as open_layers:
             scores, _ = watched_scores(rows, inputs, target, rules(method, open_layers))
     except NoRuleError as error:
         return error.reason

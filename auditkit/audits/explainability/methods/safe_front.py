@@ -1,5 +1,6 @@
 """Every method goes through here: refused where it would be wrong, checked afterwards, leaving no trace."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,12 +9,16 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
-from auditkit.audits.explainability.integrated_gradients import TOLERANCE
+from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.methods.method import AttributionMethod
 from auditkit.audits.explainability.methods.watched_calls import PROBED, NoRuleError, evaluation_mode
 from auditkit.data.dataset import BoolArray, FloatArray
 from auditkit.randomness import global_generators_seeded
 from auditkit.records import Message
+from auditkit.subjects.subject import Subject, WhiteBox
+
+PRECISION: Final = Precision()
+"""That of integrated gradients, asked of every method that promises to add up."""
 
 ENOUGH: Final = 0.99
 """Share of rows whose attributions must add up where a method promises that exactly."""
@@ -37,10 +42,15 @@ class Attributed:
     change: FloatArray | None = None
 
     @property
-    def tolerance(self) -> FloatArray:
+    def precision(self) -> Precision:
+        """What is asked of the sums."""
+        return PRECISION
+
+    @property
+    def gap_allowed(self) -> FloatArray:
         """Gap allowed for each row, shape ``(n,)``: relative to its change and to the spread over rows."""
         change = np.zeros(len(self.values)) if self.change is None else self.change
-        return np.asarray(TOLERANCE * (np.abs(change) + change.std()))
+        return np.asarray(PRECISION.tolerance * (np.abs(change) + change.std()))
 
     @property
     def gap(self) -> FloatArray:
@@ -51,7 +61,12 @@ class Attributed:
     @property
     def complete(self) -> BoolArray:
         """Rows whose gap is within the tolerance, shape ``(n,)``."""
-        return np.asarray(self.gap <= self.tolerance)
+        return np.asarray(self.gap <= self.gap_allowed)
+
+
+def at_rest(subject: Subject) -> AbstractContextManager[None]:
+    """Layers in evaluation mode within the block; nothing for a subject that only answers."""
+    return evaluation_mode(subject.module) if isinstance(subject, WhiteBox) else nullcontext()
 
 
 def attributed(method: AttributionMethod, rows: ExplainedRows, rng: torch.Generator) -> Attributed | Message:
@@ -65,7 +80,7 @@ def attributed(method: AttributionMethod, rows: ExplainedRows, rng: torch.Genera
         rows: What to explain.
         rng: Where all draws come from.
     """
-    with evaluation_mode(rows.subject.module), global_generators_seeded(0):
+    with at_rest(rows.subject), global_generators_seeded(0):
         reason = drawn_at_random(rows) or method.obstacle(rows)
         if reason is not None:
             return reason

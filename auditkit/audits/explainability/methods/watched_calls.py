@@ -97,7 +97,7 @@ def watched_scores(
     rows: ExplainedRows, inputs: Tensor, target: Tensor, watch: Watch
 ) -> tuple[Tensor, Tensor]:
     """Scores of shape ``(b,)`` and the inputs that they have gradients to, as seen by ``watch``."""
-    with fixed_parameters(rows.subject.module), torch.enable_grad(), differentiable_kernels(rows.subject):
+    with fixed_parameters(rows.white_box.module), torch.enable_grad(), differentiable_kernels(rows.white_box):
         at = inputs.detach().clone().requires_grad_(True)
         with watch:
             return rows.score(at, target), at
@@ -105,11 +105,11 @@ def watched_scores(
 
 def unseen_layer(rows: ExplainedRows) -> Message | None:
     """A layer whose calls cannot be seen, because they are made outside Python."""
-    for name, layer in rows.subject.module.named_modules():
+    for name, layer in rows.white_box.module.named_modules():
         if isinstance(layer, torch.jit.ScriptModule):
             return Message(
                 text="layer “{layer}” is TorchScript, whose calls cannot be seen",
-                values={"layer": name or type(rows.subject.module).__name__},
+                values={"layer": name or type(rows.white_box.module).__name__},
             )
     return None
 

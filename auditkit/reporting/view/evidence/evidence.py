@@ -1,5 +1,7 @@
 """From any kind of evidence to what the template draws."""
 
+from dataclasses import replace
+
 from auditkit.records import Bars, Curve, Dots, Evidence, Heatmap, Picture, Table, Tokens
 from auditkit.reporting.language import Texts
 from auditkit.reporting.view.evidence.cells import table_cells
@@ -27,4 +29,4 @@ def evidence_view(evidence: Evidence, texts: Texts) -> EvidenceView:
             view = EvidenceView("table", title, caption, table=table_cells(evidence, texts))
         case _:
             view = EvidenceView("note", title, caption, body=texts.message(evidence.body))
-    return view
+    return replace(view, notes=tuple(texts.message(note) for note in evidence.notes))

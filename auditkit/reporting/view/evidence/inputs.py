@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from auditkit.data.token_text import visible
 from auditkit.records import Panel, Picture, Tokens
-from auditkit.reporting.charts.picture import picture_data_uri
+from auditkit.reporting.charts.picture import enlargement, picture_data_uri
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import NO_NUMBER, Number, decimal_shortest
 from auditkit.reporting.view.evidence.shapes import (
@@ -26,19 +26,20 @@ def picture_view(picture: Picture, title: str, caption: str, texts: Texts) -> Ev
         PanelView(
             label=texts.message(panel.label),
             uri=picture_data_uri(panel.pixels, panel.overlay),
-            width=len(panel.pixels[0]) if panel.pixels else 0,
-            height=len(panel.pixels),
+            width=enlargement(panel.pixels) * len(panel.pixels[0]) if panel.pixels else 0,
+            height=enlargement(panel.pixels) * len(panel.pixels),
         )
         for panel in picture.panels
     )
-    has_overlay = any(panel.overlay for panel in picture.panels)
+    weights = [weight for panel in picture.panels for row in panel.overlay for weight in row]
     return EvidenceView(
         "picture",
         title,
         caption,
         panels=panels,
         scale=texts.message(picture.scale),
-        table=_picture_table(picture.panels, texts) if has_overlay else None,
+        table=_picture_table(picture.panels, texts) if weights else None,
+        is_signed=any(weight < 0 for weight in weights),
     )
 
 
@@ -74,9 +75,13 @@ def _strongest(panel: Panel, sign: int, texts: Texts) -> str:
 
 def tokens_view(tokens: Tokens, title: str, caption: str, texts: Texts) -> EvidenceView:
     """Highlighted text; the table holds the heaviest weights in the order of the text."""
-    views = tuple(TokenView(token.text, _weight_class(token.weight)) for token in tokens.tokens)
-    by_weight = sorted(range(len(views)), key=lambda place: -abs(tokens.tokens[place].weight))
+    by_weight = sorted(range(len(tokens.tokens)), key=lambda place: -abs(tokens.tokens[place].weight))
     shown = sorted(by_weight[:_TOKENS_IN_TABLE])
+    views = tuple(
+        TokenView(token.text, class_, _written(token.weight) if class_ and place in shown else "")
+        for place, token in enumerate(tokens.tokens)
+        for class_ in (_weight_class(token.weight),)
+    )
     rows = tuple(
         (
             CellView(number=Number(grouped(place + 1))),
@@ -102,7 +107,12 @@ def tokens_view(tokens: Tokens, title: str, caption: str, texts: Texts) -> Evide
         separator=tokens.separator,
         scale=texts.message(tokens.scale),
         table=table,
+        is_signed=any(token.weight < 0 for token in tokens.tokens),
     )
+
+
+def _written(weight: float) -> str:
+    return ("+" if weight > 0 else "") + decimal_shortest(round(weight, 2))
 
 
 def _weight_class(weight: float) -> str:

@@ -11,6 +11,8 @@ from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style
 from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled, with_unit
 from auditkit.reporting.view.evidence.shapes import CellView, EvidenceView, TableView
 
+_SPOKEN = 3
+
 
 def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> EvidenceView:
     """The chart of one dot or bar per row."""
@@ -28,6 +30,7 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
         rows=rows,
         axis=axis,
         title=title,
+        description=_spoken(rows) if isinstance(evidence, Bars) else "",
         n_heading="n" if common_n is None else f"n = {grouped(common_n)}",
         has_n=common_n is None,
         reference=scaled(dots.reference, scale) if dots else None,
@@ -38,6 +41,11 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
     drawn = dots_chart(chart) if dots else bars_chart(chart)
     table = _marks_table(evidence.marks, numbers, axis, texts)
     return EvidenceView(evidence.kind, title, caption, chart=drawn, table=table)
+
+
+def _spoken(rows: Sequence[ChartRow]) -> str:
+    """The first rows in words, for those who hear the chart; all are in its table."""
+    return "; ".join(f"{row.label} {row.text or row.missing}" for row in rows[:_SPOKEN])
 
 
 def _chart_row(mark: Mark, number: Number, scale: Scale, texts: Texts) -> ChartRow:

@@ -42,15 +42,22 @@ class PanelView:
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """A piece of text and the class of its weight: ``p1`` to ``p5`` for, ``n1`` to ``n5`` against."""
+    """A piece of text and the class of its weight: ``p1`` to ``p5`` for, ``n1`` to ``n5`` against.
+
+    ``weight`` is written out for the heaviest, which can be reached by keyboard.
+    """
 
     text: str
     class_: str
+    weight: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceView:
-    """One piece of evidence; which fields are filled depends on ``kind``."""
+    """One piece of evidence; which fields are filled depends on ``kind``.
+
+    ``is_signed`` says that weights for and against are told apart.
+    """
 
     kind: str
     title: str
@@ -62,3 +69,5 @@ class EvidenceView:
     separator: str = " "
     scale: str = ""
     body: str = ""
+    notes: tuple[str, ...] = ()
+    is_signed: bool = False
