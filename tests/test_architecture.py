@@ -29,6 +29,7 @@ LATE_IMPORTS = {
     "cli": "so that --help imports neither torch nor pandas",
     "randomness.py": "so that NumPy streams do not need torch",
     "energy/memory.py": "resource exists on POSIX only",
+    "privacy/second_accountant.py": "dp-accounting is an extra",
     "testing": "pytest is needed by authors of audits alone",
 }
 """Where a function may import, and why."""

@@ -21,10 +21,10 @@ from auditkit.audits.explainability.rank_agreement import spearman_by_row
 from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace
 from auditkit.data.preprocessing import ImagePreprocessing, NumericFeature, TablePreprocessing
-from auditkit.errors import AuditkitError, DataError
+from auditkit.errors import DataError
 from auditkit.subjects.subject import Predictions
 from auditkit.subjects.torch_subject import TorchSubject, weights_digest
-from tests.fakes import predicting, table_data
+from auditkit.testing import PredictionsOnly
 from tests.tolerances import FLOAT32, SAME_RUN
 
 CONTEXT = AuditContext(seed=3)
@@ -237,14 +237,14 @@ def test_log_odds_do_not_change_when_the_model_normalises_its_outputs():
         (torch.ones(8, 4), nn.Sequential(nn.Linear(4, 2)).requires_grad_(False), None),
     ],
 )
-def test_token_inputs_are_missing_with_the_reason_and_frozen_weights_are_not(inputs, module, says):
+def test_integers_are_explained_by_answers_and_frozen_weights_by_gradients(inputs, module, says):
     output = Attribution().measure(subject_of(module), dataset(inputs), CONTEXT)
-    first = output.measurements[0]
-    assert (first.value is None) == (says is not None)
-    assert says is None or says in str(first.missing)
+    assert output.measurements[0].value == 1.0
+    if says is not None:
+        assert says in str(refused_path(output).missing)
 
 
-def test_a_model_cut_off_from_its_inputs_is_missing_with_the_reason():
+def test_a_model_cut_off_from_its_inputs_is_explained_by_its_answers():
     class Detached(nn.Module):
         def __init__(self):
             super().__init__()
@@ -255,11 +255,12 @@ def test_a_model_cut_off_from_its_inputs_is_missing_with_the_reason():
 
     for trainable in (True, False):
         subject = subject_of(Detached().requires_grad_(trainable))
-        output = Attribution().measure(subject, dataset(normal()), CONTEXT)
-        assert [m.value for m in output.measurements] == [None, None]
-        assert "cut off" in str(output.measurements[0].missing)
-        compared = Attribution().compare(subject_of(mlp()), subject, dataset(normal()), CONTEXT)
-        assert compared.measurements[0].value is None
+        output = Attribution(max_rows=8).measure(subject, dataset(normal()), CONTEXT)
+        assert "cut off" in str(refused_path(output).missing)
+        assert output.measurements[0].value == 1.0
+        compared = Attribution(max_rows=8).compare(subject_of(mlp()), subject, dataset(normal()), CONTEXT)
+        assert -1 <= compared.measurements[0].value <= 1
+        assert "kernel-shap stands in its place" in " ".join(str(note) for note in compared.notes)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
@@ -281,9 +282,21 @@ def test_recurrent_models_in_evaluation_mode_add_up(kind, trainable):
     assert found["convergence_delta.share_within", None].value == 1.0
 
 
-def test_a_subject_without_gradients_is_refused():
-    with pytest.raises(AuditkitError, match="no gradients"):
-        Attribution().measure(predicting([0, 1]), table_data([0, 1]), CONTEXT)
+def test_a_subject_that_only_answers_is_explained_by_its_answers():
+    subject = PredictionsOnly(
+        subject_of(linear([2.0, -1.0, 1.5, 0.0])), frozenset({"predictions", "probabilities", "losses"})
+    )
+    output = Attribution(max_rows=16).measure(subject, dataset(normal(), features=TABLE), CONTEXT)
+    found = figures(output)
+    assert found["importance", "age"].value > found["importance", "noise"].value
+    assert found["importance", "noise"].value == pytest.approx(0.0, abs=1e-6)
+    assert "only answers" in str(refused_path(output).missing)
+    assert "kernel-shap" in " ".join(str(note) for note in output.notes)
+
+
+def refused_path(output):
+    (found,) = [m for m in output.measurements if m.group.get("method") == "integrated-gradients"]
+    return found
 
 
 def test_a_constant_model_has_no_importance_and_no_relative_gap():

@@ -11,7 +11,7 @@ from auditkit.audits.explainability import attribution_measurements as figures
 from auditkit.audits.explainability.attribution_detail import Detail
 from auditkit.audits.explainability.attribution_evidence import importance_comparison
 from auditkit.audits.explainability.attribution_notes import notes_of, pair_notes
-from auditkit.audits.explainability.black_box_rows import asked_rows
+from auditkit.audits.explainability.black_box_rows import asked_rows, black_box_rows
 from auditkit.audits.explainability.chosen_methods import PATH, STAND_INS, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
 from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens
@@ -136,6 +136,15 @@ class Attribution(PairedAudit):
             if isinstance(one, Message):
                 return AuditOutput(figures.unmeasured(one, (figures.AGREEMENT,)))
             explained.append(one)
+        if any(one.no_gradients is not None for one in explained):
+            # the score of both must be the same
+            asked = [
+                black_box_rows(one.subject, rows, target, batch_size=context.batch_size) for one in explained
+            ]
+            explained = [one for one in asked if not isinstance(one, Message)]
+            for reason in asked:
+                if isinstance(reason, Message):
+                    return AuditOutput(figures.unmeasured(reason, (figures.AGREEMENT,)))
         found = self._of_both(explained, context)
         if isinstance(found, Message):
             return AuditOutput(figures.unmeasured(found, (figures.AGREEMENT,)))

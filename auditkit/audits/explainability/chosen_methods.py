@@ -103,9 +103,9 @@ class Methods:
         first = self.by(self.names[0], rows, named=False)
         if isinstance(first, Message):
             refused.append((self.names[0], first))
-            first = self._stand_in(rows)
+            reason, first = first, self._stand_in(rows)
             if isinstance(first, Message):
-                return first
+                return reason
         usable = [first]
         for name in self.names[1:]:
             if name == first.method:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.audits.explainability.methods.attention_weights import AttentionWatch
-from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.audits.explainability.methods.method import AttributionMethod, with_gradients
 from auditkit.audits.explainability.methods.watched_calls import PROBED, unseen_layer, watched_scores
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Message
@@ -64,7 +64,7 @@ _TEXTS = 3
 ATTENTION_ROLLOUT: Final = AttributionMethod(
     name="attention-rollout",
     attribute=_roll_out,
-    obstacle=_obstacle,
+    obstacle=with_gradients(_obstacle),
     signed=False,
     sources=("Abnar and Zuidema (2020), Quantifying Attention Flow in Transformers, arXiv:2005.00928",),
 )

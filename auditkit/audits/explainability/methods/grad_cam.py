@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.audits.explainability.methods.call_rules import Call
-from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.audits.explainability.methods.method import AttributionMethod, with_gradients
 from auditkit.audits.explainability.methods.watched_calls import PROBED, Watch, unseen_layer, watched_scores
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Message
@@ -89,7 +89,7 @@ def _obstacle(rows: ExplainedRows) -> Message | None:
 GRAD_CAM: Final = AttributionMethod(
     name="grad-cam",
     attribute=_grad_cam,
-    obstacle=_obstacle,
+    obstacle=with_gradients(_obstacle),
     signed=False,
     sources=("Selvaraju et al. (2017), Grad-CAM, arXiv:1610.02391, section 3",),
 )

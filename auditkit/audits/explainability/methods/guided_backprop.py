@@ -12,7 +12,7 @@ from torch import Tensor
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.audits.explainability.methods.call_rules import Call
 from auditkit.audits.explainability.methods.gradient import batchwise
-from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.audits.explainability.methods.method import AttributionMethod, with_gradients
 from auditkit.audits.explainability.methods.watched_calls import PROBED, Watch, unseen_layer, watched_scores
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Message
@@ -60,7 +60,7 @@ def _obstacle(rows: ExplainedRows) -> Message | None:
 GUIDED_BACKPROP: Final = AttributionMethod(
     name="guided-backprop",
     attribute=_guided,
-    obstacle=_obstacle,
+    obstacle=with_gradients(_obstacle),
     signed=False,
     sources=(
         "Springenberg et al. (2014), Striving for Simplicity, arXiv:1412.6806",

@@ -6,7 +6,7 @@ import torch
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.audits.explainability.methods.gradient import batchwise
-from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.audits.explainability.methods.method import AttributionMethod, with_gradients
 from auditkit.audits.explainability.methods.rescaled_calls import ratio_slopes, refusal, secant_slopes
 from auditkit.data.dataset import FloatArray
 from auditkit.records import Message
@@ -37,7 +37,7 @@ def _relevance_obstacle(rows: ExplainedRows) -> Message | None:
 DEEP_LIFT: Final = AttributionMethod(
     name=_DEEP_LIFT,
     attribute=_deep_lift,
-    obstacle=_deep_lift_obstacle,
+    obstacle=with_gradients(_deep_lift_obstacle),
     adds_up=True,
     exact=True,
     sources=(
@@ -49,7 +49,7 @@ DEEP_LIFT: Final = AttributionMethod(
 LRP: Final = AttributionMethod(
     name=_LRP,
     attribute=_relevance,
-    obstacle=_relevance_obstacle,
+    obstacle=with_gradients(_relevance_obstacle),
     sources=(
         "Bach et al. (2015), On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise "
         "Relevance Propagation, doi:10.1371/journal.pone.0130140",

@@ -14,9 +14,18 @@ Attribute = Callable[[ExplainedRows, torch.Generator], FloatArray]
 from the generator alone, and a row gets the same whatever the batch size."""
 
 
+Obstacle = Callable[[ExplainedRows], Message | None]
+"""Why a method cannot be used on these rows; ``None`` where it can."""
+
+
 def where_gradients_reach(rows: ExplainedRows) -> Message | None:
     """No obstacle but the lack of gradients."""
     return rows.no_gradients
+
+
+def with_gradients(obstacle: Obstacle) -> Obstacle:
+    """An obstacle that looks into the model, which can only be done where gradients reach."""
+    return lambda rows: rows.no_gradients or obstacle(rows)
 
 
 def anywhere(_rows: ExplainedRows) -> Message | None:
@@ -48,7 +57,7 @@ class AttributionMethod:
 
     name: str
     attribute: Attribute
-    obstacle: Callable[[ExplainedRows], Message | None] = where_gradients_reach
+    obstacle: Obstacle = where_gradients_reach
     remark: Callable[[ExplainedRows], Message | None] = nothing
     adds_up: bool = False
     exact: bool = False
