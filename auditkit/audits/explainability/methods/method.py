@@ -30,6 +30,8 @@ class AttributionMethod:
             where it can be used. Names the layer at fault. Called before ``attribute``.
         adds_up: Whether attributions promise to sum to the score minus the score of the baseline.
         signed: Whether a negative attribution means that the unit speaks against the class.
+        coarse: The same with fewer evaluations, for explaining many times what need not be exact; ``None``
+            where ``attribute`` is cheap.
         sources: Where the method comes from.
     """
 
@@ -38,4 +40,5 @@ class AttributionMethod:
     obstacle: Callable[[ExplainedRows], Message | None] = anywhere
     adds_up: bool = False
     signed: bool = True
+    coarse: Attribute | None = None
     sources: tuple[str, ...] = ()
