@@ -29,6 +29,16 @@ from tests.tolerances import statistical
 
 QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
+    "attribution-quality": {
+        "max_rows": 12,
+        "rows_again": 4,
+        "n_subsets": 8,
+        "n_noise": 4,
+        "n_neighbours": 2,
+        "n_models": 2,
+        "n_random": 2,
+        "n_bootstrap": 100,
+    },
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "membership-inference": {"n_bootstrap": 200},
     "ranking-fairness": {"n_bootstrap": 50},

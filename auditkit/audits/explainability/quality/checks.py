@@ -25,7 +25,7 @@ class Condition:
 
     Attributes:
         value: The figure.
-        n: What its uncertainty shrinks with.
+        n: How many rows, or models where ``counts_models``, its uncertainty shrinks with.
         interval: At any confidence; ``None`` where there is no spread.
     """
 
@@ -34,6 +34,7 @@ class Condition:
     interval: Callable[[float], Interval | None]
     at_least: float | None = None
     at_most: float | None = None
+    counts_models: bool = False
 
     @property
     def is_met(self) -> bool:
@@ -76,14 +77,12 @@ class Check:
         name: What is checked.
         conditions: The first one's figure is shown.
         by_chance: What attributions in random order get, where that says something.
-        counted: What ``n`` counts: rows, or models drawn.
         absent: Why there is no figure, else ``None``.
     """
 
     name: Message
     conditions: tuple[Condition, ...] = ()
     by_chance: float | None = None
-    counted: Literal["rows", "models"] = "rows"
     absent: Message | None = None
 
     def p_value(self) -> float | None:
@@ -101,14 +100,14 @@ class Check:
         """Whether all figures themselves are on the good side."""
         return all(condition.is_met for condition in self.conditions)
 
-    def needed(self, confidence: float) -> int | None:
-        """Samples that would settle it, the rest staying as it is."""
+    def needed(self, confidence: float) -> tuple[int, Condition] | None:
+        """Samples that would settle it and for which condition, the figures staying where they are."""
         chosen = [one for one in self.conditions if one.is_met == self.is_met]
-        counts = [one.needed(confidence) for one in chosen]
-        known = [count for count in counts if count is not None]
+        counts = [(one.needed(confidence), one) for one in chosen]
+        known = [(count, one) for count, one in counts if count is not None]
         if not known or (self.is_met and len(known) < len(counts)):
             return None
-        return max(known) if self.is_met else min(known)
+        return max(known, key=_count) if self.is_met else min(known, key=_count)
 
 
 def sides(checks: Sequence[Check], confidence: float) -> list[Side]:
@@ -124,3 +123,7 @@ def sides(checks: Sequence[Check], confidence: float) -> list[Side]:
         else:
             result.append("good" if check.is_met else "bad")
     return result
+
+
+def _count(pair: tuple[int, Condition]) -> int:
+    return pair[0]

@@ -18,7 +18,7 @@ def gaps(attributions: FloatArray, change: FloatArray) -> FloatArray:
         attributions: Shape ``(n, m)``.
         change: Score of the row minus score of the baseline, shape ``(n,)``.
     """
-    return np.abs(attributions.sum(axis=1) - change)
+    return np.asarray(np.abs(attributions.sum(axis=1) - change))
 
 
 def complete(attributions: FloatArray, change: FloatArray) -> BoolArray:

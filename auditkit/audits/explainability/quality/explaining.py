@@ -15,6 +15,10 @@ Explain = Callable[[ExplainedRows, int], FloatArray]
 """Attributions of rows, shape ``(n, m)``, from the draws of that number; the same ones each time it is asked.
 What compares explanations takes other draws for each: a method whose draws decide does not repeat itself."""
 
+AT_ONCE = 16
+"""Rows in one evaluation where explanations are subtracted from one another: the last digits, which depend on
+how many rows stand beside one, would show in the small differences."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
@@ -39,6 +43,12 @@ class Explainer:
 
 
 def some_of(rows: ExplainedRows, index: IntArray) -> ExplainedRows:
-    """The rows at ``index``, in that order."""
+    """The rows at ``index``, in that order, evaluated few at a time."""
     at = torch.from_numpy(index).to(rows.inputs.device)
-    return replace(rows, inputs=rows.inputs[at], target=rows.target[at], present=rows.present[index])
+    return replace(
+        rows,
+        inputs=rows.inputs[at],
+        target=rows.target[at],
+        present=rows.present[index],
+        batch_size=min(rows.batch_size, AT_ONCE),
+    )

@@ -78,7 +78,7 @@ def removed_counts(present: BoolArray) -> IntArray:
     """Units taken away from each row at each step, shape ``(n, steps)``."""
     has = present.sum(axis=1)
     steps = min(STEPS, int(has.max()) + 1)
-    return np.rint(has[:, None] * np.linspace(0.0, 1.0, steps)).astype(np.int64)
+    return np.asarray(np.rint(has[:, None] * np.linspace(0.0, 1.0, steps)), dtype=np.int64)
 
 
 def relevance_ranks(attributions: FloatArray, present: BoolArray, rng: np.random.Generator) -> IntArray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
+from auditkit.audits.explainability.quality.defined import quotient
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.records import Interval
 from auditkit.statistics.bootstrap import bootstrap_rows
@@ -70,7 +71,7 @@ def row_means(
 
     def means(drawn: FloatArray) -> FloatArray:
         total, n = drawn @ sums, drawn @ counts
-        return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+        return quotient(total, n, np.asarray(n > 0))
 
     draws = bootstrap_rows(means, len(sums), n_draws=n_draws, rng=rng)
     return {name: _row_mean(columns[:, at], counts[:, at], draws[:, at]) for at, name in enumerate(scores)}
