@@ -27,11 +27,14 @@ class Condition:
         value: The figure.
         n: How many rows, or models where ``counts_models``, its uncertainty shrinks with.
         interval: At any confidence; ``None`` where there is no spread.
+        exact_needed: How many would clear the least value at a confidence, where that is known better than by
+            the square root of their number.
     """
 
     value: float | None
     n: int
     interval: Callable[[float], Interval | None]
+    exact_needed: Callable[[float, float], int | None] | None = None
     at_least: float | None = None
     at_most: float | None = None
     counts_models: bool = False
@@ -60,6 +63,10 @@ class Condition:
         interval = self.interval(confidence)
         if self.value is None or interval is None:
             return None
+        if self.exact_needed is not None and self.at_least is not None:
+            exact = self.exact_needed(self.at_least, confidence)
+            if exact is not None:
+                return exact
         return needed_n(self.value, interval, self.n, at_least=self.at_least, at_most=self.at_most)
 
     def _is_open(self, p: float) -> bool:
@@ -110,19 +117,29 @@ class Check:
         return max(known, key=_count) if self.is_met else min(known, key=_count)
 
 
-def sides(checks: Sequence[Check], confidence: float) -> list[Side]:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a check lies, and the confidence that Holm's adjustment asks of it."""
+
+    side: Side
+    confidence: float
+
+
+def placed(checks: Sequence[Check], confidence: float) -> list[Placed]:
     """The side of each check, with Holm's adjustment over all that have a figure."""
-    found = [check.p_value() for check in checks]
-    adjusted = iter(holm([p for p in found if p is not None]).tolist())
-    result: list[Side] = []
-    for check, p in zip(checks, found, strict=True):
+    p_values = [check.p_value() for check in checks]
+    known = np.array([p for p in p_values if p is not None], dtype=np.float64)
+    adjusted, rank = holm(known), known.argsort(kind="stable").argsort()
+    found, at = [], 0
+    for check, p in zip(checks, p_values, strict=True):
         if p is None:
-            result.append("unknown")
-        elif next(adjusted) > 1 - confidence:
-            result.append("open")
-        else:
-            result.append("good" if check.is_met else "bad")
-    return result
+            found.append(Placed("unknown", confidence))
+            continue
+        asked = 1 - (1 - confidence) / (len(known) - int(rank[at]))
+        decided: Side = "good" if check.is_met else "bad"
+        found.append(Placed("open" if adjusted[at] > 1 - confidence else decided, asked))
+        at += 1
+    return found
 
 
 def _count(pair: tuple[int, Condition]) -> int:

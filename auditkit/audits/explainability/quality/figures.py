@@ -1,5 +1,6 @@
 """From means over rows to measurements."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,3 +92,9 @@ class Share:
     def interval(self, confidence: float) -> Interval:
         """Wilson's or Clopper and Pearson's, at the effective number of rows."""
         return clustered_rate(self.hits, units=self.person, confidence=confidence)[1]
+
+    def needed(self, at_least: float, confidence: float) -> int | None:
+        """Rows of which all would have to be hits, as here, for the exact interval to clear ``at_least``."""
+        if not self.hits.all() or not 0 < at_least < 1 or self.person is not None:
+            return None
+        return math.ceil(math.log((1 - confidence) / 2) / math.log(at_least))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from scipy.stats import rankdata
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows
 from auditkit.audits.explainability.quality.defined import quotient
 from auditkit.audits.explainability.quality.explaining import Explain
 from auditkit.audits.explainability.quality.ties import rounded
-from auditkit.audits.explainability.rank_agreement import spearman_by_text
 from auditkit.data.dataset import BoolArray, FloatArray
 
 BINS = 100
@@ -70,7 +70,20 @@ def similarity(first: FloatArray, second: FloatArray, present: BoolArray) -> Flo
     method that asks what it adds, whatever the model, and must not count as agreement.
     """
     a, b = rounded(np.abs(first)), rounded(np.abs(second))
-    return spearman_by_text(a, b, present & ((a != 0) | (b != 0)))
+    counted = present & ((a != 0) | (b != 0))
+    a, b = _centred_ranks(a, counted), _centred_ranks(b, counted)
+    spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.clip(quotient((a * b).sum(axis=1), spread, np.asarray(spread > 0)), -1.0, 1.0)
+
+
+def _centred_ranks(values: FloatArray, counted: BoolArray) -> FloatArray:
+    """Ranks among the counted units of each row minus their mean; ties share a rank; 0 for the others.
+
+    What is not counted is put below everything, which moves all other ranks of the row by the same number.
+    """
+    ranks = np.where(counted, rankdata(np.where(counted, values, -1.0), axis=1), 0.0)
+    n = counted.sum(axis=1, keepdims=True)
+    return np.where(counted, ranks - ranks.sum(axis=1, keepdims=True) / np.maximum(n, 1), 0.0)
 
 
 def entropy_rise(before: FloatArray, after: FloatArray, present: BoolArray) -> FloatArray:

@@ -26,9 +26,9 @@ class Thresholds:
 _NOT_PROMISED = Message(text="the method does not promise it")
 _NO_WEIGHTS = Message(text="the model has no weights that can be drawn anew")
 _REMOVAL = {
-    "baseline": Message(text="Order of removal, over random order, the baseline in place"),
-    "blur": Message(text="Order of removal, over random order, a blurred copy in place"),
-    "marginal": Message(text="Order of removal, over random order, another row in place"),
+    "baseline": Message(text="Order of removal, baseline in place (removal gain)"),
+    "blur": Message(text="Order of removal, blurred copy in place (removal gain)"),
+    "marginal": Message(text="Order of removal, another row in place (removal gain)"),
 }
 
 
@@ -46,24 +46,24 @@ def trust_checks(means: MethodMeans, limits: Thresholds, imputers: tuple[str, ..
             for name in imputers
         ),
         _checked(
-            Message(text="Attributions of subsets follow the change of the score (sensitivity-n)"),
+            Message(text="Sums over subsets follow the score (sensitivity-n)"),
             _condition(rows[metrics.SENSITIVITY_N], at_least=limits.sensitivity_n_at_least),
             by_chance=rows[f"{metrics.SENSITIVITY_N}{RANDOM}"].value,
         ),
         _checked(
-            Message(text="Change under noise left unexplained, and less than in random order (infidelity)"),
+            Message(text="Change under noise left unexplained (infidelity)"),
             _condition(rows[metrics.INFIDELITY], at_most=limits.infidelity_at_most),
             _condition(rows[metrics.INFIDELITY_OVER], at_most=0.0),
             by_chance=rows[f"{metrics.INFIDELITY}{RANDOM}"].value,
         ),
         _checked(
-            Message(text="Movement under tiny changes of the row (max-sensitivity)"),
+            Message(text="Movement when the row hardly moves (max-sensitivity)"),
             _condition(rows[metrics.MAX_SENSITIVITY], at_most=limits.max_sensitivity_at_most),
             by_chance=rows[f"{metrics.MAX_SENSITIVITY}{RANDOM}"].value,
         ),
         _randomisation(means, limits),
         _checked(
-            Message(text="Agreement with itself under other draws"),
+            Message(text="Agreement with itself under other draws (stability)"),
             _condition(rows[metrics.SEED_RANKS], at_least=limits.seed_agreement_at_least),
             by_chance=0.0,
         ),
@@ -71,19 +71,23 @@ def trust_checks(means: MethodMeans, limits: Thresholds, imputers: tuple[str, ..
 
 
 def _completeness(means: MethodMeans, limits: Thresholds) -> Check:
-    name = Message(text="Rows whose attributions add up (completeness)")
+    name = Message(text="Rows that add up (completeness)")
     share = means.complete
     if share is None:
         return Check(name=name, absent=_NOT_PROMISED)
     condition = Condition(
-        value=share.value, n=len(share.hits), interval=share.interval, at_least=limits.completeness_at_least
+        value=share.value,
+        n=len(share.hits),
+        interval=share.interval,
+        exact_needed=share.needed,
+        at_least=limits.completeness_at_least,
     )
     return Check(name=name, conditions=(condition,))
 
 
 def _randomisation(means: MethodMeans, limits: Thresholds) -> Check:
     """Also more alike before than after: what changes from one draw to the next changes with any model."""
-    name = Message(text="Likeness to explanations of models drawn anew (randomisation)")
+    name = Message(text="Likeness when weights are drawn anew (randomisation)")
     if means.similarity is None or means.drop is None:
         return Check(name=name, absent=_NO_WEIGHTS)
     return _checked(

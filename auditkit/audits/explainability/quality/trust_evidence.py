@@ -2,36 +2,35 @@
 
 from collections.abc import Sequence
 
-from auditkit.audits.explainability.quality.checks import Check, Condition, Side, sides
+from auditkit.audits.explainability.quality.checks import Check, Condition, Placed, Side, placed
 from auditkit.records import Estimate, Message, Table
 from auditkit.records.evidence import Cell
 
 SIDES: dict[Side, Message] = {
     "good": Message(text="on the good side"),
     "bad": Message(text="on the bad side"),
-    "open": Message(text="open: the interval holds the threshold"),
+    "open": Message(text="open"),
     "unknown": Message(text="not shown"),
 }
-_DECIDED = Message(text="decided")
-_NEVER = Message(text="cannot be told")
 
 
 def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Table:
     """All checks of one method; the title says what they come to."""
-    found = sides(checks, confidence)
-    counts: dict[str, str | float] = {side: found.count(side) for side in SIDES}
+    found = placed(checks, confidence)
+    sides = [one.side for one in found]
+    counts: dict[str, str | float] = {side: sides.count(side) for side in SIDES if side != "unknown"}
     return Table(
         title=Message(
-            text="Trust in {method}: of {shown} checks {good} lie on the good side of their threshold, "
-            "{bad} on the bad side, {open} are open",
-            values={**counts, "method": method, "shown": len(found) - found.count("unknown")},
+            text="Trust in {method}: of {shown} checks, on the good side of their threshold {good}, on the bad "
+            "side {bad}, open {open}",
+            values={**counts, "method": method, "shown": sum(side != "unknown" for side in sides)},
         ),
         caption=Message(
-            text="Intervals hold with {percent} % confidence one by one; the side is told with Holm's "
-            "adjustment over all checks of the method, so that it is wrong for any of them with a chance "
-            "of {error} % at most. In random order: the same attributions, exchanged among the units of "
-            "each row. Thresholds are parameters of the audit.",
-            values={"percent": round(100 * confidence, 1), "error": round(100 * (1 - confidence), 1)},
+            text="Each interval holds with {percent} % confidence; a side is told after Holm's adjustment over "
+            "all checks of the method. In random order: the same attributions, exchanged among the units of "
+            "each row. Order of removal: minus that in random order. Infidelity must be below that in random "
+            "order, too. Thresholds are parameters of the audit.",
+            values={"percent": f"{100 * confidence:g}"},
         ),
         columns=(
             Message(text="Check"),
@@ -39,16 +38,15 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
             Message(text="In random order"),
             Message(text="Threshold"),
             Message(text="Side"),
-            Message(text="Would decide"),
         ),
-        rows=tuple(_row(check, side, confidence) for check, side in zip(checks, found, strict=True)),
+        rows=tuple(_row(check, one, confidence) for check, one in zip(checks, found, strict=True)),
     )
 
 
-def _row(check: Check, side: Side, confidence: float) -> tuple[Cell, ...]:
+def _row(check: Check, one: Placed, confidence: float) -> tuple[Cell, ...]:
     if check.absent is not None or not check.conditions:
         absent = Estimate(value=None, missing=check.absent)
-        return (check.name, absent, None, _threshold(check.conditions), SIDES[side], None)
+        return (check.name, absent, None, _threshold(check.conditions), SIDES[one.side])
     first = check.conditions[0]
     interval = first.interval(confidence)
     low, high = (interval.low, interval.high) if interval else (None, None)
@@ -57,9 +55,19 @@ def _row(check: Check, side: Side, confidence: float) -> tuple[Cell, ...]:
         Estimate(value=first.value, low=low, high=high, n=first.n),
         None if check.by_chance is None else Estimate(value=check.by_chance),
         _threshold(check.conditions),
-        SIDES[side],
-        _needed(check, side, confidence),
+        _side(check, one),
     )
+
+
+def _side(check: Check, one: Placed) -> Message:
+    """The side, and for an open check how many rows or models would settle it."""
+    needed = check.needed(one.confidence) if one.side == "open" else None
+    if needed is None:
+        return SIDES[one.side]
+    count, condition = needed
+    if condition.counts_models:
+        return Message(text="open; {n} models would decide", values={"n": count})
+    return Message(text="open; {n} rows would decide", values={"n": count})
 
 
 def _threshold(conditions: Sequence[Condition]) -> Message | None:
@@ -69,17 +77,3 @@ def _threshold(conditions: Sequence[Condition]) -> Message | None:
     if first.at_least is not None:
         return Message(text="at least {limit}", values={"limit": first.at_least})
     return Message(text="at most {limit}", values={"limit": first.at_most or 0.0})
-
-
-def _needed(check: Check, side: Side, confidence: float) -> Message | None:
-    if side == "unknown":
-        return None
-    if side != "open":
-        return _DECIDED
-    needed = check.needed(confidence)
-    if needed is None:
-        return _NEVER
-    count, condition = needed
-    if condition.counts_models:
-        return Message(text="{n} models", values={"n": count})
-    return Message(text="{n} rows", values={"n": count})
