@@ -22,6 +22,10 @@ _NAMES = {
     GRADIENT: Message(text="gradient"),
     GUIDED: Message(text="guided backpropagation"),
 }
+_LINES = {
+    GRADIENT: Message(text="control: gradient"),
+    GUIDED: Message(text="control: guided backpropagation"),
+}
 _DECISIONS: Mapping[str, Side] = {"pass": "good", "fail": "bad", "inconclusive": "open"}
 
 
@@ -48,7 +52,7 @@ def control_table(
         caption=Message(
             text="Gradients are known to depend on the weights, guided backpropagation is known to show "
             "the input whatever the weights. A test that does not tell them apart says little about other "
-            "methods, either. It is caught by its ReLU layers; a model without them has no such control."
+            "methods, either. Guided backpropagation acts on ReLU layers; models without them lack it."
         ),
         columns=(
             Message(text="Control"),
@@ -79,10 +83,7 @@ def control_side(mean: CrossedMean, threshold: float, confidence: float) -> Side
 def cascade_curve(methods: Mapping[str, Drawn], controls: Sequence[Control]) -> Curve:
     """Likeness as ever more layers are drawn anew, from the output back to the input."""
     lines = [(Message(text=name), drawn) for name, drawn in methods.items()]
-    lines += [
-        (Message(text="control: {name}", values={"name": _NAMES[one.name].text}), one.randomised)
-        for one in controls
-    ]
+    lines += [(_LINES[one.name], one.randomised) for one in controls]
     return Curve(
         title=Message(text="How alike explanations stay as ever more layers are drawn anew"),
         caption=Message(

@@ -21,15 +21,15 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
     counts: dict[str, str | float] = {side: sides.count(side) for side in SIDES if side != "unknown"}
     return Table(
         title=Message(
-            text="Trust in {method}: of {shown} checks, on the good side of their threshold {good}, on the bad "
-            "side {bad}, open {open}",
+            text="Trust in {method}: of {shown} checks, on the good side of their threshold {good}, on the "
+            "bad side {bad}, open {open}",
             values={**counts, "method": method, "shown": sum(side != "unknown" for side in sides)},
         ),
         caption=Message(
-            text="Each interval holds with {percent} % confidence; a side is told after Holm's adjustment over "
-            "all checks of the method. In random order: the same attributions, exchanged among the units of "
-            "each row. Order of removal: minus that in random order. Infidelity must be below that in random "
-            "order, too. Thresholds are parameters of the audit.",
+            text="Each interval holds with {percent} % confidence; a side is told after Holm's adjustment "
+            "over all checks of the method. In random order: the same attributions, exchanged among the "
+            "units of each row. Order of removal: minus that in random order. Infidelity must be below "
+            "that in random order, too. Thresholds are parameters of the audit.",
             values={"percent": f"{100 * confidence:g}"},
         ),
         columns=(
