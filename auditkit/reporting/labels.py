@@ -156,7 +156,7 @@ METRICS: dict[str, tuple[str, Style]] = {
         mark("attributions of subsets against the change of the score (sensitivity-n)"),
         _PLAIN,
     ),
-    "infidelity": (mark("change under noise left unexplained (infidelity)"), _PERCENT),
+    "infidelity": (mark("change under noise left unexplained (infidelity)"), _PLAIN),
     "max_sensitivity": (mark("relative movement under tiny changes (max-sensitivity)"), _PLAIN),
     "output_sensitivity": (mark("movement of the explanation per movement of the logits"), _PLAIN),
     "randomised_similarity": (mark("likeness to explanations of models drawn anew"), _PLAIN),

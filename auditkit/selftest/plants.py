@@ -10,6 +10,7 @@ from auditkit.data.dataset import FloatArray
 from auditkit.randomness import numpy_rng
 from auditkit.records import Message
 from auditkit.selftest.demotion import demoted_group
+from auditkit.selftest.explanations import rippled_score
 from auditkit.selftest.gerrymander import crossed_refusal
 from auditkit.selftest.language import forgotten_order
 from auditkit.selftest.named_people import judged_by_a_term
@@ -44,6 +45,7 @@ def plants() -> tuple[Plant, ...]:
         _unknown_groups(),
         preferred_sentences(),
         judged_by_a_term(),
+        rippled_score(),
         _planted_weight(),
         _remembered_rows(),
         _more_parameters(),
