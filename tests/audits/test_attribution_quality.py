@@ -187,9 +187,9 @@ def test_gradients_of_a_linear_score_do_not_move():
 
 
 def test_integrated_gradients_of_a_linear_model_lie_on_the_good_side_of_every_check():
-    output = AttributionQuality(max_rows=400, rows_again=64, n_neighbours=4).measure(
-        linear_subject(WEIGHTS), table(n=400), AuditContext(seed=2)
-    )
+    audit = AttributionQuality(max_rows=500, n_neighbours=2, n_subsets=16, n_noise=16, n_bootstrap=1000)
+    context = AuditContext(seed=2, batch_size=2048)
+    output = audit.measure(linear_subject(WEIGHTS), table(n=500), context)
     trust = output.evidence[0]
     assert [str(row[-1]) for row in trust.rows] == ["on the good side"] * 8
     assert trust.title.values["good"] == 8
@@ -200,10 +200,8 @@ def test_integrated_gradients_of_a_linear_model_lie_on_the_good_side_of_every_ch
 
 def test_infidelity_is_captums_on_the_same_noise():
     rows = explained(subject_of(relu_net()), data_of(torch.from_numpy(rng().normal(size=(N, 6))).float()))
-    phi, noise = (
-        METHODS["input-x-gradient"].attribute(rows, torch.Generator()),
-        rng(1).normal(0, 0.5, (N, 1, 6)),
-    )
+    phi = METHODS["input-x-gradient"].attribute(rows, torch.Generator())
+    noise = rng(1).normal(0, 0.5, (N, 1, 6))
     change = at_inputs(rows, rows.score) - scores_under_noise(rows, slice(0, N), noise)[:, 0]
     ours = ((noise[:, 0] * phi).sum(axis=1) - change) ** 2
     z = torch.from_numpy(noise[:, 0]).float()
@@ -225,7 +223,7 @@ def test_max_sensitivity_is_captums_on_the_same_neighbours():
     drawn = iter(near)
 
     def attribute(inputs):
-        return torch.from_numpy(explain(replace(rows, inputs=inputs)))
+        return (torch.from_numpy(explain(replace(rows, inputs=inputs[0]))),)
 
     captums = [
         captum_sensitivity_max(
@@ -245,9 +243,14 @@ def test_weights_drawn_anew_are_put_back_also_when_something_raises():
     subject = subject_of(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)))
     before, layers = weights_digest(subject.module), parametrised(subject.module)
     assert [len(step) for step in cascade(layers)] == [1, 2, 3]
-    with pytest.raises(RuntimeError, match="stop"), reinitialised(subject, layers, seed=3):
-        assert weights_digest(subject.module) != before
-        raise RuntimeError("stop")
+
+    def stopped():
+        with reinitialised(subject, layers, seed=3):
+            assert weights_digest(subject.module) != before
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped()
     assert weights_digest(subject.module) == before
 
 
@@ -444,7 +447,7 @@ def test_random_attributions_lie_on_the_good_side_of_nothing(seed, monkeypatch):
 
 
 def test_unknown_methods_are_refused_with_those_that_are_known():
-    with pytest.raises(ValueError, match="got nonsense, expected different ones of .*saliency"):
+    with pytest.raises(ValueError, match=r"got nonsense, expected different ones of .*saliency"):
         AttributionQuality(methods=("nonsense",))
 
 
