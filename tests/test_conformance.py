@@ -30,6 +30,7 @@ from tests.tolerances import statistical
 QUICK = {
     "attribution": {"max_rows": 16, "n_steps": 8, "max_steps": 16},
     "attribution-quality": {
+        "methods": ["input-x-gradient"],
         "max_rows": 12,
         "rows_again": 4,
         "n_subsets": 8,
