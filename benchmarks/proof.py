@@ -25,6 +25,7 @@ CHECKS = (
     "worst_slices",
     "counted_stream",
     "documents",
+    "attribution_quality",
 )
 
 

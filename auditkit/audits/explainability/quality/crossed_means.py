@@ -21,6 +21,7 @@ class CrossedMean:
         n_models: Models drawn.
         of_rows: Variance of the mean due to the rows drawn.
         of_models: The same due to the models drawn.
+        of_both: What each pair of row and model adds of its own, which is part of either.
         n_units: Persons, or rows where nobody knows persons.
     """
 
@@ -29,6 +30,7 @@ class CrossedMean:
     n_models: int
     of_rows: float
     of_models: float
+    of_both: float
     n_units: int
 
     def interval(self, confidence: float) -> Interval | None:
@@ -39,7 +41,7 @@ class CrossedMean:
         """
         if self.value is None or self.n_units < 2 or self.n_models < 2:
             return None
-        variance = self.of_rows + self.of_models
+        variance = max(self.of_rows + self.of_models - self.of_both, self.of_rows, self.of_models)
         parts = self.of_rows**2 / (self.n_units - 1) + self.of_models**2 / (self.n_models - 1)
         freedom = variance**2 / parts if parts > 0 else 1.0
         reach = float(t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
@@ -53,7 +55,7 @@ def crossed_mean(table: FloatArray, person: IntArray | None) -> CrossedMean:
     of_row, of_model = mean_of_defined(table.T), mean_of_defined(table)
     held = np.isfinite(of_row)
     if not held.any():
-        return CrossedMean(None, 0, table.shape[1], 0.0, 0.0, 0)
+        return CrossedMean(None, 0, table.shape[1], 0.0, 0.0, 0.0, 0)
     value = float(of_row[held].mean())
     units = None if person is None else person[held]
     influence = sums_by_unit((of_row[held] - value) / held.sum(), units)
@@ -64,5 +66,16 @@ def crossed_mean(table: FloatArray, person: IntArray | None) -> CrossedMean:
         n_models=len(models),
         of_rows=float((influence**2).sum()) * n_units / max(1, n_units - 1),
         of_models=float(models.var(ddof=1)) / len(models) if len(models) > 1 else 0.0,
+        of_both=_of_pairs(table) if person is None else 0.0,
         n_units=n_units,
     )
+
+
+def _of_pairs(table: FloatArray) -> float:
+    """Variance of the mean due to what is left of each cell without its row and its column."""
+    whole = table[np.isfinite(table).all(axis=1)]
+    n, models = whole.shape
+    if n < 2 or models < 2:
+        return 0.0
+    rest = whole - whole.mean(axis=1, keepdims=True) - whole.mean(axis=0) + whole.mean()
+    return float((rest**2).sum() / ((n - 1) * (models - 1)) / (n * models))
