@@ -227,7 +227,7 @@ def coverage() -> dict[str, object]:
         models = rng.choice(POOL_MODELS, AUDITED_MODELS, replace=False)
         interval = crossed_mean(table[np.ix_(some, models)], None).interval(0.95)
         held[metrics.RANDOMISED] += interval is not None and interval.low <= table.mean() <= interval.high
-    shares = {name: count / AUDITS for name, count in held.items()}
+    shares = {name: float(count / AUDITS) for name, count in held.items()}
     return {
         "audits": AUDITS,
         "rows": AUDITED_ROWS,

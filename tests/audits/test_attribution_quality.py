@@ -495,7 +495,9 @@ def test_trust_is_told_before_attributions_are_shown():
     data, subject = table(), linear_subject(WEIGHTS)
     audits: dict[str, Audit] = {
         "attribution": Attribution(n_steps=2, max_steps=2),
-        "attribution-quality": AttributionQuality(methods=("input-x-gradient",), **EFFORT),
+        "attribution-quality": AttributionQuality(
+            methods=("input-x-gradient", "integrated-gradients"), **EFFORT
+        ),
     }
     bench = Bench(
         subjects={"baseline": subject},
@@ -513,4 +515,5 @@ def test_trust_is_told_before_attributions_are_shown():
     first = chapter.sections[1].columns[0][0].evidence
     assert first is not None
     assert first.title == "How far these attributions can be trusted"
-    assert first.body.startswith("Trust in input-x-gradient: of 7 checks")
+    assert first.body.startswith("Trust in integrated-gradients: of 8 checks")
+    assert "Trust in input-x-gradient" not in str(chapter.sections[1])

@@ -93,11 +93,16 @@ def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
 
 
 def _trust(results: Sequence[AuditResult]) -> tuple[Note, ...]:
-    """What was found of the trust in attributions, in one line for each method."""
+    """What was found of the trust in the attributions that are shown, in one line for each method of them."""
+    shown = next((one.params.get("methods") for one in results if one.audit == EXPLANATIONS), None)
     measured = [one for one in results if one.audit == TRUST and one.against is None and one.evidence]
     if not measured:
         return ()
-    tables = [one for one in measured[0].evidence if one.kind == "table" and "method" in one.title.values]
+    tables = [
+        one
+        for one in measured[0].evidence
+        if one.kind == "table" and one.title.values.get("method") in (shown or ())
+    ]
     title = Message(text="How far these attributions can be trusted")
     return tuple(Note(title=title, body=table.title) for table in tables)
 

@@ -77,7 +77,8 @@ class AttributionQuality(Audit):
         ("integrated-gradients",), min_length=1, description="Methods whose attributions are examined"
     )
     explained: Explained = Field("logit", description="Score of the predicted class that is explained")
-    max_rows: int = Field(256, ge=1, description="Rows explained, drawn with the seed")
+    # With fewer than 368 rows not even all of them adding up would clear 99 % (Clopper and Pearson).
+    max_rows: int = Field(512, ge=1, description="Rows explained, drawn with the seed")
     max_texts: int = Field(32, ge=1, description="The same of rows of tokens, whose models cost more")
     rows_again: int = Field(64, ge=1, description="Rows explained again: moved, and with models drawn anew")
     n_subsets: int = Field(128, ge=2, description="Subsets of each size, for sensitivity-n")
