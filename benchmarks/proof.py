@@ -34,6 +34,7 @@ CHECKS = (
     "captum_agreement",
     "integrated_gradients",
     "text_attributions",
+    "attribution_quality",
 )
 
 

@@ -37,6 +37,17 @@ QUICK = {
     "feature-importance": {"n_permutations": 2, "background_rows": 4, "max_evaluations": 1000},
     "counterfactuals": {"max_rows": 8, "n_steps": 2},
     "attribution": {"max_rows": 16, "max_evaluations": 32},
+    "attribution-quality": {
+        "methods": ["input-x-gradient"],
+        "max_rows": 12,
+        "rows_again": 4,
+        "n_subsets": 8,
+        "n_noise": 4,
+        "n_neighbours": 2,
+        "n_models": 2,
+        "n_random": 2,
+        "n_bootstrap": 100,
+    },
     "footprint": {"repeats": 6, "energy_window_s": 0.005},
     "gap-decomposition": {
         "max_evaluations": 64,

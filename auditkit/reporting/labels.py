@@ -183,6 +183,28 @@ METRICS: dict[str, tuple[str, Style]] = {
     ),
     "method_agreement.spearman": (mark("rank correlation of two methods, mean"), _PLAIN),
     "method_agreement.top_overlap": (mark("heaviest inputs that two methods have in common"), _PERCENT),
+    "removal_gain": (mark("symmetric gain of the order of removal"), _PLAIN),
+    "deletion_auc": (mark("area under the curve, most relevant taken away first"), _PLAIN),
+    "insertion_auc": (mark("area under the curve, least relevant taken away first"), _PLAIN),
+    "sensitivity_n": (
+        mark("attributions of subsets against the change of the score (sensitivity-n)"),
+        _PLAIN,
+    ),
+    "infidelity": (mark("change under noise left unexplained (infidelity)"), _PLAIN),
+    "max_sensitivity": (mark("relative movement under tiny changes (max-sensitivity)"), _PLAIN),
+    "output_sensitivity": (mark("movement of the explanation per movement of the logits"), _PLAIN),
+    "randomised_similarity": (mark("likeness to explanations of models drawn anew"), _PLAIN),
+    "randomised_drop": (mark("loss of likeness as the model is drawn anew"), _PLAIN),
+    "entropy_rise": (mark("rise of entropy as the model is drawn anew"), _PERCENT),
+    "seed_agreement": (mark("rank agreement of a method with itself under other draws"), _PLAIN),
+    "seed_overlap": (mark("common top units of a method with itself under other draws"), _PERCENT),
+    "attribution_gini": (mark("Gini coefficient of attributions"), _PLAIN),
+    "attribution_entropy": (mark("entropy of attributions, relative to equal shares"), _PERCENT),
+    "units_for_80_percent": (mark("units that carry 80 % of attribution"), _PLAIN),
+    "method_overlap": (mark("common top units of two methods"), _PERCENT),
+    "method_sign_agreement": (mark("same sign among common top units of two methods"), _PERCENT),
+    "method_rank_agreement": (mark("rank agreement of two methods"), _PLAIN),
+    "control_similarity": (mark("likeness to explanations of models drawn anew, control"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric
 that is not here reads as its identifier with spaces."""
@@ -238,6 +260,7 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     "change": (mark("{figure}, change from the baseline"), mark("{figure}, change from the baseline")),
     "floor": (mark("{figure}, what chance alone gives"), mark("{figure}, what chance alone gives")),
     "excess": (mark("{figure}, beyond chance"), mark("{figure}, beyond chance")),
+    "over_random": (mark("{figure}, minus random order"), mark("{figure}, minus random order")),
 }
 
 _DIFFERENCES = {
@@ -250,6 +273,7 @@ _DIFFERENCES = {
     "mean_class_difference",
     "change",
     "excess",
+    "over_random",
 }
 
 AREAS: dict[str, tuple[str, str]] = {
@@ -282,6 +306,7 @@ AUDITS: dict[str, str] = {
     "disparity-bounds": mark("Bounds of gaps"),
     "stereotype-pairs": mark("Stereotypes"),
     "identity-terms": mark("Identity terms"),
+    "attribution-quality": mark("Trust in the attributions"),
     "attribution": mark("Attributions"),
     "concepts": mark("Concepts"),
     "gap-decomposition": mark("Gaps by input"),

@@ -19,6 +19,7 @@ from auditkit.selftest.preferences import preferred_sentences
 from auditkit.selftest.proxies import group_as_input, telling_input
 from auditkit.selftest.ranking import lost_ranking
 from auditkit.selftest.recourse import longer_way
+from auditkit.selftest.ripple import rippled_score
 from auditkit.selftest.strata import unequal_within_strata
 from auditkit.selftest.subjects import Remembering, dense_stack, logistic, rows_of, subject_of
 from auditkit.selftest.values import numbers_by_group, shifted_numbers
@@ -48,6 +49,7 @@ def plants() -> tuple[Plant, ...]:
         _unknown_groups(),
         preferred_sentences(),
         judged_by_a_term(),
+        rippled_score(),
         _planted_weight(),
         leaned_on_concept(),
         carried_gap(),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditkit.records import AuditResult, Run
+from auditkit.records import AuditResult, Message, Note, Run
 from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import decimal_shortest
@@ -15,6 +15,9 @@ from auditkit.reporting.view.tables import FigureTable, figure_table, summary_ta
 
 EVIDENCE_OPEN = 6
 """Pieces of evidence that stand open; more are folded, and those of variants left to ``run.json``."""
+
+TRUST, EXPLANATIONS = "attribution-quality", "attribution"
+"""The audit that says how far attributions can be trusted, and the one that shows them."""
 
 SUBJECTS_IN_A_COLUMN = 4
 """With more subjects, the summary table takes the whole width."""
@@ -71,9 +74,17 @@ def chapters(run: Run, texts: Texts) -> tuple[Chapter, ...]:
 
 def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
     results = [result for result in run.results if result.area == area]
-    audits = list(dict.fromkeys(result.audit for result in results))
+    found = list(dict.fromkeys(result.audit for result in results))
+    # how far explanations can be trusted is said before any of them is shown
+    audits = sorted(found, key=lambda audit: audit != TRUST)
+    trust = _trust(results)
     sections = [
-        _section([result for result in results if result.audit == audit], f"{anchor}-{number}", texts)
+        _section(
+            [result for result in results if result.audit == audit],
+            f"{anchor}-{number}",
+            texts,
+            first=trust if audit == EXPLANATIONS else (),
+        )
         for number, audit in enumerate(audits, 1)
     ]
     question = texts.text(AREAS[area][1]) if area in AREAS else ""
@@ -81,15 +92,33 @@ def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
     return Chapter(anchor, area_title(texts, area), question, glance, tuple(sections))
 
 
-def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Section:
+def _trust(results: Sequence[AuditResult]) -> tuple[Note, ...]:
+    """What was found of the trust in the attributions that are shown, in one line for each method of them."""
+    shown = next((one.params.get("methods") for one in results if one.audit == EXPLANATIONS), None)
+    measured = [one for one in results if one.audit == TRUST and one.against is None and one.evidence]
+    if not measured:
+        return ()
+    tables = [
+        one
+        for one in measured[0].evidence
+        if one.kind == "table" and one.title.values.get("method") in (shown or ())
+    ]
+    title = Message(text="How far these attributions can be trusted")
+    return tuple(Note(title=title, body=table.title) for table in tables)
+
+
+def _section(
+    results: Sequence[AuditResult], anchor: str, texts: Texts, *, first: Sequence[Note] = ()
+) -> Section:
     alone = [result for result in results if result.against is None]
     paired = [result for result in results if result.against is not None]
-    first = results[0]
+    lead = results[0]
     summary, figures = summary_table(alone, texts), figure_table(alone, texts)
     is_complete = summary is not None and figures is not None and summary.n_rows == figures.n_rows
     is_wide = summary is not None and len(summary.subjects) > SUBJECTS_IN_A_COLUMN
     with_evidence = [result for result in alone if result.evidence]
-    evidence = [evidence_block(one) for one in _evidence(with_evidence[:1], texts)]
+    shown = [evidence_view(one, texts) for one in first] + _evidence(with_evidence[:1], texts)
+    evidence = [evidence_block(one) for one in shown]
     n_open = n_open_of(len(evidence))
     blocks = evidence[:n_open]
     if summary is not None and not is_wide:
@@ -97,12 +126,12 @@ def _section(results: Sequence[AuditResult], anchor: str, texts: Texts) -> Secti
     limits = tuple(_limits(results, texts))
     is_measured = any(result.status == "measured" for result in results)
     if is_measured:
-        blocks.append(limits_block(limits, _method(first, results, texts)))
+        blocks.append(limits_block(limits, _method(lead, results, texts)))
     return Section(
         anchor=anchor,
-        name=first.audit,
-        title=audit_title(texts, first.audit),
-        question=texts.message(first.question),
+        name=lead.audit,
+        title=audit_title(texts, lead.audit),
+        question=texts.message(lead.question),
         problems=tuple(_problems(results, texts)),
         columns=two_columns(blocks),
         further=two_columns(evidence[n_open:]),

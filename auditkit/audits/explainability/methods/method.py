@@ -52,6 +52,8 @@ class AttributionMethod:
         exact: Whether they do so to rounding wherever there is no obstacle. Attributions that do not rest
             on something that the obstacle could not see and are withheld.
         signed: Whether a negative attribution means that the unit speaks against the class.
+        coarse: The same with fewer evaluations, for explaining many times what need not be exact; ``None``
+            where ``attribute`` is cheap.
         sources: Where the method comes from.
     """
 
@@ -62,4 +64,5 @@ class AttributionMethod:
     adds_up: bool = False
     exact: bool = False
     signed: bool = True
+    coarse: Attribute | None = None
     sources: tuple[str, ...] = ()

@@ -11,6 +11,9 @@ from auditkit.data.dataset import FloatArray
 
 DEFAULT: Final = Precision()
 
+COARSE: Final = Precision(tolerance=2e-2, max_evaluations=64)
+"""Where attributions are only ranked."""
+
 
 def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
@@ -30,9 +33,14 @@ def _values(rows: ExplainedRows, _rng: torch.Generator) -> FloatArray:
     return along_the_path(rows).values
 
 
+def _coarse_values(rows: ExplainedRows, _rng: torch.Generator) -> FloatArray:
+    return along_the_path(rows, COARSE).values
+
+
 INTEGRATED_GRADIENTS: Final = AttributionMethod(
     name="integrated-gradients",
     attribute=_values,
+    coarse=_coarse_values,
     adds_up=True,
     sources=("Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365",),
 )

@@ -1,0 +1,1 @@
+"""How far attributions can be trusted: eight metrics, each beside attributions put in random order."""

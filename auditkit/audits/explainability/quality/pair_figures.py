@@ -1,0 +1,73 @@
+"""How far methods agree with one another: a figure, not a hidden choice."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from auditkit.audits.explainability.quality import metrics
+from auditkit.audits.explainability.quality.agreement import agreement
+from auditkit.audits.explainability.quality.figures import Figures
+from auditkit.audits.explainability.quality.resampling import row_means
+from auditkit.audits.explainability.quality.scores import MethodRows
+from auditkit.data.dataset import BoolArray, IntArray
+from auditkit.records import Estimate, Measurement, Message, Table
+
+_COLUMNS = {
+    metrics.PAIR_OVERLAP: Message(text="Common top units"),
+    metrics.PAIR_OVERLAP_OVER: Message(text="Beyond chance"),
+    metrics.PAIR_SIGNS: Message(text="Same sign among them"),
+    metrics.PAIR_RANKS: Message(text="Rank correlation"),
+}
+
+
+def pair_figures(
+    methods: Sequence[MethodRows],
+    present: BoolArray,
+    person: IntArray | None,
+    *,
+    n_draws: int,
+    rng: np.random.Generator,
+    confidence: float,
+) -> list[Measurement]:
+    """Agreement of every pair of methods on the same rows; nothing for a single method."""
+    found: list[Measurement] = []
+    for first, second in combinations(methods, 2):
+        both = agreement(first.attributions, second.attributions, present)
+        are_signed = first.method.signed and second.method.signed
+        scores = {
+            metrics.PAIR_OVERLAP: both.overlap,
+            metrics.PAIR_OVERLAP_OVER: both.overlap - both.by_chance,
+            metrics.PAIR_RANKS: both.ranks,
+            **({metrics.PAIR_SIGNS: both.signs} if are_signed else {}),
+        }
+        means = row_means(scores, person, n_draws=n_draws, rng=rng)
+        names = Figures({"methods": f"{first.method.name} ~ {second.method.name}"}, len(present), confidence)
+        found += [names.of(metric, mean) for metric, mean in means.items()]
+    return found
+
+
+def pair_table(pairs: Sequence[Measurement]) -> Table:
+    """One line for each pair."""
+    by_pair: dict[str, dict[str, Measurement]] = {}
+    for one in pairs:
+        by_pair.setdefault(one.group["methods"], {})[one.metric] = one
+    return Table(
+        title=Message(text="How far methods agree on which units matter"),
+        caption=Message(
+            text="Means over rows. Top units are a fifth of the units of a row; two random tops would "
+            "share a fifth of them. Signs are compared where both methods have signs."
+        ),
+        columns=(Message(text="Methods"), *_COLUMNS.values()),
+        rows=tuple(
+            (names, *(_cell(figures.get(metric)) for metric in _COLUMNS))
+            for names, figures in by_pair.items()
+        ),
+    )
+
+
+def _cell(figure: Measurement | None) -> Estimate | None:
+    if figure is None:
+        return None
+    low, high = (figure.interval.low, figure.interval.high) if figure.interval else (None, None)
+    return Estimate(value=figure.value, low=low, high=high, n=figure.n, missing=figure.missing)
