@@ -494,7 +494,7 @@ def test_tokens_are_units_and_padding_is_none():
 def test_trust_is_told_before_attributions_are_shown():
     data, subject = table(), linear_subject(WEIGHTS)
     audits: dict[str, Audit] = {
-        "attribution": Attribution(n_steps=2, max_steps=2),
+        "attribution": Attribution(max_evaluations=16),
         "attribution-quality": AttributionQuality(
             methods=("input-x-gradient", "integrated-gradients"), **EFFORT
         ),
