@@ -287,10 +287,10 @@ def timed(work: Callable[[], object]) -> dict[str, float]:
 def quick(subject: TorchSubject, test: Dataset) -> dict[str, object]:
     """All eight metrics on a thousand pictures.
 
-    On a machine that others use the clock tells of them, too. The seconds of both cores added up bound the clock
-    of a free machine from above; they are held against the bar where the clock does not meet it. Judged is a
-    method of one gradient, so the metrics and not the method, with 64 of the rows explained again; the other
-    times stand beside it.
+    On a machine that others use the clock tells of them, too. The seconds of both cores added up bound the
+    clock of a free machine from above; they are held against the bar where the clock does not meet it. Judged
+    is a method of one gradient, so the metrics and not the method, with 64 of the rows explained again; the
+    other times stand beside it.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
