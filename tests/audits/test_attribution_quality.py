@@ -191,7 +191,7 @@ def test_integrated_gradients_of_a_linear_model_lie_on_the_good_side_of_every_ch
     context = AuditContext(seed=2, batch_size=2048)
     output = audit.measure(linear_subject(WEIGHTS), table(n=500), context)
     trust = output.evidence[0]
-    assert [str(row[-1]) for row in trust.rows] == ["on the good side"] * 8
+    assert [str(row[-1]) for row in trust.rows] == ["passes"] * 8
     assert trust.title.values["good"] == 8
 
 

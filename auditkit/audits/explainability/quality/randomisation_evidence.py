@@ -58,7 +58,7 @@ def control_table(
             Message(text="Control"),
             Message(text="Likeness to explanations of models drawn anew"),
             Message(text="Threshold"),
-            Message(text="Side"),
+            Message(text="Outcome"),
             Message(text="Expected"),
         ),
         rows=tuple(

@@ -7,9 +7,9 @@ from auditkit.records import Estimate, Message, Table
 from auditkit.records.evidence import Cell
 
 SIDES: dict[Side, Message] = {
-    "good": Message(text="on the good side"),
-    "bad": Message(text="on the bad side"),
-    "open": Message(text="open"),
+    "good": Message(text="passes"),
+    "bad": Message(text="fails"),
+    "open": Message(text="inconclusive"),
     "unknown": Message(text="not shown"),
 }
 
@@ -21,13 +21,12 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
     counts: dict[str, str | float] = {side: sides.count(side) for side in SIDES if side != "unknown"}
     return Table(
         title=Message(
-            text="Trust in {method}: of {shown} checks, on the good side of their threshold {good}, on the "
-            "bad side {bad}, open {open}",
+            text="{method}: {good} of {shown} checks pass, {bad} fail, {open} are inconclusive",
             values={**counts, "method": method, "shown": sum(side != "unknown" for side in sides)},
         ),
         caption=Message(
-            text="Each interval holds with {percent} % confidence; a side is told after Holm's adjustment "
-            "over all checks of the method. In random order: the same attributions, exchanged among the "
+            text="Each interval holds with {percent} % confidence; an outcome is told after Holm's "
+            "adjustment over all checks of the method. In random order: the same attributions, exchanged among the "
             "units of each row. Order of removal: minus that in random order. Infidelity must be below "
             "that in random order, too. Thresholds are parameters of the audit.",
             values={"percent": f"{100 * confidence:g}"},
@@ -37,7 +36,7 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
             Message(text="Measured"),
             Message(text="In random order"),
             Message(text="Threshold"),
-            Message(text="Side"),
+            Message(text="Outcome"),
         ),
         rows=tuple(_row(check, one, confidence) for check, one in zip(checks, found, strict=True)),
     )
@@ -66,8 +65,8 @@ def _side(check: Check, one: Placed) -> Message:
         return SIDES[one.side]
     count, condition = needed
     if condition.counts_models:
-        return Message(text="open; {n} models would decide", values={"n": count})
-    return Message(text="open; {n} rows would decide", values={"n": count})
+        return Message(text="inconclusive; {n} models would decide", values={"n": count})
+    return Message(text="inconclusive; {n} rows would decide", values={"n": count})
 
 
 def _threshold(conditions: Sequence[Condition]) -> Message | None:
