@@ -84,6 +84,8 @@ def _estimate(found: AttributeFound, group: int, column: int) -> Estimate:
 
 
 def _table(found: AttributeFound) -> Table:
+    # With several groups the parts of each are behind its chart: beside one another they are too wide.
+    groups = found.comparison.groups if len(found.comparison.groups) == 1 else ()
     by_index = sorted(
         range(len(found.names)),
         key=lambda index: -found.indices[found.names[index]].value if found.indices else index,
@@ -97,9 +99,7 @@ def _table(found: AttributeFound) -> Table:
             if one is None
             else (f"{100 * one.share:.1f} %", f"{one.association:.2f}", f"{one.value:.3f}")
         )
-        rows.append(
-            (name, *facts, *(_estimate(found, group, index) for group in range(len(found.comparison.groups))))
-        )
+        rows.append((name, *facts, *(_estimate(found, group, index) for group in range(len(groups)))))
     return Table(
         title=_table_title(found, by_index),
         columns=(
@@ -107,10 +107,7 @@ def _table(found: AttributeFound) -> Table:
             Message(text="Share of all attribution"),
             Message(text="Tells the group"),
             Message(text="Proxy index"),
-            *(
-                Message(text="Part of the gap of {group}", values={"group": level})
-                for level in found.comparison.groups
-            ),
+            *(Message(text="Part of the gap of {group}", values={"group": level}) for level in groups),
         ),
         rows=tuple(rows),
         caption=Message(
