@@ -27,8 +27,8 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
         caption=Message(
             text="Each interval holds with {percent} % confidence; an outcome is told after Holm's "
             "adjustment over all checks of the method. In random order: the same attributions, exchanged "
-            "among the units of each row. Order of removal: minus that in random order. Infidelity must be below "
-            "that in random order, too. Thresholds are parameters of the audit.",
+            "among the units of each row. Order of removal: minus that in random order. Infidelity must be "
+            "below that in random order, too. Thresholds are parameters of the audit.",
             values={"percent": f"{100 * confidence:g}"},
         ),
         columns=(
