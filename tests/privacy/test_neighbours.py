@@ -107,7 +107,7 @@ def test_the_steps_that_a_training_takes_move_no_more_than_the_norm():
         settings = DpSettings(epsilon=1.0, learning_rate=0.01)
         steps = PrivateSteps(clipped, units, PROMISED, settings, draws)
         for step in range(PROMISED.steps):
-            yield steps.gradients(step)
+            yield [gradient.clone() for gradient in steps.gradients(step)]
 
     found = compare_neighbours(train, *rows_with(), PLANTED, PROMISED)
     assert found.holds, found

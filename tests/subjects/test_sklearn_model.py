@@ -83,7 +83,7 @@ def test_figures_rest_on_the_models_own_probabilities(tmp_path, classifier):
     assert said == pytest.approx(own, rel=1e-9, abs=1e-15)
 
 
-def test_a_run_from_end_to_end_skips_what_a_black_box_cannot_show(tmp_path):
+def test_a_run_from_end_to_end_says_what_a_black_box_cannot_show(tmp_path):
     config = saved(
         tmp_path,
         pipeline(LogisticRegression()),
@@ -91,12 +91,12 @@ def test_a_run_from_end_to_end_skips_what_a_black_box_cannot_show(tmp_path):
     )
     run = run_of(config, tmp_path / "run")
     status = {result.audit: result.status for result in run.results}
-    assert status.pop("attribution") == "skipped"
     assert set(status.values()) == {"measured"}
     card = run.subjects[0]
     assert card.architecture == "scikit-learn Pipeline (LogisticRegression)"
     assert (card.n_parameters, card.size_b) == (None, (tmp_path / "model.skops").stat().st_size)
     figures = {m.metric: m for result in run.results for m in result.measurements if not m.group}
+    assert figures["convergence_delta.share_within"].value == 1.0
     assert figures["n_parameters"].value is None
     assert figures["n_parameters"].missing is not None
 

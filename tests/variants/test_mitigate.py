@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from auditkit.audits.audit import AuditContext
-from auditkit.audits.explainability.attribution import Attribution
+from auditkit.audits.explainability.quality.attribution_quality import AttributionQuality
 from auditkit.audits.fairness.group_fairness import GroupFairness
 from auditkit.data.dataset import FeatureSpace, GroupColumn, TokenSpace
 from auditkit.errors import DataError, UsageError
@@ -213,7 +213,7 @@ def test_group_fairness_measures_it_beside_the_baseline(derived, method):
     assert gap.value is not None
     changes = audit.compare(baseline, derived[method], few, context).measurements
     assert any(one.metric.startswith("selection_rate") and one.value is not None for one in changes)
-    assert bool(unmet_requirements(Attribution(), derived[method], few)) == (method in WRAPPED)
+    assert bool(unmet_requirements(AttributionQuality(), derived[method], few)) == (method in WRAPPED)
 
 
 # --- what is chosen ---------------------------------------------------------------------------------

@@ -45,22 +45,29 @@ class AnswerScore:
     as_probability: bool = False
 
     def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Scores, shape ``(n,)``, float64; tokens that follow a replaced one move up."""
+        """Scores, shape ``(n,)``, float64; tokens that follow a replaced one move up.
+
+        ``target`` holds the class, then the number of the row: what else is known of it stays as it is.
+        """
+        classes, numbers = target[:, 0], target[:, 1].numpy()
         asked = Dataset(
             name=self.rows.name,
             source=self.rows.source,
             split=self.rows.split,
             inputs=self._moved_up(inputs),
-            y_true=target.numpy(),
+            y_true=classes.numpy(),
             classes=self.rows.classes,
             target=self.rows.target,
             positive=self.rows.positive,
             features=self.rows.features,
+            sensitive_features={
+                name: column.take(numbers) for name, column in self.rows.sensitive_features.items()
+            },
             task=self.rows.task,
         )
         answers = self.subject.predict(asked, batch_size=len(inputs)).log_probabilities
         logarithms = torch.from_numpy(np.array(answers, dtype=np.float64))
-        column = target.unsqueeze(1)
+        column = classes.unsqueeze(1)
         own = logarithms.gather(1, column).squeeze(1)
         if self.as_probability:
             return own.exp()
@@ -125,7 +132,8 @@ def black_box_rows(
         present = (inputs != tokens.padding).numpy()
         if not present.any():
             return Message(text="no row has any token")
-    baseline, targets = _baseline(subject, rows, inputs), torch.from_numpy(np.array(target, dtype=np.int64))
+    baseline = _baseline(subject, rows, inputs)
+    targets = torch.from_numpy(np.column_stack([target, np.arange(len(rows))]).astype(np.int64))
     score = AnswerScore(subject, rows)
     as_probability = _is_certain(score, inputs, baseline.values, targets, batch_size)
     return ExplainedRows(
