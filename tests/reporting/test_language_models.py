@@ -128,7 +128,8 @@ def test_characters_are_set_without_anything_between_them():
     result = run.results[0].model_copy(update={"evidence": evidence})
     html = render_html(run.model_copy(update={"results": (result,)}), "en")
     assert (
-        '<span class="p4" tabindex="0">t<i> +0.9</i></span>o<span class="n4" tabindex="0"> <i> −0.9</i></span>'
+        '<span class="p4" tabindex="0">t<i> +0.9</i></span>o'
+        '<span class="n4" tabindex="0"> <i> −0.9</i></span>'
         '<span class="p4" tabindex="0">↵\n<i> +0.9</i></span></p>'
     ) in html
 
