@@ -6,9 +6,9 @@ by less than 1e-3 of their length on average and 5e-3 at most; ten times as fast
 with as many steps as it takes Captum to have the same share of rows within.
 
 Ten times is asked of two networks. The others cannot have it: Captum's 50 steps are enough for the
-transformer, which needs some 30 gradients to show that they are; and each pixel of the convolutional network is
-known to a thousandth only after hundreds, while its sum, all that Captum is held to here, settles sooner. There
-we must not be much slower.
+transformer, which needs some 30 gradients to show that they are; and each pixel of the convolutional network
+is known to a thousandth only after hundreds, while its sum, all that Captum is held to here, settles sooner.
+There we must not be much slower.
 """
 
 from collections.abc import Callable
@@ -138,7 +138,7 @@ def _many_midpoints(rows: ExplainedRows) -> FloatArray:
     path = StraightPath(rows.score, rows.inputs, rows.baseline, rows.target, rows.pooled, BATCH_SIZE)
     places = (torch.arange(REFERENCE_STEPS, dtype=torch.float64) + 0.5) / REFERENCE_STEPS
     means = [
-        path.evaluate(torch.full((REFERENCE_STEPS,), row), places)[1].mean(dim=0)
+        path.evaluate(torch.full((REFERENCE_STEPS,), row), places)[1].double().mean(dim=0)
         for row in range(len(rows.inputs))
     ]
     return np.asarray(torch.stack(means).numpy())
