@@ -32,6 +32,11 @@ class StraightPath:
     batch_size: int
 
     @property
+    def precision(self) -> torch.dtype:
+        """Of slopes, once they are pooled: that of gradients, since most of what is held are slopes."""
+        return torch.promote_types(self.inputs.dtype, torch.float32)
+
+    @property
     def rounding(self) -> float:
         """What rounding may do to a score or a slope, relative to its size."""
         return 8 * torch.finfo(self.inputs.dtype).eps
@@ -44,8 +49,8 @@ class StraightPath:
             places: How far along it, float64 in ``[0, 1]``, same shape.
 
         Returns:
-            Scores, shape ``(k,)``, and the derivative of the score along the line, unit by unit, shape
-            ``(k, m)``; both float64 on the processor.
+            Scores, float64, shape ``(k,)``, and the derivative of the score along the line, unit by unit, in
+            :attr:`precision`, shape ``(k, m)``; both on the processor.
         """
         parts = [
             self._batch(rows[part], places[part])
@@ -65,7 +70,7 @@ class StraightPath:
             # Rows are independent, so the gradient of the sum holds that of each.
             (gradients,) = torch.autograd.grad(scores.sum(), at)
         slopes = self.pooled((gradients * whole).double()).flatten(1)
-        return scores.detach().double().cpu(), slopes.cpu()
+        return scores.detach().double().cpu(), slopes.to(self.precision).cpu()
 
     def change(self) -> Tensor:
         """Score of each row minus score of the baseline for its target, float64, shape ``(n,)``."""

@@ -12,7 +12,7 @@ from auditkit.audits.explainability.path_segments import Halves, Segments
 FINEST: Final = 2.0**-22
 """Narrower segments are not halved: single precision hardly tells their points apart."""
 
-SAFE: Final = 0.7
+SAFE: Final = 0.85
 """Part of the tolerance that is aimed for. Errors of segments add up as if they were independent, which holds
 on average, and the length of the vector that the tolerance is relative to still moves."""
 

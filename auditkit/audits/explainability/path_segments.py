@@ -12,6 +12,10 @@ SMOOTH: Final = 0.5
 """Where Simpson's rule moves by less than this part of what the trapezoid moves, the path is smooth."""
 
 
+_RULES: Final = torch.tensor([[1.0, 2.0, 1.0], [1.0, -2.0, 1.0]], dtype=torch.float64)
+"""Weights of start, middle and end: of the trapezoid with two steps, and of what it moved."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segments:
     """Pieces of the paths of several rows.
@@ -113,26 +117,24 @@ def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves:
         Lyness (1969), Notes on the Adaptive Simpson Quadrature Routine, Journal of the ACM 16:483-495.
     """
     halves = _with_middles(path, rows, segments)
-    first, middle, last = halves.slopes.unbind(dim=1)
-    width = halves.width.unsqueeze(1)
-    bend = first - 2 * middle + last
-    trapezoid = width / 4 * (first + 2 * middle + last)
-    moved = (halves.width / 4) * bend.norm(dim=1) / 3**0.5
+    steps = (halves.width / 4).to(halves.slopes).view(-1, 1, 1)
+    trapezoid, bend = (_RULES.to(halves.slopes) @ halves.slopes * steps).unbind(dim=1)
+    moved = bend.norm(dim=1).double() / 3**0.5
     of_both = _pair_norm(moved)
     simpson_moved = _simpson_moved(segments, halves)
-    of_simpson = simpson_moved.norm(dim=1)
+    of_simpson = simpson_moved.norm(dim=1).double()
     rate = torch.where(of_both > 0, of_simpson / of_both, 0.0)
     is_smooth = (rate < SMOOTH).repeat_interleave(2)
     # each half bears half of the correction and of its error
-    extrapolated = trapezoid - width / 12 * bend + (simpson_moved / 30).repeat_interleave(2, dim=0)
-    sums = torch.where(is_smooth.unsqueeze(1), extrapolated, trapezoid)
+    correction = (simpson_moved / 30).repeat_interleave(2, dim=0) - bend / 3
+    sums = torch.where(is_smooth.unsqueeze(1), trapezoid + correction, trapezoid).double()
     smooth_error = (of_simpson * rate / 2**0.5).repeat_interleave(2)
     return Halves(
         segments=halves,
         sums=sums,
         errors=_beyond(
             torch.where(is_smooth, smooth_error, moved),
-            path.rounding * halves.width * halves.slopes.norm(dim=2).amax(dim=1),
+            path.rounding * trapezoid.norm(dim=1).double(),
         ),
         residuals=_beyond(
             (halves.scores[:, 2] - halves.scores[:, 0] - sums.sum(dim=1)).abs(),
@@ -169,7 +171,7 @@ def _simpson_moved(segments: Segments, halves: Segments) -> Tensor:
     """Simpson's sum over the halves minus that over the whole, shape ``(s, m)``."""
     quarters = halves.slopes[:, 1].view(len(segments), 2, -1).sum(dim=1)
     first, middle, last = segments.slopes.unbind(dim=1)
-    return segments.width.unsqueeze(1) / 12 * (4 * quarters - first - 6 * middle - last)
+    return (segments.width / 12).to(first).unsqueeze(1) * (4 * quarters - first - 6 * middle - last)
 
 
 def _pair_norm(of_halves: Tensor) -> Tensor:
