@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/auditkit demo lending
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not proof"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not proof"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from auditkit.__main__ import main
 from auditkit.records import figure_address
 from auditkit.store import RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]  # one worker makes what all of them look at
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

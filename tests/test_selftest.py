@@ -20,8 +20,6 @@ from auditkit.selftest.run import unproved_audits
 from auditkit.selftest.subjects import Remembering, dense_stack
 from tests.tolerances import FLOAT32
 
-pytestmark = pytest.mark.xdist_group("selftest")  # one worker makes what all of them look at
-
 PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
 
 

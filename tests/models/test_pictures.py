@@ -234,6 +234,7 @@ def test_a_row_is_answered_the_same_whatever_stands_beside_it(name):
     assert together.flatten().tolist() == pytest.approx(alone.flatten().tolist(), **FLOAT32)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns_small_digits(name):
     config = DataConfig(source="digits")

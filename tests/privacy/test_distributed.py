@@ -22,8 +22,6 @@ from tests.cli.conftest import CONFIG, write_loans
 from tests.privacy.networks import built, mlp
 from tests.privacy.two_processes import HOW, NOISE, PLAN, QUIET, units
 
-pytestmark = pytest.mark.xdist_group("two processes")  # one worker makes what all of them look at
-
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 100  # reached only where two processes wait for each other
 SAME_SUM = 1e-6

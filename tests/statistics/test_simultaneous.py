@@ -16,6 +16,7 @@ def simulated(sizes, rates):
     return [(largest_difference(draw, sizes), smallest_ratio(draw, sizes)) for draw in draws]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("sizes", "rates"), [((100,) * 3, 0.5), ((300,) * 6, 0.5)])
 def test_groups_that_do_not_differ_are_seldom_told_apart(sizes, rates):
     found = simulated(sizes, rates)
@@ -27,6 +28,7 @@ def test_groups_that_do_not_differ_are_seldom_told_apart(sizes, rates):
         assert 0.05 - slack < share < 0.05 + slack
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("sizes", "rates"),
     [

@@ -24,8 +24,6 @@ from tests.subjects.programs import POISONINGS, exported, network, rewritten
 from tests.subjects.trained import rows
 from tests.variants.subjects import context
 
-pytestmark = pytest.mark.xdist_group("exported program")  # one worker makes what all of them look at
-
 STEPS = fit_preprocessing(rows())
 DATA = encode(rows(), STEPS)
 

@@ -36,7 +36,6 @@ keras = pytest.importorskip("keras")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("keras"),
     # Keras 3.15 writes and predicts by np.array(tensor), which NumPy 2 warns about.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 ]

@@ -13,7 +13,6 @@ from tests.subjects.hostile.sound import EXTRAS, SOUND, fresh
 
 KERAS = (
     pytest.mark.slow,
-    pytest.mark.xdist_group("keras"),
     # Keras 3.15 writes and predicts by np.array(tensor), which NumPy 2 warns about.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 )
