@@ -5,10 +5,9 @@ gradients per row on average for the ReLU network and 50 for the smooth ones; ve
 by less than 1e-3 of their length on average and 5e-3 at most; ten times as fast as Captum, in one process,
 with as many steps as it takes Captum to have the same share of rows within.
 
-Ten times is asked of two networks. The others cannot have it: Captum's 50 steps are enough for the
-transformer, which needs some 30 gradients to show that they are; and each pixel of the convolutional network
-is known to a thousandth only after hundreds, while its sum, all that Captum is held to here, settles sooner.
-There we must not be much slower.
+Ten times is asked of all four, and two miss it: a hundred of Captum's steps are enough for the transformer,
+which needs some 30 gradients to show that they are; and each pixel of the convolutional network is known to a
+thousandth only after hundreds, while its sum, all that Captum is held to here, settles sooner.
 """
 
 from collections.abc import Callable
@@ -34,7 +33,7 @@ from benchmarks.planted_texts import planted_texts, trained
 from benchmarks.real_data import use_real_data
 
 WITHIN, MEAN_ERROR, LARGEST_ERROR = 0.99, 1e-3, 5e-3
-TIMES_AS_FAST = {"relu-mlp": 10.0, "lstm": 10.0, "lenet": 0.8, "transformer": 0.8}
+TIMES_AS_FAST = 10.0
 REFERENCE_STEPS, CAPTUM_STEPS = 8192, (50, 100, 200, 400, 800, 1600)
 BATCH_SIZE = 256
 MOST_GRADIENTS = {"relu-mlp": 256.0, "lstm": 50.0, "transformer": 50.0}
@@ -91,7 +90,7 @@ def _one(name: str, subject: TorchSubject, data: Dataset) -> dict[str, Any]:
         and figures["mean_gradients"] <= MOST_GRADIENTS.get(name, np.inf)
         and figures["mean_relative_error"] < MEAN_ERROR
         and figures["largest_relative_error"] < LARGEST_ERROR
-        and speed["peer_over_ours"] >= TIMES_AS_FAST[name]
+        and speed["peer_over_ours"] >= TIMES_AS_FAST
     )
     return {**figures, "largest_gap_over_allowed": _largest(found), **speed, "holds": bool(holds)}
 
@@ -170,6 +169,6 @@ def _speed(rows: ExplainedRows, *, share: float) -> dict[str, Any]:
         lambda: along_the_path(rows),
         lambda: _captum(rows, n_steps),
         peer_name=f"captum 0.9, {n_steps} steps",
-        repeats=7,
+        repeats=5,
     )
     return {"captum_share_within_by_steps": shares, **ratio}
