@@ -81,7 +81,7 @@ class GapDecomposition(Audit):
 
     reference: Mapping[str, str] = Field(default_factory=dict, description="By attribute: compare with it")
     explained: Explained = Field("log_odds", description="Score of the favourable label")
-    tolerance: float = Field(1e-5, gt=0, le=0.1, description="Gap that parts of a row may leave, relative")
+    tolerance: float = Field(1e-6, gt=0, le=0.1, description="Gap that parts of a row may leave, relative")
     max_evaluations: int = Field(512, ge=16, description="Most gradients per row")
     n_orders: int = Field(4, ge=1, description="Orders of the inputs per row, of a subject that only answers")
     max_rows: int = Field(2000, ge=20, description="Rows examined, drawn with the seed")
