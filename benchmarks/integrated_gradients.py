@@ -21,7 +21,7 @@ from captum.attr import IntegratedGradients
 from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows
 from auditkit.audits.explainability.integrated_gradients import Attributions
 from auditkit.audits.explainability.methods.path import along_the_path
-from auditkit.audits.explainability.path_points import StraightPath
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.config import Architecture, DataConfig, TrainingConfig
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.data.loading import load_dataset, load_training_data

@@ -14,7 +14,7 @@ from captum.attr import LayerIntegratedGradients
 
 from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows
 from auditkit.audits.explainability.methods.path import along_the_path
-from auditkit.audits.explainability.path_points import StraightPath
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.config import Architecture, DataConfig, TrainingConfig
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray

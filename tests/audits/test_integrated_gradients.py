@@ -137,7 +137,7 @@ def test_the_error_that_is_stated_is_about_the_true_one():
     found = summed(score, inputs, precision=Precision(tolerance=1e-2))
     true = np.linalg.norm(found.values - fixed_steps(score, inputs, 8192), axis=1)
     assert np.sqrt((true**2).mean()) == pytest.approx(np.sqrt((found.error**2).mean()), rel=0.4)
-    assert (true <= 2 * found.error).all()
+    assert (true <= 3 * found.error).all()
 
 
 # --- rows that cannot add up -----------------------------------------------------------------------

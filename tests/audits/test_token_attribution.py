@@ -14,7 +14,7 @@ from auditkit.audits.explainability.attribution import Attribution
 from auditkit.audits.explainability.explained_rows import explained_rows
 from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.methods.path import along_the_path
-from auditkit.audits.explainability.path_points import StraightPath
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.audits.explainability.token_evidence import token_bars, token_importances
 from auditkit.config import Architecture

@@ -20,7 +20,7 @@ from auditkit.audits.explainability.explained_score import (
     score_of,
 )
 from auditkit.audits.explainability.explained_units import units_of
-from auditkit.audits.explainability.path_points import Score
+from auditkit.audits.explainability.straight_path.points import Score
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
 from auditkit.audits.explainability.token_score import PathScore, token_obstacle
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace

@@ -1,7 +1,8 @@
 """Integrated gradients, summed until they add up and no longer move.
 
-Gradients are taken where the path bends and nowhere else: a segment is halved as long as its part of the
-error is worth it, and all open segments of all rows are evaluated together.
+Gradients are taken where the path bends and nowhere else: a piece of it is halved as long as its part of the
+error is worth it, and all open pieces of all rows are evaluated together. Where layers have kinks, their
+derivatives are averaged over pieces; elsewhere they are taken at points.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
 """
@@ -14,13 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.path_points import Score, StraightPath
-from auditkit.audits.explainability.path_progress import Goal, Progress
-from auditkit.audits.explainability.path_segments import first_segments, halved
+from auditkit.audits.explainability.straight_path import segments, stretches
+from auditkit.audits.explainability.straight_path.points import Score, StraightPath
+from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
 from auditkit.data.dataset import FloatArray, IntArray
 
-PIECES: Final = 2
-"""Segments that each path has at first."""
+SEGMENTS: Final = 2
+STRETCHES: Final = 4
+"""That each path has at first, where it is smooth and where layers have kinks; all are halved once."""
+
+FIRST_IN_SEGMENTS: Final = 4 * SEGMENTS + 1
+FIRST_IN_STRETCHES: Final = 6 * STRETCHES
+"""Gradients of a row then."""
 
 OPEN_AT_ONCE: Final = 32
 """Segments that a row has open in the widest round, as a rule; memory is planned with so many."""
@@ -89,8 +95,10 @@ def integrated_gradients(
 ) -> Attributions:
     """Attributions of ``score`` to the units of ``inputs``.
 
-    That they add up is not built in: the score steers where gradients are taken, and is not summed itself. No
-    hook is set, nothing is written to ``.grad``, and parameters need no gradients of their own.
+    That they add up is not built in: the score steers where gradients are taken, and is not summed itself.
+    Through one layer of kinks averaged derivatives add up whatever the number of pieces; through several, and
+    through whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written
+    to ``.grad``, and parameters need no gradients of their own.
 
     Args:
         score: What is explained.
@@ -98,7 +106,7 @@ def integrated_gradients(
         baseline: Where the path starts, shape ``(1, *d)``.
         target: What the score is about, such as the class, shape ``(n, *)``.
         precision: When a row is done.
-        batch_size: Most rows in one evaluation; changes the result by rounding only.
+        batch_size: Most rows in one evaluation, or two; changes the result by rounding only.
         pooled: Adds elements up to units, ``(b, *d)`` to ``(b, m)``; default every element is one.
     """
     path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size)
@@ -107,6 +115,7 @@ def integrated_gradients(
     spread = change.std(correction=0)
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
+    averaged = precision.max_evaluations >= FIRST_IN_STRETCHES and stretches.has_kinks(path)
     parts = []
     for start in range(0, len(inputs), at_once):
         rows = torch.arange(start, min(start + at_once, len(inputs)))
@@ -118,21 +127,45 @@ def integrated_gradients(
             least_length=scale[rows] / n_units**0.5,
             max_evaluations=precision.max_evaluations,
         )
-        parts.append(_summed(path, rows, goal, n_units))
+        parts.append((goal, _summed(path, rows, goal, n_units, averaged=averaged)))
     return Attributions(
-        values=np.concatenate([part.sums.numpy() for part in parts]),
+        values=np.concatenate([sums.values.numpy() for _, sums in parts]),
         change=change.numpy(),
-        gap_allowed=np.concatenate([part.goal.gap.numpy() for part in parts]),
-        error=np.concatenate([part.error.numpy() for part in parts]),
-        error_allowed=np.concatenate([part.goal.error(part.sums).numpy() for part in parts]),
-        n_evaluations=np.concatenate([part.evaluations.numpy() for part in parts]),
+        gap_allowed=np.concatenate([goal.gap.numpy() for goal, _ in parts]),
+        error=np.concatenate([sums.error.numpy() for _, sums in parts]),
+        error_allowed=np.concatenate([goal.error(sums.values).numpy() for goal, sums in parts]),
+        n_evaluations=np.concatenate([sums.evaluations.numpy() for _, sums in parts]),
         precision=precision,
     )
 
 
-def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Progress:
-    progress = Progress(goal, n_units, evaluations=4 * PIECES + 1)
-    segments = first_segments(path, rows, PIECES)
-    while len(segments):
-        segments = progress.settle(halved(path, rows, segments))
-    return progress
+def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, *, averaged: bool) -> Sums:
+    """Rows that do not add up with averaged derivatives get some at points: they bend elsewhere, too."""
+    if not averaged:
+        return _by_segments(path, rows, goal, n_units)
+    found = _by_stretches(path, rows, goal, n_units)
+    again = ~found.add_up(goal) & (found.evaluations <= goal.max_evaluations // 2)
+    if not bool(again.any()):
+        return found
+    limited = goal.take(again, goal.max_evaluations // 2)
+    return found.instead(again, _by_segments(path, rows[again], limited, n_units))
+
+
+def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+    pieces = stretches.first_stretches(path, rows, STRETCHES)
+    progress: Progress[stretches.Stretches] = Progress(
+        goal, n_units, evaluations=FIRST_IN_STRETCHES, per_halving=4
+    )
+    while len(pieces):
+        pieces = progress.settle(stretches.halved(path, rows, pieces))
+    return progress.so_far
+
+
+def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+    pieces = segments.first_segments(path, rows, SEGMENTS)
+    progress: Progress[segments.Segments] = Progress(
+        goal, n_units, evaluations=FIRST_IN_SEGMENTS, per_halving=2
+    )
+    while len(pieces):
+        pieces = progress.settle(segments.halved(path, rows, pieces))
+    return progress.so_far

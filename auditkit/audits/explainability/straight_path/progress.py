@@ -1,23 +1,26 @@
-"""How far the sums over paths have come, and which segments are still to be halved."""
+"""How far the sums over paths have come, and which pieces are still to be halved."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.path_segments import Halves, Segments
+from auditkit.audits.explainability.straight_path.halves import Halves, P
 
 FINEST: Final = 2.0**-22
-"""Narrower segments are not halved: single precision hardly tells their points apart."""
+"""Narrower pieces are not halved: single precision hardly tells their points apart."""
 
 SAFE: Final = 0.85
-"""Part of the tolerance that is aimed for. Errors of segments add up as if they were independent, which holds
+"""Part of the tolerance that is aimed for. Errors of pieces add up as if they were independent, which holds
 on average, and the length of the vector that the tolerance is relative to still moves."""
 
 NEGLIGIBLE: Final = 0.05
-"""Part of the tolerance that segments may use up and still be let go of before their row is done."""
+"""Part of the tolerance that pieces may use up and still be let go of before their row is done."""
+
+KEPT: Final = 0.7
+"""Part of what is left of the tolerance that pieces which are not halved next may use up."""
 
 MOVED: Final = 0.5
 FINE: Final = 64
@@ -49,53 +52,88 @@ class Goal:
         """How far off each vector of ``sums``, shape ``(r, m)``, may be, shape ``(r,)``."""
         return self.tolerance * torch.maximum(sums.norm(dim=1), self.least_length)
 
+    def take(self, kept: Tensor, max_evaluations: int) -> "Goal":
+        """Of the rows where ``kept``, shape ``(r,)``, is true, with another limit."""
+        return Goal(
+            self.change[kept], self.gap[kept], self.tolerance, self.least_length[kept], max_evaluations
+        )
 
-class Progress:
-    """Of the rows of a goal. What is done is added up and let go, so that only open segments are kept.
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Over the whole paths of some rows.
 
     Attributes:
-        sums: Of the segments that are done, unit by unit, shape ``(r, m)``.
-        error: How far ``sums`` are likely off, as the length of a vector, shape ``(r,)``.
-        evaluations: Points so far, shape ``(r,)``.
+        values: Unit by unit, shape ``(r, m)``.
+        error: How far they are likely off, as the length of a vector, shape ``(r,)``.
+        evaluations: Points, shape ``(r,)``.
     """
 
-    def __init__(self, goal: Goal, n_units: int, evaluations: int) -> None:
+    values: Tensor
+    error: Tensor
+    evaluations: Tensor
+
+    def add_up(self, goal: Goal) -> Tensor:
+        """Rows that are as close to their change as they must be, shape ``(r,)``."""
+        return (self.values.sum(dim=1) - goal.change).abs() <= goal.gap
+
+    def instead(self, rows: Tensor, others: "Sums") -> "Sums":
+        """With ``others`` where ``rows``, shape ``(r,)``, is true; points of both were taken."""
+        return Sums(
+            self.values.index_put((rows,), others.values),
+            self.error.index_put((rows,), others.error),
+            self.evaluations.index_put((rows,), others.evaluations, accumulate=True),
+        )
+
+
+class Progress(Generic[P]):
+    """Of the rows of a goal. What is done is added up and let go, so that only open pieces are kept.
+
+    Args:
+        goal: When rows are done.
+        n_units: The number m of units.
+        evaluations: Points of each row so far.
+        per_halving: Points that halving a piece takes.
+    """
+
+    def __init__(self, goal: Goal, n_units: int, evaluations: int, per_halving: int) -> None:
         n = len(goal.change)
         self.goal = goal
-        self.sums = torch.zeros(n, n_units, dtype=torch.float64)
-        self.evaluations = torch.full((n,), evaluations)
+        self._per_halving = per_halving
+        self._sums = torch.zeros(n, n_units, dtype=torch.float64)
+        self._evaluations = torch.full((n,), evaluations)
         self._squared_error = torch.zeros(n, dtype=torch.float64)
         self._spent = torch.zeros(n, dtype=torch.float64)
         self._missed = torch.zeros(n, dtype=torch.float64)
-        self._waiting: Halves | None = None
+        self._waiting: Halves[P] | None = None
         self._doubled_at = torch.full((n,), FINE + 1)
         self._sum_then = torch.full((n,), torch.inf, dtype=torch.float64)
         self._unmoved = torch.zeros(n, dtype=torch.int64)
 
     @property
-    def error(self) -> Tensor:
-        """Errors of segments are taken as independent, so that their squares add up."""
-        return self._squared_error.sqrt()
+    def so_far(self) -> Sums:
+        """Of the pieces that are done. Their errors are taken as independent, so that squares add up."""
+        return Sums(self._sums, self._squared_error.sqrt(), self._evaluations)
 
-    def settle(self, halves: Halves) -> Segments:
-        """Which segments to halve next: the largest errors, until the others use up half of the tolerance.
+    def settle(self, halves: Halves[P]) -> P:
+        """Which pieces to halve next: the largest errors, until the others use up most of what is left.
 
         The others wait, because a row is done only when it adds up, too. What hardly counts is added up and
         let go. Which rows share a call changes nothing.
         """
         halves = halves if self._waiting is None else self._waiting.followed_by(halves)
-        row, residuals = halves.segments.row, _ratio(halves.residuals, self.goal.gap[halves.segments.row])
-        now = self.sums + self._per_row(halves.sums, row)
+        row, residuals = halves.pieces.row, _ratio(halves.residuals, self.goal.gap[halves.pieces.row])
+        now = self._sums + self._per_row(halves.sums, row)
         shares = self._shares(halves, now)
         total, left = self._per_row(shares, row), (1 - self._spent).clamp(min=0)
         gap = (self.goal.change - now.sum(dim=1)).abs()
         finished = ((total <= left) & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap)
         before, missed, larger = _among_row(shares, residuals, row)
-        affordable = (self.goal.max_evaluations - self.evaluations) // 2
+        affordable = (self.goal.max_evaluations - self._evaluations) // self._per_halving
         to_halve = (
-            (before + shares > torch.minimum(left, total)[row] / 2)
+            (before + shares > KEPT * torch.minimum(left, total)[row])
             & (larger < affordable[row])
-            & (halves.segments.width > FINEST)
+            & (halves.pieces.width > FINEST)
             & ~finished[row]
         )
         n_to_halve = torch.bincount(row[to_halve], minlength=len(left))
@@ -105,28 +143,28 @@ class Progress:
         closed = (n_to_halve == 0)[row] | (negligible & ~to_halve)
         self._add(halves, shares, residuals, closed)
         self._waiting = halves.take(~closed & ~to_halve)
-        self.evaluations = self.evaluations + 2 * n_to_halve
-        return halves.segments.take(to_halve)
+        self._evaluations = self._evaluations + self._per_halving * n_to_halve
+        return halves.pieces.take(to_halve)
 
-    def _shares(self, halves: Halves, now: Tensor) -> Tensor:
-        """Part of the tolerance of its row that the error of each segment uses up, shape ``(s,)``."""
-        row = halves.segments.row
+    def _shares(self, halves: Halves[P], now: Tensor) -> Tensor:
+        """Part of the tolerance of its row that the error of each piece uses up, shape ``(s,)``."""
+        row = halves.pieces.row
         of_vector = _ratio(halves.errors, SAFE * self.goal.error(now)[row])
         of_sum = _ratio(halves.residuals, SAFE * self.goal.gap[row])
         return torch.maximum(of_vector, of_sum).square()
 
     def _given_up(self, sums: Tensor, gap: Tensor) -> Tensor:
-        doubled = self.evaluations >= 2 * self._doubled_at - 1  # both ends of a path are counted once
-        self._sum_then = torch.where(self.evaluations <= FINE + 1, sums, self._sum_then)
+        doubled = self._evaluations >= 2 * self._doubled_at - 1  # both ends of a path are counted once
+        self._sum_then = torch.where(self._evaluations <= FINE + 1, sums, self._sum_then)
         is_still = (sums - self._sum_then).abs() < MOVED * gap
         self._unmoved = torch.where(doubled, torch.where(is_still, self._unmoved + 1, 0), self._unmoved)
         self._sum_then = torch.where(doubled, sums, self._sum_then)
-        self._doubled_at = torch.where(doubled, self.evaluations, self._doubled_at)
+        self._doubled_at = torch.where(doubled, self._evaluations, self._doubled_at)
         return (self._unmoved >= PATIENCE) & (gap > self.goal.gap)
 
-    def _add(self, halves: Halves, shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
-        row = halves.segments.row[closed]
-        self.sums = self.sums + self._per_row(halves.sums[closed], row)
+    def _add(self, halves: Halves[P], shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
+        row = halves.pieces.row[closed]
+        self._sums = self._sums + self._per_row(halves.sums[closed], row)
         self._squared_error = self._squared_error + self._per_row(halves.errors[closed].square(), row)
         self._spent = self._spent + self._per_row(shares[closed], row)
         self._missed = self._missed + self._per_row(residuals[closed], row)
@@ -142,7 +180,7 @@ def _ratio(errors: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _among_row(shares: Tensor, residuals: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each segment, among those of its row, three things.
+    """For each piece, among those of its row, three things.
 
     The sum of the smaller shares; the sum of the residuals of the same segments and its own; the number of
     larger shares.

@@ -6,7 +6,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.path_points import StraightPath
+from auditkit.audits.explainability.straight_path.halves import Halves, beyond
+from auditkit.audits.explainability.straight_path.points import StraightPath
 
 SMOOTH: Final = 0.5
 """Where Simpson's rule moves by less than this part of what the trapezoid moves, the path is smooth."""
@@ -54,36 +55,6 @@ class Segments:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Halves:
-    """Both halves of some segments, with what the gradients sum to over each.
-
-    Attributes:
-        segments: The halves, each beside its sibling.
-        sums: Over each half, unit by unit, shape ``(2 s, m)``.
-        errors: How far ``sums`` are likely off, as the length of a vector, beyond rounding, shape ``(2 s,)``.
-        residuals: How far they are from adding up to the change of the score, the same way.
-    """
-
-    segments: Segments
-    sums: Tensor
-    errors: Tensor
-    residuals: Tensor
-
-    def take(self, kept: Tensor) -> "Halves":
-        """Those where ``kept``, shape ``(2 s,)``, is true."""
-        return Halves(self.segments.take(kept), self.sums[kept], self.errors[kept], self.residuals[kept])
-
-    def followed_by(self, others: "Halves") -> "Halves":
-        """These, then the others."""
-        return Halves(
-            self.segments.followed_by(others.segments),
-            torch.cat([self.sums, others.sums]),
-            torch.cat([self.errors, others.errors]),
-            torch.cat([self.residuals, others.residuals]),
-        )
-
-
 def first_segments(path: StraightPath, rows: Tensor, pieces: int) -> Segments:
     """Every path in ``pieces`` equal parts, ``2 * pieces + 1`` points each."""
     places = torch.linspace(0, 1, 2 * pieces + 1, dtype=torch.float64)
@@ -99,7 +70,7 @@ def first_segments(path: StraightPath, rows: Tensor, pieces: int) -> Segments:
     )
 
 
-def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves:
+def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves[Segments]:
     """Two more points for each segment, in the middle of its halves, and what the five together say.
 
     Where the score bends, the trapezoid is summed. One bend within a half moves that sum, when steps are
@@ -130,21 +101,17 @@ def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves:
     sums = torch.where(is_smooth.unsqueeze(1), trapezoid + correction, trapezoid).double()
     smooth_error = (of_simpson * rate / 2**0.5).repeat_interleave(2)
     return Halves(
-        segments=halves,
+        pieces=halves,
         sums=sums,
-        errors=_beyond(
+        errors=beyond(
             torch.where(is_smooth, smooth_error, moved),
             path.rounding * trapezoid.norm(dim=1).double(),
         ),
-        residuals=_beyond(
+        residuals=beyond(
             (halves.scores[:, 2] - halves.scores[:, 0] - sums.sum(dim=1)).abs(),
             path.rounding * halves.scores.abs().amax(dim=1),
         ),
     )
-
-
-def _beyond(values: Tensor, rounding: Tensor) -> Tensor:
-    return torch.where(values > rounding, values, 0.0)
 
 
 def _with_middles(path: StraightPath, rows: Tensor, segments: Segments) -> Segments:

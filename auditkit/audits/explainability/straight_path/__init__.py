@@ -1,0 +1,1 @@
+"""Sums of gradients along the straight line from a baseline to an input."""

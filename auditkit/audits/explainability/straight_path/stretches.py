@@ -1,0 +1,129 @@
+"""Stretches of paths through networks with kinks, and the sums of gradients over them.
+
+The values before a kinked layer are taken as straight over half a stretch, so that its derivative can be
+averaged there; what is left are kinks of different layers in the same place, each of which bends what the
+other is averaged over. They become fewer as stretches become shorter.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from auditkit.audits.explainability.straight_path.affine_start import AffineStart
+from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, understands_kinks
+from auditkit.audits.explainability.straight_path.halves import Halves, beyond
+from auditkit.audits.explainability.straight_path.points import StraightPath
+
+_PLACES: Final = torch.tensor([0.25, 0.75], dtype=torch.float64)
+"""Of points within a stretch."""
+
+MOST_POINTS: Final = 128
+"""At once on a processor: what layers with kinks keep of more would not fit into its caches."""
+
+LEFT_AFTER_HALVING: Final = 0.4
+"""Part of what halving moved a sum by that it is still off: measured on trained convolutional and fully
+connected networks 0.14 to 0.37 in the median, so that errors shrink by a factor of 2.5 to 3 each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """Pieces of the paths of several rows.
+
+    Attributes:
+        row: Which path each is on, shape ``(s,)``.
+        start: Where it begins, shape ``(s,)``.
+        width: Its length, shape ``(s,)``.
+        sums: Of the gradients over it, unit by unit, shape ``(s, m)``.
+    """
+
+    row: Tensor
+    start: Tensor
+    width: Tensor
+    sums: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, kept: Tensor) -> "Stretches":
+        """Those where ``kept``, shape ``(s,)``, is true."""
+        return Stretches(self.row[kept], self.start[kept], self.width[kept], self.sums[kept])
+
+    def followed_by(self, others: "Stretches") -> "Stretches":
+        """These, then the others."""
+        return Stretches(
+            torch.cat([self.row, others.row]),
+            torch.cat([self.start, others.start]),
+            torch.cat([self.width, others.width]),
+            torch.cat([self.sums, others.sums]),
+        )
+
+
+def has_kinks(path: StraightPath) -> bool:
+    """Whether the score has layers with kinks, and all of them can be averaged over the path."""
+
+    def run(n_rows: int) -> None:
+        with torch.no_grad():
+            path.score(path.inputs[:1].expand(n_rows, *path.inputs.shape[1:]), path.target[[0] * n_rows])
+
+    return understands_kinks(run)
+
+
+def first_stretches(path: StraightPath, rows: Tensor, n: int) -> Stretches:
+    """Every path in ``n`` equal parts."""
+    row = torch.arange(len(rows)).repeat_interleave(n)
+    start = (torch.arange(n, dtype=torch.float64) / n).repeat(len(rows))
+    width = torch.full((len(row),), 1 / n, dtype=torch.float64)
+    return Stretches(row, start, width, _sums(path, rows[row], start, width))
+
+
+def halved(path: StraightPath, rows: Tensor, stretches: Stretches) -> Halves[Stretches]:
+    """Two points in each half of each stretch, and what halving tells of the error.
+
+    Args:
+        path: What ``stretches`` are on.
+        rows: The paths that ``stretches.row`` counts, shape ``(r,)``.
+        stretches: To be halved.
+    """
+    row, width = stretches.row.repeat_interleave(2), (stretches.width / 2).repeat_interleave(2)
+    start = torch.stack([stretches.start, stretches.start + stretches.width / 2], dim=1).flatten()
+    sums = _sums(path, rows[row], start, width)
+    moved = stretches.sums - sums.view(-1, 2, sums.shape[1]).sum(dim=1)
+    length, total = moved.norm(dim=1).double(), moved.double().sum(dim=1).abs()
+    # each half bears half of the error, and errors add up as squares
+    errors, residuals = (
+        (LEFT_AFTER_HALVING / 2**0.5 * part).repeat_interleave(2) for part in (length, total)
+    )
+    rounding = path.rounding * sums.norm(dim=1).double()
+    return Halves(
+        pieces=Stretches(row, start, width, sums),
+        sums=sums.double(),
+        errors=beyond(errors, rounding),
+        residuals=beyond(residuals, rounding),
+    )
+
+
+def _sums(path: StraightPath, rows: Tensor, start: Tensor, width: Tensor) -> Tensor:
+    """Of the gradients over stretches, unit by unit, shape ``(s, m)``."""
+    most = path.batch_size if path.inputs.is_cuda else min(path.batch_size, MOST_POINTS)
+    at_once = max(1, most // _PLACES.numel())
+    parts = [
+        _batch(path, rows[part], start[part], width[part])
+        for part in (slice(at, at + at_once) for at in range(0, len(rows), at_once))
+    ]
+    return torch.cat(parts)
+
+
+def _batch(path: StraightPath, rows: Tensor, start: Tensor, width: Tensor) -> Tensor:
+    device = path.inputs.device
+    distinct, which = torch.unique(rows.to(device), return_inverse=True)
+    whole = path.inputs[distinct] - path.baseline
+    places = start.unsqueeze(1) + width.unsqueeze(1) * _PLACES
+    target = path.target[rows.to(device)].repeat_interleave(_PLACES.numel(), dim=0)
+    affine = AffineStart(path.baseline, whole, which, places.to(device))
+    with torch.enable_grad(), CellAverages(len(target)), affine:
+        scores = path.score(affine.points, target)
+    changes = affine.summed_gradients(scores.sum()) * whole[which]
+    sums = path.pooled(changes.double()).flatten(1).cpu() * (width / _PLACES.numel()).unsqueeze(1)
+    return sums.to(path.precision)
