@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from auditkit.models.losses import per_row_loss
+from auditkit.models.losses import loss_gradients, per_row_loss
 from auditkit.privacy.per_example.bare import BROADCASTING, REPEATING, broadcast, repeat
 from auditkit.privacy.per_example.notes import NoRuleError, Notes
 from auditkit.privacy.per_example.notes import (
@@ -164,15 +164,19 @@ class Recorder:
         self, inputs: Tensor, targets: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, dict[Tensor, Part]]:
         outputs, notes = self._forward(inputs)
-        with torch.enable_grad():
-            losses = per_row_loss(outputs, targets)
-            if weights is not None:
-                losses = losses * weights
-            elif self._rows_per_unit > 1:
-                losses = losses / self._rows_per_unit
-            total = losses.sum()
-        parts = notes.parts(total, self.parameters)
-        return notes.per_unit(losses.detach()), parts
+        losses, gradient = self._losses(outputs, targets, weights)
+        return notes.per_unit(losses), notes.parts(outputs, gradient, self.parameters)
+
+    def _losses(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What each row adds to its unit's loss, shape ``(rows,)``, and the gradient in ``outputs``."""
+        losses, gradient = loss_gradients(outputs, targets)
+        if weights is not None:
+            losses = losses * weights
+            gradient.mul_(weights.view(-1, *(1,) * (gradient.ndim - 1)))
+        elif self._rows_per_unit > 1:
+            losses = losses / self._rows_per_unit
+            gradient.div_(self._rows_per_unit)
+        return losses, gradient
 
     def _whole(
         self, inputs: Tensor, targets: Tensor, weights: Tensor | None
