@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import module as every_module
 
+from auditkit.privacy.per_example.parts import squared_lengths
+
 _ACTIVATIONS = frozenset(
     (
         nn.Dropout,
@@ -107,12 +109,11 @@ class ChainGradients:
         """See :class:`UnitGradients`."""
         total = torch.zeros_like(self.losses)
         for use in self.uses:
-            lengths = torch.linalg.vector_norm(use.outputs, dim=1)
+            squared = squared_lengths(use.outputs)
             if use.bias is not None:
-                total.addcmul_(lengths, lengths)
+                total.add_(squared)
             if use.weight is not None:
-                lengths *= torch.linalg.vector_norm(use.inputs, dim=1)
-                total.addcmul_(lengths, lengths)
+                total.addcmul_(squared, squared_lengths(use.inputs))
         return total, None
 
     def add_to(self, total: Sequence[Tensor], weights: Tensor) -> None:
