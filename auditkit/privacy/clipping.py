@@ -13,15 +13,13 @@ arXiv:2204.13650 (augmentations of a row), McMahan et al. (2018), arXiv:1710.069
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from auditkit.errors import UsageError
-from auditkit.privacy.per_example.book_keeping import Recorder, squared_norms
-from auditkit.privacy.per_example.parts import Part
+from auditkit.privacy.per_example.book_keeping import Recorder
 
 # The norm comes from another formula than the gradient it bounds. Both are single precision; this keeps the
 # clipped gradient within the norm despite their rounding.
@@ -34,6 +32,9 @@ Automatic: divided by their norm plus a hundredth of the bound (Bu et al. 2023, 
 """
 
 _STABILITY = 0.01
+
+_Rows = tuple[Tensor, Tensor, Tensor | None]
+"""Inputs, targets and weights."""
 
 
 class ClippedSums(Protocol):
@@ -138,60 +139,44 @@ class ClippedGradients:
             before: Called once before anything is added, or at the end; ``total`` may not be ready sooner.
         """
         self._expect_units(inputs)
-        ready = cache(before)
-        if len(inputs) <= self._rows_at_once:
-            self._add(total, (inputs, targets, row_weights), factor, ready)
-            ready()
-            return
+        ready = before
         for start in range(0, len(inputs), self._rows_at_once):
-            rows = slice(start, start + self._rows_at_once)
-            self._add(
-                total,
-                (inputs[rows], targets[rows], None if row_weights is None else row_weights[rows]),
-                factor,
-                ready,
-            )
+            rows = (inputs, targets, row_weights)
+            if len(inputs) > self._rows_at_once:
+                rows = _part(rows, slice(start, start + self._rows_at_once))
+            if self._add(total, rows, factor, ready):
+                ready = _nothing
         ready()
 
     def norms(self, inputs: Tensor, targets: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """The gradient norm of each unit, shape ``(n,)``, before clipping. Private: never to be released."""
         self._expect_units(inputs)
-        losses, parts = self._recorder.parts(inputs, targets, row_weights)
+        gradients = self._recorder.gradients(inputs, targets, row_weights)
         with torch.no_grad():
-            return squared_norms(parts.values(), len(losses), losses)[0].sqrt()
+            return gradients.squared_norms()[0].sqrt()
 
     def _expect_units(self, inputs: Tensor) -> None:
         n_rows, per_unit = len(inputs), self.rows_per_unit
         if n_rows % per_unit:
             raise UsageError(f"clipped gradients: {n_rows} rows are no multiple of {per_unit} per unit")
 
-    def _add(
-        self,
-        total: Sequence[Tensor],
-        rows: tuple[Tensor, Tensor, Tensor | None],
-        factor: float,
-        ready: Callable[[], object],
-    ) -> None:
+    def _add(self, total: Sequence[Tensor], rows: _Rows, factor: float, ready: Callable[[], object]) -> bool:
+        """Whether anything was added, after calling ``ready``."""
         while len(rows[0]):
-            losses, parts = self._recorder.parts(*rows)
+            gradients = self._recorder.gradients(*rows)
             with torch.no_grad():
-                squared, hidden = squared_norms(parts.values(), len(losses), losses)
+                losses, (squared, hidden) = gradients.losses, gradients.squared_norms()
                 # In double precision no sum of finite numbers overflows.
                 if math.isfinite((squared + losses).sum(dtype=torch.float64)):
                     ready()
                     bounds = squared if hidden is None else squared + hidden
-                    self._add_parts(total, parts, self._coefficients(bounds, factor))
-                    return
+                    gradients.add_to(total, self._coefficients(bounds, factor))
+                    return True
                 finite = torch.isfinite(squared) & torch.isfinite(losses)
             # Weights of zero would not do: zero times infinity poisons the sum.
             kept = finite.repeat_interleave(self.rows_per_unit)
-            rows = (rows[0][kept], rows[1][kept], None if rows[2] is None else rows[2][kept])
-
-    def _add_parts(self, total: Sequence[Tensor], parts: dict[Tensor, Part], weights: Tensor) -> None:
-        for kept, parameter in zip(total, self.parameters, strict=True):
-            part = parts.get(parameter)
-            if part is not None:
-                part.add_to(kept, weights if kept.dtype == weights.dtype else weights.to(kept.dtype))
+            rows = _part(rows, kept)
+        return False
 
     def _coefficients(self, squared_norms: Tensor, factor: float) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)
@@ -199,3 +184,12 @@ class ClippedGradients:
             return bound * factor / (squared_norms.sqrt() + _STABILITY * self._max_grad_norm)
         tiny = torch.finfo(squared_norms.dtype).tiny
         return squared_norms.clamp(min=tiny).rsqrt_().mul_(bound * factor).clamp_(max=factor)
+
+
+def _part(rows: _Rows, which: slice | Tensor) -> _Rows:
+    inputs, targets, weights = rows
+    return inputs[which], targets[which], None if weights is None else weights[which]
+
+
+def _nothing() -> None:
+    """What is left to do where all is ready."""

@@ -50,4 +50,7 @@ class GradientBuffer:
 
     def gradients(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """The parts in the precision of the parameters; views where that is the buffer's."""
-        return [part.to(parameter.dtype) for part, parameter in zip(self.parts, parameters, strict=True)]
+        return [
+            part if part.dtype == parameter.dtype else part.to(parameter.dtype)
+            for part, parameter in zip(self.parts, parameters, strict=True)
+        ]

@@ -109,12 +109,14 @@ def _sum_beside_noise(
     deviation: float,
     factor: float,
 ) -> None:
-    """One thread makes the noise while another works on the rows."""
-    running = draws.start_noise(total.on_cpu, deviation * factor)
+    """Another thread makes the noise while this one works on the rows, till there is something to add."""
+    n_threads = torch.get_num_threads()
 
     def ready() -> None:
         running.wait()
         total.to_device()
+        torch.set_num_threads(n_threads)
 
     with one_thread():
+        running = draws.start_noise(total.on_cpu, deviation * factor)
         clipped.add_clipped_sum(total.parts, *rows, factor=factor, before=ready)

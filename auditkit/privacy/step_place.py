@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from auditkit.privacy.gradient_buffer import GradientBuffer
 from auditkit.training.threads import batch_flops
 
-BESIDE_FLOPS = 80_000_000
+BESIDE_FLOPS = 160_000_000
 """Operations of a batch's forward pass below which one thread works on the rows while another makes noise.
 
-Measured at 784-128-10 on two cores whose waiting threads sleep. With 256 rows (52 MFLOP) the clipped sum
-takes 1.66 ms in one thread and 1.93 ms in two, the noise 0.35 ms, beside the former nothing. With 1,024 rows
-it takes 6.6 and 5.0 ms. Matrix products in two threads and noise in a third wait for one another: there noise
-comes first.
+Measured at 784-128-10 on two cores whose waiting threads sleep. With 256 rows (52 MFLOP) a step takes 1.32 ms
+so, and 1.66 ms where noise comes first; with 512 rows 2.05 and 2.28 ms, with 768 rows 3.02 and 3.22 ms, with
+1,024 rows (208 MFLOP) 3.40 and 3.26 ms. Matrix products in two threads and noise in a third wait for one
+another.
 """
 
 

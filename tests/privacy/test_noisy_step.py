@@ -7,7 +7,9 @@ import torch
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
+from auditkit.privacy.gradient_buffer import GradientBuffer
 from auditkit.privacy.noisy_step import noisy_gradients, noisy_sum
+from auditkit.privacy.step_place import StepPlace
 from auditkit.randomness import torch_rng
 from tests.privacy.networks import built, mlp
 from tests.tolerances import FLOAT32
@@ -61,6 +63,20 @@ def test_noise_has_the_promised_deviation_whatever_the_rows(make):
     noise = torch.cat([(a * 8.0 - b).flatten() for a, b in zip(found, expected, strict=True)]).numpy()
     # 6.2 standard errors: entropy has no seed
     assert abs(noise.std() / 0.75 - 1) < 6.2 / np.sqrt(2 * len(noise))
+
+
+@pytest.mark.parametrize("n_rows", [20, 0])
+def test_noise_made_beside_the_rows_is_the_same(n_rows):
+    inputs, targets = rows()
+    batch = (inputs[:n_rows], targets[:n_rows], None)
+    threads = torch.get_num_threads()
+    with ClippedGradients(built(mlp), 0.5) as clipped:
+        place = StepPlace(GradientBuffer.like(clipped.parameters), noise_beside_rows=True)
+        beside = noisy_sum(clipped, batch, MECHANISM, SeededDraws.from_seed(2), place)
+        first = noisy_sum(clipped, batch, MECHANISM, SeededDraws.from_seed(2))
+    for one, other in zip(beside, first, strict=True):
+        torch.testing.assert_close(one, other, rtol=FLOAT32["rel"], atol=FLOAT32["abs"])
+    assert torch.get_num_threads() == threads
 
 
 def test_an_error_of_the_model_passes_through_and_leaves_the_draws_usable():

@@ -1,15 +1,18 @@
 """Clipped sums from one forward and one backward pass: gradients of what functions put out, nothing more."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from auditkit.models.losses import per_row_loss
+from auditkit.models.losses import loss_gradients, per_row_loss
 from auditkit.privacy.per_example.bare import BROADCASTING, REPEATING, broadcast, repeat
+from auditkit.privacy.per_example.chain import chain_gradients, layers_of_chain
 from auditkit.privacy.per_example.notes import NoRuleError, Notes
 from auditkit.privacy.per_example.notes import (
     UnsuitableLayerError as UnsuitableLayerError,  # noqa: PLC0414 - callers know it from here
@@ -97,6 +100,54 @@ def _unfolded(layer: Any) -> Any:
     return lambda rows: torch.matmul(rows, layer.weight) + layer.bias
 
 
+class UnitGradients(Protocol):
+    """Losses of units and their gradients, not formed."""
+
+    @property
+    def losses(self) -> Tensor:
+        """Shape ``(units,)``."""
+        ...
+
+    def squared_norms(self) -> tuple[Tensor, Tensor | None]:
+        """See :func:`squared_norms`."""
+        ...
+
+    def add_to(self, total: Sequence[Tensor], weights: Tensor) -> None:
+        """Add the sum of the gradients times ``weights``, shape ``(units,)``, in place.
+
+        Args:
+            total: Contiguous, one tensor per parameter.
+            weights: Of the units.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartGradients:
+    """See :class:`UnitGradients`.
+
+    Attributes:
+        losses: Of the units.
+        parts: Of the parameters that took part.
+        parameters: All.
+    """
+
+    losses: Tensor
+    parts: Mapping[Tensor, Part]
+    parameters: Sequence[Tensor]
+
+    def squared_norms(self) -> tuple[Tensor, Tensor | None]:
+        """See :class:`UnitGradients`."""
+        return squared_norms(self.parts.values(), len(self.losses), self.losses)
+
+    def add_to(self, total: Sequence[Tensor], weights: Tensor) -> None:
+        """See :class:`UnitGradients`."""
+        for kept, parameter in zip(total, self.parameters, strict=True):
+            part = self.parts.get(parameter)
+            if part is not None:
+                part.add_to(kept, weights if kept.dtype == weights.dtype else weights.to(kept.dtype))
+
+
 class Recorder:
     """Per-unit losses and gradients of one module.
 
@@ -112,12 +163,20 @@ class Recorder:
         self._rows_per_unit = rows_per_unit
         self._names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._names = {id(p): self._names[id(p)] for p in self.parameters}
+        self._places = {id(parameter): place for place, parameter in enumerate(self.parameters)}
         self._folding = [
             layer
             for layer in module.modules()
             if (type(layer).__module__, type(layer).__name__) == _TURNED_LINEAR
         ]
         self._tried = False
+
+    def gradients(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> UnitGradients:
+        """Losses and gradients of the units; see :meth:`parts`."""
+        if self._rows_per_unit == 1 and (layers := layers_of_chain(self.module, inputs)) is not None:
+            losses_of = partial(self._losses, targets=targets, weights=weights)
+            return chain_gradients(layers, inputs, losses_of, self._places)
+        return PartGradients(*self.parts(inputs, targets, weights), self.parameters)
 
     def parts(
         self, inputs: Tensor, targets: Tensor, weights: Tensor | None
@@ -164,15 +223,19 @@ class Recorder:
         self, inputs: Tensor, targets: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, dict[Tensor, Part]]:
         outputs, notes = self._forward(inputs)
-        with torch.enable_grad():
-            losses = per_row_loss(outputs, targets)
-            if weights is not None:
-                losses = losses * weights
-            elif self._rows_per_unit > 1:
-                losses = losses / self._rows_per_unit
-            total = losses.sum()
-        parts = notes.parts(total, self.parameters)
-        return notes.per_unit(losses.detach()), parts
+        losses, gradient = self._losses(outputs, targets, weights)
+        return notes.per_unit(losses), notes.parts(outputs, gradient, self.parameters)
+
+    def _losses(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What each row adds to its unit's loss, shape ``(rows,)``, and the gradient in ``outputs``."""
+        losses, gradient = loss_gradients(outputs, targets)
+        if weights is not None:
+            losses = losses * weights
+            gradient.mul_(weights.view(-1, *(1,) * (gradient.ndim - 1)))
+        elif self._rows_per_unit > 1:
+            losses = losses / self._rows_per_unit
+            gradient.div_(self._rows_per_unit)
+        return losses, gradient
 
     def _whole(
         self, inputs: Tensor, targets: Tensor, weights: Tensor | None

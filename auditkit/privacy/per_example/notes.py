@@ -124,12 +124,20 @@ class Notes:
             return values
         return values.reshape(-1, self.rows_per_unit, *values.shape[1:]).sum(dim=1)
 
-    def parts(self, loss: Tensor, parameters: list[nn.Parameter]) -> dict[Tensor, Part]:
-        """The units' gradients of every watched parameter that took part in ``loss``."""
-        if not loss.requires_grad or not self._notes:
+    def parts(
+        self, outputs: Tensor, of_outputs: Tensor, parameters: list[nn.Parameter]
+    ) -> dict[Tensor, Part]:
+        """The units' gradients of every watched parameter that took part in ``outputs``.
+
+        Args:
+            outputs: Of the forward pass.
+            of_outputs: Gradient of the loss in ``outputs``.
+            parameters: To watch.
+        """
+        if not outputs.requires_grad or not self._notes:
             return {}
         gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            loss, [note.edge for note in self._notes], allow_unused=True
+            outputs, [note.edge for note in self._notes], of_outputs, allow_unused=True
         )
         found: dict[Tensor, list[Part]] = {}
         for note, gradient in zip(self._notes, gradients, strict=True):

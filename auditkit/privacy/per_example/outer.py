@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from auditkit.privacy.per_example.parts import Positions, Products, Summed
+from auditkit.privacy.per_example.parts import Positions, Products, Summed, squared_lengths
 
 
 @dataclass(slots=True)
@@ -22,8 +22,7 @@ class Vectors:
     def squared_lengths(self) -> Tensor:
         """Shape ``(n,)``."""
         if self._squared is None:
-            lengths: Tensor = torch.linalg.vector_norm(self.values, dim=1)
-            self._squared = lengths.square_()
+            self._squared = squared_lengths(self.values)
         return self._squared
 
     @property

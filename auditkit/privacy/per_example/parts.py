@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 
-def _squared_lengths(rows: Tensor) -> Tensor:
+def squared_lengths(rows: Tensor) -> Tensor:
     """Of each row of a matrix, shape ``(n,)``."""
+    if rows.stride(0) == 1:
+        # Of columns that lie together torch takes norms number by number.
+        return rows.square().sum(dim=1)
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
     return lengths.square_()
 
@@ -55,7 +58,7 @@ class Formed:
 
     def squared_norms(self) -> Tensor:
         """See :class:`Part`."""
-        return _squared_lengths(self.values.flatten(1))
+        return squared_lengths(self.values.flatten(1))
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
@@ -74,7 +77,7 @@ class ChannelsLast:
 
     def squared_norms(self) -> Tensor:
         """See :class:`Part`."""
-        return _squared_lengths(self.values.flatten(1))
+        return squared_lengths(self.values.flatten(1))
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
@@ -99,7 +102,7 @@ class Positions:
     @cached_property
     def squared_lengths(self) -> Tensor:
         """Of units with one position, shape ``(n,)``."""
-        return _squared_lengths(self.values[:, 0])
+        return squared_lengths(self.values[:, 0])
 
     @cached_property
     def among(self) -> Tensor:
@@ -121,7 +124,7 @@ class Positions:
         """Of the sums over positions, shape ``(n,)``."""
         if self.values.shape[1] == 1:
             return self.squared_lengths
-        return _squared_lengths(self.summed)
+        return squared_lengths(self.summed)
 
     @property
     def steps_outside(self) -> bool:
@@ -261,7 +264,7 @@ class Lookups:
         run = first.cumsum(dim=1) - 1 + positions * torch.arange(n, device=ids.device)[:, None]
         sources = torch.gather(self.outputs, 1, order[:, :, None].expand_as(self.outputs)).flatten(0, 1)
         sums = torch.zeros_like(sources).index_add_(0, run.flatten(), sources)
-        return _squared_lengths(sums.view(n, positions * d))
+        return squared_lengths(sums.view(n, positions * d))
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""
