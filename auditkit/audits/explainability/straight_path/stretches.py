@@ -22,9 +22,19 @@ _PLACES: Final = torch.tensor([0.25, 0.75], dtype=torch.float64)
 MOST_POINTS: Final = 128
 """At once on a processor: what layers with kinks keep of more would not fit into its caches."""
 
-LEFT_AFTER_HALVING: Final = 0.4
-"""Part of what halving moved a sum by that it is still off: measured on trained convolutional and fully
-connected networks 0.14 to 0.37 in the median, so that errors shrink by a factor of 2.5 to 3 each time."""
+LEFT_AFTER_HALVING: Final = 0.34
+"""Part of what halving moved a sum by that it is still off, in the mean square."""
+
+HALVED: Final = 0.5
+"""Part of the error of a stretch that is left after halving, at most as a rule."""
+
+EXPECTED: Final = 0.3
+"""Weight of what was to be expected: by chance halving may move nothing although an error is left.
+
+With these three, on four networks trained on MNIST and digits, the error is 0.85 to 1.19 times what is stated
+at a tolerance of 1e-3, and 1.06 to 1.35 times at 1e-2;
+without the last up to 1.6 times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +46,24 @@ class Stretches:
         start: Where it begins, shape ``(s,)``.
         width: Its length, shape ``(s,)``.
         sums: Of the gradients over it, unit by unit, shape ``(s, m)``.
+        errors: How far ``sums`` are likely off, as the length of a vector, shape ``(s,)``; infinite where
+            nothing tells yet.
     """
 
     row: Tensor
     start: Tensor
     width: Tensor
     sums: Tensor
+    errors: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, kept: Tensor) -> "Stretches":
         """Those where ``kept``, shape ``(s,)``, is true."""
-        return Stretches(self.row[kept], self.start[kept], self.width[kept], self.sums[kept])
+        return Stretches(
+            self.row[kept], self.start[kept], self.width[kept], self.sums[kept], self.errors[kept]
+        )
 
     def followed_by(self, others: "Stretches") -> "Stretches":
         """These, then the others."""
@@ -57,6 +72,7 @@ class Stretches:
             torch.cat([self.start, others.start]),
             torch.cat([self.width, others.width]),
             torch.cat([self.sums, others.sums]),
+            torch.cat([self.errors, others.errors]),
         )
 
 
@@ -75,7 +91,8 @@ def first_stretches(path: StraightPath, rows: Tensor, n: int) -> Stretches:
     row = torch.arange(len(rows)).repeat_interleave(n)
     start = (torch.arange(n, dtype=torch.float64) / n).repeat(len(rows))
     width = torch.full((len(row),), 1 / n, dtype=torch.float64)
-    return Stretches(row, start, width, _sums(path, rows[row], start, width))
+    unknown = torch.full((len(row),), torch.inf, dtype=torch.float64)
+    return Stretches(row, start, width, _sums(path, rows[row], start, width), unknown)
 
 
 def halved(path: StraightPath, rows: Tensor, stretches: Stretches) -> Halves[Stretches]:
@@ -90,18 +107,26 @@ def halved(path: StraightPath, rows: Tensor, stretches: Stretches) -> Halves[Str
     start = torch.stack([stretches.start, stretches.start + stretches.width / 2], dim=1).flatten()
     sums = _sums(path, rows[row], start, width)
     moved = stretches.sums - sums.view(-1, 2, sums.shape[1]).sum(dim=1)
-    length, total = moved.norm(dim=1).double(), moved.double().sum(dim=1).abs()
-    # each half bears half of the error, and errors add up as squares
-    errors, residuals = (
-        (LEFT_AFTER_HALVING / 2**0.5 * part).repeat_interleave(2) for part in (length, total)
-    )
+    errors = _errors(moved.norm(dim=1).double(), stretches.errors).repeat_interleave(2)
+    residuals = (LEFT_AFTER_HALVING / 2**0.5 * moved.double().sum(dim=1).abs()).repeat_interleave(2)
     rounding = path.rounding * sums.norm(dim=1).double()
     return Halves(
-        pieces=Stretches(row, start, width, sums),
+        pieces=Stretches(row, start, width, sums, errors),
         sums=sums.double(),
         errors=beyond(errors, rounding),
         residuals=beyond(residuals, rounding),
     )
+
+
+def _errors(moved: Tensor, before: Tensor) -> Tensor:
+    """Of each of two halves, from what halving moved and what the error was before, shape ``(s,)``.
+
+    Each bears half of the error, and errors add up as squares.
+    """
+    measured = (LEFT_AFTER_HALVING * moved).square() / 2
+    expected = (HALVED * before).square() / 2
+    both = EXPECTED * expected + (1 - EXPECTED) * measured
+    return torch.where(before.isinf(), measured, both).sqrt()
 
 
 def _sums(path: StraightPath, rows: Tensor, start: Tensor, width: Tensor) -> Tensor:
