@@ -204,6 +204,9 @@ METRICS: dict[str, tuple[str, Style]] = {
     "method_overlap": (mark("common top units of two methods"), _PERCENT),
     "method_sign_agreement": (mark("same sign among common top units of two methods"), _PERCENT),
     "method_rank_agreement": (mark("rank agreement of two methods"), _PLAIN),
+    "model_overlap": (mark("common top units of models trained again"), _PERCENT),
+    "model_sign_agreement": (mark("same sign among common top units of models trained again"), _PERCENT),
+    "model_rank_agreement": (mark("rank agreement of models trained again"), _PLAIN),
     "control_similarity": (mark("likeness to explanations of models drawn anew, control"), _PLAIN),
 }
 """Known metrics: name and style. A key with an audit before it is the metric of that audit alone; a metric

@@ -36,13 +36,18 @@ from auditkit.audits.explainability.quality.reinitialised import cascade, parame
 from auditkit.audits.explainability.quality.removal import random_removal, removal
 from auditkit.audits.explainability.quality.resampling import row_means
 from auditkit.audits.explainability.quality.sensitivity_n import sensitivity_n
+from auditkit.audits.explainability.quality.trained_again import TrainedAgain
+from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace
+from auditkit.errors import CheckpointError, DataError
 from auditkit.execution.executor import SerialExecutor
+from auditkit.models.zoo import build_module
 from auditkit.records import Interval, Message
 from auditkit.reporting.language import texts_for
 from auditkit.reporting.view.chapters import chapters
 from auditkit.runner import Bench, Runner
-from auditkit.subjects.torch_subject import weights_digest
+from auditkit.subjects.checkpoint import save_checkpoint
+from auditkit.subjects.torch_subject import TorchSubject, weights_digest
 from auditkit.testing import linear_subject
 from auditkit.testing.texts import tiny_text_dataset, tiny_text_subject
 from tests.audits.test_attribution import subject_of
@@ -517,3 +522,64 @@ def test_trust_is_told_before_attributions_are_shown():
     assert first.title == "How far these attributions can be trusted"
     assert first.body.startswith("integrated-gradients: ")
     assert "input-x-gradient: " not in str(chapter.sections[1])
+
+
+# --- models trained again ---------------------------------------------------------------------------
+
+
+def checkpoint_of(folder, seed, classes=("no", "yes")):
+    architecture = Architecture(name="mlp", n_inputs=6, n_classes=2, hidden=(12,), dropout=0.0)
+    module = build_module(architecture, rng=torch.Generator().manual_seed(seed))
+    subject = TorchSubject.build(module.eval(), architecture=architecture, classes=classes)
+    return subject, save_checkpoint(folder / f"seed{seed}", subject)
+
+
+def among_models(subject, paths, **more):
+    audit = AttributionQuality(trained_again=paths, methods=("input-x-gradient",), **{**EFFORT, **more})
+    output = audit.measure(subject, table(m=6), AuditContext(seed=1, batch_size=64))
+    found = {one.metric: one for one in output.measurements if one.metric.startswith("model_")}
+    return found, [one for one in output.evidence if "trained again" in one.title.text]
+
+
+def test_the_same_model_trained_again_explains_alike(tmp_path):
+    subject, path = checkpoint_of(tmp_path, 0)
+    found, tables = among_models(subject, (str(path), str(path)))
+    assert [
+        found[name].value for name in ("model_overlap", "model_sign_agreement", "model_rank_agreement")
+    ] == [1] * 3
+    assert found["model_overlap.over_random"].value == pytest.approx(1 - 1 / 6)
+    assert tables[0].caption.values == {"n": 3}
+
+
+def test_models_from_other_draws_agree_by_chance_alone(tmp_path):
+    subject, _ = checkpoint_of(tmp_path, 0)
+    paths = [str(checkpoint_of(tmp_path, seed)[1]) for seed in range(1, 9)]
+    found, _ = among_models(subject, paths, rows_again=40)
+    assert abs(found["model_overlap.over_random"].value) < 0.2
+    assert abs(found["model_rank_agreement"].value) < 0.3
+
+
+def test_nothing_is_said_of_models_where_none_are_given(tmp_path):
+    subject, _ = checkpoint_of(tmp_path, 0)
+    assert among_models(subject, ()) == ({}, [])
+
+
+def test_a_model_for_other_classes_is_refused_with_a_remedy(tmp_path):
+    subject, _ = checkpoint_of(tmp_path, 0)
+    _, path = checkpoint_of(tmp_path, 1, classes=("bad", "good"))
+    with pytest.raises(DataError, match=r"seed1 has other classes than .*same classes"):
+        among_models(subject, (str(path),))
+
+
+def test_a_checkpoint_that_was_exchanged_is_noticed(tmp_path):
+    subject, path = checkpoint_of(tmp_path, 0)
+    given = TrainedAgain.model_validate(str(path))
+    save_checkpoint(path, checkpoint_of(tmp_path / "other", 7)[0])
+    with pytest.raises(DataError, match="does not have the sha256"):
+        among_models(subject, (given,))
+
+
+def test_an_absent_checkpoint_is_named(tmp_path):
+    subject, _ = checkpoint_of(tmp_path, 0)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        among_models(subject, (str(tmp_path / "nowhere"),))

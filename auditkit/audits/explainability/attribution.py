@@ -44,7 +44,7 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=3,
+        version=4,
         area="explainability",
         question="Which inputs move the decision?",
         requires=frozenset({"probabilities"}),

@@ -1,7 +1,6 @@
 """How far the explanations themselves can be trusted."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from auditkit.audits.explainability.quality import metrics
 from auditkit.audits.explainability.quality.explaining import some_of
 from auditkit.audits.explainability.quality.imputers import imputers
 from auditkit.audits.explainability.quality.method_figures import means_of, measurements_of
+from auditkit.audits.explainability.quality.model_agreement import agreement_of_models, models_table
 from auditkit.audits.explainability.quality.notes import notes_of
 from auditkit.audits.explainability.quality.pair_figures import pair_figures, pair_table
 from auditkit.audits.explainability.quality.private_copy import private_copy
@@ -28,6 +28,7 @@ from auditkit.audits.explainability.quality.randomisation_evidence import (
 )
 from auditkit.audits.explainability.quality.scores import Effort, Scores
 from auditkit.audits.explainability.quality.scoring import scores_of
+from auditkit.audits.explainability.quality.trained_again import TrainedAgain, explained_by, model_of
 from auditkit.audits.explainability.quality.trust_checks import Thresholds, trust_checks
 from auditkit.audits.explainability.quality.trust_evidence import trust_table
 from auditkit.data.dataset import Dataset, IntArray
@@ -45,7 +46,7 @@ class AttributionQuality(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution-quality",
-        version=1,
+        version=2,
         area="explainability",
         question="How far can its explanations be trusted?",
         requires=frozenset({"predictions", "gradients"}),
@@ -57,7 +58,8 @@ class AttributionQuality(Audit):
             "Completeness is necessary, not sufficient: wrong attributions can add up.",
             "Methods that multiply by the input share that factor before and after weights are drawn anew, "
             "which makes them look less dependent on the weights than gradients.",
-            "Retrained models are not compared: an audit has no training rows.",
+            "Models trained again are compared where their checkpoints are given (trained_again): an audit "
+            "has no training rows.",
             "The thresholds are conventions, not laws; they are parameters of the audit.",
         ),
         sources=(
@@ -90,6 +92,9 @@ class AttributionQuality(Audit):
     n_models: int = Field(12, ge=2, description="Models whose weights are drawn anew")
     n_random: int = Field(5, ge=1, description="Random orders beside each attribution")
     n_seeds: int = Field(3, ge=2, description="Draws of methods that draw, to see whether they agree")
+    trained_again: tuple[TrainedAgain, ...] = Field(
+        (), description="Checkpoints of the same model trained again, five or more, to explain the same rows"
+    )
     n_bootstrap: int = Field(2000, ge=100, description="Resamples of the rows")
     confidence: float = Field(0.95, gt=0, lt=1)
     completeness_at_least: float = Field(0.99, ge=0, le=1)
@@ -129,8 +134,53 @@ class AttributionQuality(Audit):
         usable = [METHODS[name] for name, obstacle in obstacles.items() if obstacle is None]
         refused = {name: obstacle for name, obstacle in obstacles.items() if obstacle is not None}
         found = self._output(explained, rows, usable, context) if usable else AuditOutput(())
+        again = self._again(rows, context)
+        models = self._models(subject, rows, predicted, context)
+        of_models, table = self._agreement(
+            usable if models else [],
+            [some_of(explained, again), *models],
+            None if rows.person is None else rows.person[again],
+            context,
+        )
         notes = notes_of(explained, data, rows, self.rows_again)
-        return replace(found, measurements=[*found.measurements, *_unmeasured(refused)], notes=notes)
+        return AuditOutput(
+            [*found.measurements, *of_models, *_unmeasured(refused)], [*found.evidence, *table], notes
+        )
+
+    def _models(
+        self, subject: WhiteBox, rows: Dataset, predicted: IntArray, context: AuditContext
+    ) -> list[ExplainedRows]:
+        """The rows that are explained again, as the models trained again see them."""
+        again = self._again(rows, context)
+        return [
+            explained_by(
+                model_of(given, subject),
+                rows.take(again),
+                predicted[again],
+                self.explained,
+                batch_size=context.batch_size,
+            )
+            for given in self.trained_again
+        ]
+
+    def _agreement(
+        self,
+        methods: Sequence[AttributionMethod],
+        models: Sequence[ExplainedRows],
+        person: IntArray | None,
+        context: AuditContext,
+    ) -> tuple[list[Measurement], list[Evidence]]:
+        found: list[Measurement] = []
+        for method in methods:
+            found += agreement_of_models(
+                method,
+                models,
+                person,
+                seed=context.derive_seed("models"),
+                n_draws=self.n_bootstrap,
+                confidence=self.confidence,
+            )
+        return found, [models_table(found, len(models))] if found else []
 
     def _rows(self, data: Dataset, context: AuditContext) -> Dataset:
         """At most ``max_rows`` rows (``max_texts`` of tokens), drawn without replacement, in their order."""
@@ -140,6 +190,9 @@ class AttributionQuality(Audit):
             return whole
         return whole.take(_drawn(len(whole), most, context.numpy_rng("rows")))
 
+    def _again(self, rows: Dataset, context: AuditContext) -> IntArray:
+        return _drawn(len(rows), min(self.rows_again, len(rows)), context.numpy_rng("again"))
+
     def _output(
         self,
         explained: ExplainedRows,
@@ -147,7 +200,7 @@ class AttributionQuality(Audit):
         methods: Sequence[AttributionMethod],
         context: AuditContext,
     ) -> AuditOutput:
-        again = _drawn(len(rows), min(self.rows_again, len(rows)), context.numpy_rng("again"))
+        again = self._again(rows, context)
         instead = imputers(explained, rows.features.image_shape, context.numpy_rng("imputers"))
         scores = scores_of(
             explained, methods, instead, again, effort=self._effort, seed=context.derive_seed("scores")

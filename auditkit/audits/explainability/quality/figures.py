@@ -8,7 +8,7 @@ from auditkit.audits.explainability.quality.crossed_means import CrossedMean
 from auditkit.audits.explainability.quality.metrics import FACTS
 from auditkit.audits.explainability.quality.resampling import RowMean
 from auditkit.data.dataset import BoolArray, IntArray
-from auditkit.records import Interval, Measurement, Message
+from auditkit.records import Estimate, Interval, Measurement, Message
 from auditkit.statistics.clustered import clustered_rate
 
 Mean = RowMean | CrossedMean
@@ -56,6 +56,14 @@ class Figures:
             interval=interval,
             note=_note(mean, self.n_rows, interval),
         )
+
+
+def estimate_of(figure: Measurement | None) -> Estimate | None:
+    """A figure as the cell of a table."""
+    if figure is None:
+        return None
+    low, high = (figure.interval.low, figure.interval.high) if figure.interval else (None, None)
+    return Estimate(value=figure.value, low=low, high=high, n=figure.n, missing=figure.missing)
 
 
 def _note(mean: Mean, n_rows: int, interval: Interval | None) -> Message | None:

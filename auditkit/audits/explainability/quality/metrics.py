@@ -32,6 +32,10 @@ PAIR_OVERLAP: Final = "method_overlap"
 PAIR_OVERLAP_OVER: Final = "method_overlap.over_random"
 PAIR_SIGNS: Final = "method_sign_agreement"
 PAIR_RANKS: Final = "method_rank_agreement"
+AGAIN_OVERLAP: Final = "model_overlap"
+AGAIN_OVERLAP_OVER: Final = "model_overlap.over_random"
+AGAIN_SIGNS: Final = "model_sign_agreement"
+AGAIN_RANKS: Final = "model_rank_agreement"
 CONTROL: Final = "control_similarity"
 
 
@@ -69,6 +73,10 @@ FACTS: Final[Mapping[str, Facts]] = MappingProxyType(
         PAIR_OVERLAP_OVER: Facts("higher"),
         PAIR_SIGNS: Facts("higher"),
         PAIR_RANKS: Facts("higher"),
+        AGAIN_OVERLAP: Facts("higher"),
+        AGAIN_OVERLAP_OVER: Facts("higher"),
+        AGAIN_SIGNS: Facts("higher"),
+        AGAIN_RANKS: Facts("higher"),
         CONTROL: Facts("neither"),
     }
 )

@@ -7,11 +7,11 @@ import numpy as np
 
 from auditkit.audits.explainability.quality import metrics
 from auditkit.audits.explainability.quality.agreement import agreement
-from auditkit.audits.explainability.quality.figures import Figures
+from auditkit.audits.explainability.quality.figures import Figures, estimate_of
 from auditkit.audits.explainability.quality.resampling import row_means
 from auditkit.audits.explainability.quality.scores import MethodRows
 from auditkit.data.dataset import BoolArray, IntArray
-from auditkit.records import Estimate, Measurement, Message, Table
+from auditkit.records import Measurement, Message, Table
 
 _COLUMNS = {
     metrics.PAIR_OVERLAP: Message(text="Common top units"),
@@ -60,14 +60,7 @@ def pair_table(pairs: Sequence[Measurement]) -> Table:
         ),
         columns=(Message(text="Methods"), *_COLUMNS.values()),
         rows=tuple(
-            (names, *(_cell(figures.get(metric)) for metric in _COLUMNS))
+            (names, *(estimate_of(figures.get(metric)) for metric in _COLUMNS))
             for names, figures in by_pair.items()
         ),
     )
-
-
-def _cell(figure: Measurement | None) -> Estimate | None:
-    if figure is None:
-        return None
-    low, high = (figure.interval.low, figure.interval.high) if figure.interval else (None, None)
-    return Estimate(value=figure.value, low=low, high=high, n=figure.n, missing=figure.missing)
