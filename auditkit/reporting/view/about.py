@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,6 +11,7 @@ from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart
 from auditkit.reporting.labels import audit_title, variant_kind
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import Style, decimal_shortest, join_unit, scale_for
+from auditkit.reporting.view.settings import setting
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -106,7 +106,7 @@ def _training(card: SubjectCard, texts: Texts) -> Iterator[tuple[str, str]]:
     if training.final_loss is not None:
         yield texts.text("final loss"), decimal_shortest(training.final_loss, 4)
     if training.recipe:
-        yield texts.text("recipe"), texts.list_of(f"{key} {_value(v)}" for key, v in training.recipe.items())
+        yield texts.text("recipe"), texts.list_of(f"{key} {setting(v)}" for key, v in training.recipe.items())
 
 
 def _data(data: DataCard, texts: Texts) -> Card:
@@ -171,7 +171,3 @@ def _sources(run: Run, texts: Texts) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _few(names: Sequence[str], texts: Texts) -> str:
     shown = texts.list_of(names[:12])
     return shown if len(names) <= 12 else texts.text("{names} and {n} more", names=shown, n=len(names) - 12)
-
-
-def _value(value: Any) -> str:
-    return decimal_shortest(value) if isinstance(value, float) else str(value)

@@ -11,6 +11,7 @@ from auditkit.reporting.view.disparities import Disparities, disparities
 from auditkit.reporting.view.evidence.evidence import evidence_view
 from auditkit.reporting.view.evidence.shapes import EvidenceView
 from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
+from auditkit.reporting.view.settings import setting
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
 
 EVIDENCE_OPEN = 6
@@ -201,7 +202,7 @@ def _limits(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
 
 
 def _method(first: AuditResult, results: Sequence[AuditResult], texts: Texts) -> str:
-    parameters = texts.series_of(f"{key} = {_plain(value)}" for key, value in sorted(first.params.items()))
+    parameters = texts.series_of(f"{key} = {setting(value)}" for key, value in sorted(first.params.items()))
     duration = decimal_shortest(sum(result.cost.duration_s for result in results), 2)
     if not parameters:
         return texts.text(
@@ -219,11 +220,3 @@ def _method(first: AuditResult, results: Sequence[AuditResult], texts: Texts) ->
         parameters=parameters,
         duration=duration,
     )
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(one) for one in value) or "none"
-    if isinstance(value, float):
-        return decimal_shortest(value)
-    return str(value)
