@@ -129,6 +129,15 @@ def test_the_larger_of_two_numbers_goes_to_the_one_that_is_larger_for_how_long_i
     assert found.values[0] == pytest.approx([a * first, b * (1 - first)], abs=1e-4)
 
 
+def test_a_rectifier_that_is_called_by_name_is_averaged_as_well():
+    rows = torch.tensor([[-1.0], [1.0]], requires_grad=True)
+    with CellAverages(2) as averages:
+        bent = functional.relu(input=rows) + torch.relu(input=rows)
+    (gradient,) = torch.autograd.grad(bent.sum(), rows)
+    assert averages.understood == [True, True]
+    assert gradient.flatten().tolist() == [0.0, 2.0]
+
+
 # --- pooling ---------------------------------------------------------------------------------------
 
 POOLS = [

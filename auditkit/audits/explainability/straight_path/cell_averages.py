@@ -48,7 +48,9 @@ class CellAverages(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if not args and "input" in kwargs:
+            args = (kwargs.pop("input"),)
         if not args or not isinstance(args[0], Tensor):
             return func(*args, **kwargs)
         bends = bends_of(func, args, kwargs)
