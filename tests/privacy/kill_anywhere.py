@@ -2,8 +2,9 @@
 
 A program of its own: ``python -m tests.privacy.kill_anywhere FOLDER KILLS SEED``. It forks, so that the
 libraries are loaded once; it never trains itself, as threads do not survive a fork. Every step that is about
-to be taken is first written to a file, one byte each: the plain truth that the ledger is held against.
-Prints one JSON document.
+to be taken is first written to a file, one byte each, its number: the plain truth that the ledger is held
+against. The signal comes once so many steps were written, and a moment more; so the moments are spread over
+the training however fast the machine is. Prints one JSON document.
 """
 
 import json
@@ -20,6 +21,10 @@ from auditkit.privacy.accounting import noise_for_epsilon
 from auditkit.privacy.dp_fit import dp_fit
 from tests.privacy.ledgers import QUICK, network, recording, rows
 
+POLLED_S = 0.0002
+LATEST_S = 0.004
+"""A few steps."""
+
 
 def train(folder: Path, certified: bool, started: int) -> None:
     """One training in this process; the byte comes before the step."""
@@ -27,7 +32,7 @@ def train(folder: Path, certified: bool, started: int) -> None:
     real = private_steps.PrivateSteps.take
 
     def counted(self, step: int) -> None:
-        os.write(truth, b"x")
+        os.write(truth, bytes([step]))
         real(self, step)
 
     private_steps.PrivateSteps.take = counted
@@ -35,8 +40,9 @@ def train(folder: Path, certified: bool, started: int) -> None:
     dp_fit(network(), rows(), replace(QUICK, certified=certified), seed=0, recording=recording(folder))
 
 
-def one(folder: Path, certified: bool, after_s: float) -> bool:
-    """Fork a training, kill it so long after it began; whether it was still alive."""
+def one(folder: Path, certified: bool, after_steps: int, after_s: float) -> bool:
+    """Fork a training, kill it so long after so many of its steps; whether it was still alive."""
+    before = written(folder)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -46,54 +52,47 @@ def one(folder: Path, certified: bool, after_s: float) -> bool:
     os.close(writing)
     os.read(reading, 1)
     os.close(reading)
+    while written(folder) - before < after_steps:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(POLLED_S)
     time.sleep(after_s)
-    ended, _ = os.waitpid(child, os.WNOHANG)
-    if ended:
+    if os.waitpid(child, os.WNOHANG)[0]:
         return False
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
 
 
+def written(folder: Path) -> int:
+    """Steps taken so far, those taken twice twice."""
+    steps = folder / "steps"
+    return steps.stat().st_size if steps.exists() else 0
+
+
 def counts(folder: Path) -> dict[str, int]:
     state = recording(folder).account.state()
-    taken = (folder / "steps").stat().st_size if (folder / "steps").exists() else 0
-    return {"taken": taken, "reserved": sum(spent.steps for spent in state.spent())}
+    steps = (folder / "steps").read_bytes() if (folder / "steps").exists() else b""
+    reserved = sum(spent.steps for spent in state.spent())
+    return {"taken": len(steps), "different": len(set(steps)), "reserved": reserved}
 
 
 def main(folder: Path, kills: int, seed: int) -> dict:
     rng = random.Random(seed)
     noise_for_epsilon(QUICK.epsilon, QUICK.delta, 60 / 600, QUICK.steps)  # the forks inherit it
-    whole_s = undisturbed(folder / "whole")
     found = []
     for index in range(kills):
         place = folder / str(index)
         place.mkdir(parents=True)
         certified = rng.random() < 0.5
-        was_alive = one(place, certified, rng.uniform(0, whole_s))
+        was_alive = one(place, certified, rng.randrange(QUICK.steps), rng.uniform(0, LATEST_S))
         first = counts(place)
-        again_alive = one(place, certified, rng.uniform(0, whole_s))
+        again_alive = one(place, certified, rng.randrange(QUICK.steps // 2), rng.uniform(0, LATEST_S))
         both = counts(place)
         found.append(
             {"certified": certified, "killed": [was_alive, again_alive], "first": first, "both": both}
         )
-    return {"whole_s": whole_s, "found": found}
-
-
-def undisturbed(folder: Path) -> float:
-    """How long a training takes from its beginning to its end."""
-    folder.mkdir(parents=True)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        train(folder, True, writing)
-        os._exit(0)
-    os.close(writing)
-    os.read(reading, 1)
-    start = time.monotonic()
-    os.waitpid(child, 0)
-    os.close(reading)
-    return time.monotonic() - start
+    return {"found": found}
 
 
 if __name__ == "__main__":

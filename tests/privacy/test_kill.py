@@ -27,8 +27,10 @@ def check(found: list[dict]) -> None:
         first, both = one["first"], one["both"]
         assert first["taken"] <= first["reserved"] <= first["taken"] + BLOCK
         assert both["reserved"] >= first["reserved"]
-        if one["certified"]:  # every kill costs a block at most; a replay repeats steps that were charged
-            assert both["taken"] <= both["reserved"] <= both["taken"] + 2 * BLOCK
+        # with noise from a seed a step taken twice is the same release, and a run begun anew is charged anew
+        assert (both["taken"] if one["certified"] else both["different"]) <= both["reserved"]
+        if one["certified"]:  # every kill costs a block at most
+            assert both["reserved"] <= both["taken"] + 2 * BLOCK
 
 
 @pytest.mark.slow
@@ -41,5 +43,5 @@ def test_about_two_hundred_kills_are_never_under_counted(tmp_path):
     found = killed(tmp_path, 125, seed=1)
     check(found)
     middle = [one for one in found if one["killed"][0] and 0 < one["first"]["taken"] < 120]
-    assert len(middle) >= 25
-    assert sum(sum(one["killed"]) for one in found) >= 150  # some had ended before the signal came
+    assert len(middle) >= 100
+    assert sum(sum(one["killed"]) for one in found) >= 200
