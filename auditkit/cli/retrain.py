@@ -28,6 +28,9 @@ from auditkit.cli.terminal import progress, say
 @click.option("--fix", is_flag=True, help="Exchange layers that mix rows: BatchNorm for GroupNorm.")
 @click.option("--replay", is_flag=True, help="Keep the noise until the end, to repeat steps bit by bit.")
 @click.option(
+    "--accept-lost-ledger", is_flag=True, help="Train though the ledger is gone; the certificate says so."
+)
+@click.option(
     "--unit",
     type=click.Choice(["person", "row"]),
     default=None,
@@ -46,6 +49,7 @@ def command(
     accept_weak: bool,
     fix: bool,
     replay: bool,
+    accept_lost_ledger: bool,
     unit: Literal["person", "row"] | None,
     overrides: tuple[str, ...],
     device: str | None,
@@ -69,6 +73,7 @@ def command(
             accept_weak=accept_weak,
             fix=fix,
             replay=replay,
+            accept_lost_ledger=accept_lost_ledger,
             unit=unit,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,

@@ -16,7 +16,8 @@ from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.tuning_cost import Law, tuned_epsilon
-from auditkit.records import LedgerLine
+from auditkit.records import LedgerLine, LedgerPointer, Message
+from auditkit.subjects.checkpoint import certificates_in
 
 DEFAULT_DELTA = 1e-5
 _SHOWN = 12
@@ -78,6 +79,49 @@ def folder_of(project: Project | None) -> Path:
 def recording_of(project: Project, *, purpose: str, partial: Path, replay: bool = False) -> Recording:
     """Where a private training of this config is written down."""
     return Recording(account=account_of(project), purpose=purpose, partial=partial, replay=replay)
+
+
+def check_lines_are_there(account: Account, folder: Path, *, accept: bool) -> tuple[Message, ...]:
+    """Refuse a ledger that lacks a line which the certificate of a checkpoint in ``folder`` rests on.
+
+    With ``accept`` it is not refused; what the certificate then has to say is returned.
+
+    Raises:
+        LedgerError: It was removed, cut off or replaced: what was spent is not known.
+    """
+    missing = _missing_lines(account, folder)
+    if not missing:
+        return ()
+    checkpoint, line = missing[0]
+    if accept:
+        values = {"n": len(missing), "checkpoint": checkpoint.name}
+        return (Message(text=_WAIVER, values=values),)
+    others = f" (and those of {len(missing) - 1} more)" if len(missing) > 1 else ""
+    raise LedgerError(
+        f"{account.path}: lacks line {line.number + 1} ({line.hash[:_SHOWN]}), on which the certificate of "
+        f"{checkpoint}{others} rests. The privacy ledger of these rows was removed, cut off or replaced, so "
+        "what was spent on them is not known. No step was taken. Put the ledger back, or set "
+        "AUDITKIT_LEDGER, or ledger: in the config, to the folder where it lies. --accept-lost-ledger trains "
+        "all the same; the certificate then says so"
+    )
+
+
+_WAIVER = (
+    "the ledger of these rows was lost: it lacks lines on which the certificates of {n} earlier models rest "
+    "({checkpoint} for one). What they spent is in no sum here; that was accepted with --accept-lost-ledger"
+)
+
+
+def _missing_lines(account: Account, folder: Path) -> list[tuple[Path, LedgerPointer]]:
+    """Checkpoints trained on these rows, and the line that each names and the ledger lacks."""
+    chain = read_chain(account.path)
+    return [
+        (path, certificate.ledger.line)
+        for path, certificate in certificates_in(folder)
+        if certificate.ledger is not None
+        and certificate.ledger.fingerprint == account.fingerprint
+        and not chain.holds(certificate.ledger.line)
+    ]
 
 
 def ledgers(folder: Path, *, delta: float | None = None) -> list[LedgerSummary]:

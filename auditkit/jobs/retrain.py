@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.jobs.ledger import recording_of
+from auditkit.jobs.ledger import check_lines_are_there, recording_of
 from auditkit.jobs.prepare import (
     Progress,
+    Project,
     audit_data,
     no_progress,
     obtain_subject,
@@ -19,6 +20,7 @@ from auditkit.jobs.prepare import (
 )
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
+from auditkit.privacy.recorded import Recording
 from auditkit.privacy.units import Unit
 from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
@@ -57,6 +59,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     accept_weak: bool = False,
     fix: bool = False,
     replay: bool = False,
+    accept_lost_ledger: bool = False,
     unit: Unit | None = None,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
@@ -78,6 +81,9 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
     noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
 
+    A ledger that lacks what a checkpoint beside this one says of it is refused, unless
+    ``accept_lost_ledger``: then the certificate says that what was spent before is not known.
+
     What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
 
     Under ``torchrun`` all its processes train together; each calls this.
@@ -86,7 +92,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         UsageError: ``epsilon`` or ``delta`` is out of range, or the model cannot be trained privately.
         PrivacyRefusedError: The privacy budget of the rows does not suffice; or ``accept_weak`` is
             not given, and epsilon is above 20 or noise drowns the few rows there are.
-        LedgerError: The ledger was changed, or cannot be written.
+        LedgerError: The ledger was changed, removed or cut off, or cannot be written.
         ProcessesDisagreeError: The processes do not have the same rows, settings or versions.
     """
     _check_budget(epsilon, delta)
@@ -124,8 +130,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             report_progress=report,
             recording=None
             if rank
-            else lambda: recording_of(
-                project, purpose=f"retrain {project.stem}", partial=partial.folder, replay=replay
+            else lambda: _recording(
+                project, partial.folder, folder.parent, replay=replay, accept=accept_lost_ledger
             ),
             tell=None if rank else tell,
             processes=processes,
@@ -150,6 +156,15 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             len(data),
             rank,
         )
+
+
+def _recording(
+    project: Project, partial: Path, checkpoints: Path, *, replay: bool, accept: bool
+) -> Recording:
+    """Where the training is written down, once its ledger is found to hold what the checkpoints name."""
+    recording = recording_of(project, purpose=f"retrain {project.stem}", partial=partial, replay=replay)
+    waivers = check_lines_are_there(recording.account, checkpoints, accept=accept)
+    return replace(recording, waivers=waivers)
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:

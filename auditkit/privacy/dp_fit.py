@@ -32,6 +32,7 @@ from auditkit.privacy.leading_steps import certified_together, steps_of
 from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import Check, refuse_unsuitable
 from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
+from auditkit.privacy.preflight.report import warned
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import ROWS_PER_PERSON, PrivateUnits, Unit, persons_of, unit_of
@@ -152,7 +153,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     )
     report_progress(0, settings.steps, "noise for the privacy budget")
     mechanism = plan(settings, delta, len(units), units.unit)
-    report = report.with_([*beforehand, *_checks_of(module, data, settings, mechanism, preprocessing)])
+    checks = _checks_of(module, data, settings, mechanism, preprocessing)
+    report = report.with_([*beforehand, *checks, *_waived(recording)])
     report.raise_if_refused()
     if settings.learning_rate is None:
         settings = replace(settings, learning_rate=steady_rate(mechanism))
@@ -232,6 +234,12 @@ def _checks_of(
     yield from mechanism_checks(mechanism, n_weights, accept_weak=settings.accept_weak)
     if preprocessing is not None:
         yield from preprocessing_checks(preprocessing)
+
+
+def _waived(recording: Recording | None) -> Iterator[Check]:
+    """What is wrong with the account and was accepted."""
+    for waiver in () if recording is None else recording.waivers:
+        yield warned("ledger", waiver)
 
 
 def _units(

@@ -14,6 +14,7 @@ from auditkit.privacy.certificate import Execution, Mechanism
 from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_of
 from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
+from auditkit.records import Message
 
 Progress = Callable[[int, int, str], None]
 BLOCK_STEPS = 50
@@ -33,12 +34,14 @@ class Recording:
         purpose: What the ledger calls it.
         partial: Folder in which it can be taken up again; ``None`` saves nothing.
         replay: Keep the noise to come of a certified training, so that it can be replayed bit by bit.
+        waivers: What is wrong with the account and was accepted; goes into the certificate.
     """
 
     account: Account
     purpose: str
     partial: Path | None = None
     replay: bool = False
+    waivers: tuple[Message, ...] = ()
 
 
 def take_all(

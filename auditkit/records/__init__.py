@@ -6,6 +6,7 @@ English template with its parameters kept apart, so that one stored run renders 
 """
 
 from auditkit.records.cards import (
+    UNTRAINED,
     Certificate,
     DataCard,
     Environment,
@@ -65,6 +66,7 @@ from auditkit.records.run import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "UNTRAINED",
     "AuditResult",
     "Bars",
     "Better",

@@ -9,6 +9,9 @@ from auditkit.records.message import Message, Record
 
 Json = Any
 
+UNTRAINED = "untrained"
+"""Key of a recipe: the names of the weights and buffers that the training left as they were."""
+
 
 class TrainingRecord(Record):
     """How a checkpoint came to be."""

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -157,6 +157,18 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
         return path / WEIGHTS, path / CARD
     own = _card_beside(path)
     return path, own if own.exists() else path.with_name(CARD)
+
+
+def certificates_in(folder: Path) -> Iterator[tuple[Path, Certificate]]:
+    """Every checkpoint in a folder that has a certificate; what cannot be read as one is passed over."""
+    cards = (*folder.glob(f"*/{CARD}"), *folder.glob("*.card.json"), *folder.glob(CARD))
+    for path in sorted(cards):
+        try:
+            certificate = _read_card(path).certificate
+        except CheckpointError:
+            continue
+        if certificate is not None:
+            yield (path.parent if path.name == CARD else path), certificate
 
 
 def _refuse_import(card: CheckpointCard, card_path: Path, own_class: str | None) -> None:

@@ -224,10 +224,24 @@ def _other_training(record: TrainingRecord | None, config: TrainingConfig | None
         return []
     text = "The checkpoint was trained with {key} {stored}; the config now says {wanted}."
     return [
-        Message(text=text, values={"key": key, "stored": record.recipe[key], "wanted": wanted})
-        for key, wanted in config.model_dump().items()
+        Message(
+            text=text,
+            values={"key": key, "stored": _printable(record.recipe[key]), "wanted": _printable(wanted)},
+        )
+        for key, wanted in config.model_dump(mode="json").items()
         if key in record.recipe and record.recipe[key] != wanted
     ]
+
+
+def _printable(value: Any) -> str | int | float:
+    """A setting as a value of a sentence: nested ones and those that are not set as text."""
+    if isinstance(value, Mapping):
+        return (
+            ", ".join(f"{key} {_printable(one)}" for key, one in value.items() if one is not None) or "none"
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_printable(one)) for one in value) or "none"
+    return "none" if value is None else value if isinstance(value, str | int | float) else str(value)
 
 
 def _sequence(value: Any) -> Any:

@@ -18,12 +18,13 @@ from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.losses import mean_loss, per_row_loss
 from auditkit.models.zoo import build_module, complete, require_value_model
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
-from auditkit.records import Message, TrainingRecord
+from auditkit.records import UNTRAINED, Message, TrainingRecord
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.training.augmentation import Augment, augmentation_of
 from auditkit.training.optimizers import Stepper
 from auditkit.training.rows import TrainingRows
 from auditkit.training.threads import batch_flops, threads_for
+from auditkit.training.untrained import fixed_values, untrained_names
 from auditkit.training.validation import Validation, set_aside
 
 Progress = Callable[[int, int, str], None]
@@ -87,6 +88,7 @@ def fit(
         validation=_validation(validated, config, device, scale),
         report=report_progress,
     ).behind_front()
+    fixed = fixed_values(module)
     started = time.perf_counter()
     with (
         global_generators_seeded(derive_seed(seed, "fit", "dropout")),
@@ -103,7 +105,11 @@ def fit(
         data_source=data.source,
         data_digest=data.digest(),
         n_rows=len(trained),
-        recipe={**config.model_dump(mode="json"), "architecture": full.model_dump(mode="json")},
+        recipe={
+            **config.model_dump(mode="json"),
+            "architecture": full.model_dump(mode="json"),
+            UNTRAINED: untrained_names(module, fixed),
+        },
         final_loss=done.final_loss,
     )
     return TorchSubject.build(

@@ -10,6 +10,7 @@ from torch import nn
 from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
+from auditkit.models.own_class import is_own
 from auditkit.models.zoo import build_module, check_architecture
 from auditkit.privacy.clipping import Clipping
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
@@ -140,7 +141,15 @@ class DpRetrain(Variant):
             tell=context.tell,
             preprocessing=baseline.preprocessing,
             processes=context.processes,
-            beforehand=tuple(start_checks(module, baseline.module, baseline.card.training, data)),
+            beforehand=tuple(
+                start_checks(
+                    module,
+                    baseline.module,
+                    baseline.card.training,
+                    data,
+                    own_class=is_own(baseline.architecture.name),
+                )
+            ),
         )
         return TorchSubject.build(
             fitted.module,

@@ -183,3 +183,10 @@ def test_cuda_without_a_device_is_reported(project, capsys):
 def test_an_unknown_verb_gives_the_closest(project, capsys):
     assert project.auditkit("audti") == 2
     assert "audits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("added", ["early_stopping: {patience: 2}", "augmentation: {shift: 1}"])
+def test_nested_training_that_was_added_later_is_told_as_a_mistake_of_the_config(project, added, capsys):
+    project.rewrite("epochs: 4}", f"epochs: 4, {added}}}")
+    assert project.auditkit("retrain", "loans.yaml", "--epsilon", "3") == 2
+    assert "was trained with other settings" in capsys.readouterr().err

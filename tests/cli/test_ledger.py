@@ -77,6 +77,54 @@ def test_a_tampered_ledger_is_refused_by_name(private, tmp_path, capsys):
     assert main(["retrain", str(private.config), "--epsilon", "3"]) == 5
 
 
+@pytest.fixture
+def lost(private, tmp_path, capsys):
+    """A private checkpoint whose ledger was moved away."""
+    assert main(["retrain", str(private.config), "--epsilon", "3", "--budget", "9"]) == 0
+    (tmp_path / "ledger").rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    return private
+
+
+@pytest.mark.parametrize("epsilon", ["3", "2"], ids=["at the target", "beside it"])
+def test_a_ledger_that_is_gone_is_no_fresh_budget(lost, epsilon, tmp_path, capsys):
+    card = json.loads((lost.folder / "checkpoints" / "loans-dp-3" / "card.json").read_text())
+    line = card["certificate"]["ledger"]["line"]
+    assert main(["retrain", str(lost.config), "--epsilon", epsilon]) == 5
+    said = capsys.readouterr().err
+    assert f"lacks line {line['number'] + 1} ({line['hash'][:12]})" in said
+    assert "loans-dp-3" in said
+    assert "Put the ledger back" in said
+    assert not (tmp_path / "ledger").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "ledger")
+    assert main(["retrain", str(lost.config), "--epsilon", epsilon]) == 0
+
+
+def test_a_ledger_that_was_cut_off_is_refused(private, tmp_path, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
+    (path,) = (tmp_path / "ledger").glob("*.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert main(["retrain", str(private.config), "--epsilon", "2"]) == 5
+    assert "cut off" in capsys.readouterr().err
+
+
+def test_that_a_lost_ledger_was_accepted_stands_in_the_certificate(lost, capsys):
+    words = ["retrain", str(lost.config), "--epsilon", "2", "--accept-lost-ledger", "--json"]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    evidence = json.loads(captured.out)["certificate"]["preflight"]
+    (waiver,) = [one for one in evidence if "was lost" in one["text"]]
+    assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
+    assert "the ledger of these rows was lost" in captured.err
+
+
+def test_checkpoints_of_other_rows_ask_nothing_of_this_ledger(lost):
+    text = (lost.folder / "loans.csv").read_text(encoding="utf-8")
+    (lost.folder / "loans.csv").write_text(text + "male,3.5,farm,yes\n", encoding="utf-8")
+    lost.rewrite("checkpoints/loans", "checkpoints/more")
+    assert main(["retrain", str(lost.config), "--epsilon", "3"]) == 0
+
+
 def test_a_weak_promise_must_be_asked_for_twice(private, capsys):
     assert main(["retrain", str(private.config), "--epsilon", "30"]) == 5
     assert "--accept-weak" in capsys.readouterr().err

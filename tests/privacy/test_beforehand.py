@@ -23,7 +23,7 @@ from auditkit.privacy.preflight.beforehand import (
     row_checks,
     start_checks,
 )
-from auditkit.records import TrainingRecord
+from auditkit.records import UNTRAINED, TrainingRecord
 from tests.privacy import networks
 from tests.privacy.networks import built
 
@@ -116,11 +116,64 @@ def test_a_start_from_weights_trained_on_the_same_rows_is_refused():
     assert [status for status, _ in told(start_checks(fresh, earlier, None, rows))] == ["refused"]
 
 
-def test_a_start_from_weights_trained_on_other_rows_or_frozen_ones_is_not():
+def test_a_start_from_weights_trained_on_other_rows_is_not():
     rows, earlier = data(), built(networks.mlp)
     assert told(start_checks(earlier, earlier, trained_on("other"), rows)) == []
-    frozen = built(networks.mlp).requires_grad_(False)
-    assert [status for status, _ in told(start_checks(frozen, earlier, None, rows))] == ["passed"]
+
+
+def recorded(untrained: list[str]) -> TrainingRecord:
+    return trained_on(data().digest()).model_copy(update={"recipe": {UNTRAINED: untrained}})
+
+
+def statuses(fresh: nn.Module, earlier: nn.Module, record: TrainingRecord | None) -> list[str]:
+    return [status for status, _ in told(start_checks(fresh, earlier, record, data()))]
+
+
+def frozen_front(like: nn.Module, seed: int = 1) -> nn.Module:
+    """A fresh network whose first layer has the values of another and is not trained."""
+    fresh = built(networks.mlp, seed=seed)
+    fresh.hidden.load_state_dict(like.hidden.state_dict())
+    fresh.hidden.requires_grad_(False)
+    return fresh
+
+
+def test_learnt_weights_stay_what_they_are_when_they_are_frozen():
+    earlier = built(networks.mlp)
+    ((status, text),) = told(start_checks(frozen_front(earlier), earlier, recorded([]), data()))
+    assert (status, "'hidden.weight'" in text) == ("refused", True)
+
+
+def test_learnt_weights_are_known_under_another_name_and_in_half_precision():
+    earlier = built(networks.mlp)
+    fresh = built(networks.mlp, seed=1)
+    fresh.register_buffer("prior", earlier.hidden.weight.detach().half(), persistent=False)
+    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+
+
+def test_learnt_statistics_of_a_frozen_norm_are_refused_and_those_it_began_with_are_not():
+    earlier, fresh = built(networks.batch_norm), built(networks.batch_norm, seed=1)
+    assert statuses(fresh, earlier, None) == ["passed"]
+    earlier.normed.running_mean.normal_()
+    fresh.normed.load_state_dict(earlier.normed.state_dict())
+    assert statuses(fresh, earlier, None) == ["refused"]
+
+
+def test_the_record_says_whether_a_front_was_frozen_in_the_training_before():
+    earlier = frozen_front(built(networks.mlp))
+    fresh = frozen_front(earlier, seed=2)
+    assert statuses(fresh, earlier, recorded(["hidden.bias", "hidden.weight"])) == ["passed"]
+    # the class freezes them now, but the training had not
+    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+
+
+@pytest.mark.parametrize("record", [None, trained_on(data().digest())], ids=["unknown", "same rows"])
+def test_where_no_record_says_it_a_frozen_front_is_refused_of_an_own_class_and_told_of_others(record):
+    earlier = built(networks.mlp)
+    fresh = frozen_front(earlier)
+    ((status, text),) = told(start_checks(fresh, earlier, record, data()))
+    assert (status, "auditkit train" in text) == ("refused", True)
+    ((status, text),) = told(start_checks(fresh, earlier, record, data(), own_class=False))
+    assert (status, "'hidden.weight'" in text) == ("warned", True)
 
 
 def test_equal_constants_are_no_start_from_another_model():

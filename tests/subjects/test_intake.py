@@ -77,6 +77,26 @@ def test_training_that_differs_from_the_config_is_stated(tmp_path):
     assert said == ["The checkpoint was trained with epochs 2; the config now says 3."]
 
 
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        (
+            {"early_stopping": {"patience": 2}},
+            "early_stopping none; the config now says validation_fraction ",
+        ),
+        ({"augmentation": {"drop_tokens": 0.1}}, "augmentation none; the config now says shift 0, "),
+        ({"gradient_clip": 1.0}, "gradient_clip none; the config now says 1.0."),
+    ],
+    ids=["early stopping", "augmentation", "number"],
+)
+def test_nested_training_that_differs_is_stated_in_words(tmp_path, training, told):
+    save_checkpoint(tmp_path / "towns", trained()[0])
+    wanted = {"epochs": 2, "batch_size": 16, **training}
+    again = subject_of(tmp_path, "towns", architecture=MLP, training=wanted)
+    (said,) = [str(statement) for statement in again.card.statements]
+    assert said.startswith(f"The checkpoint was trained with {told}")
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
 def test_bare_weights_are_loaded_with_architecture_and_preprocessing(tmp_path, suffix):
     subject, data = trained()

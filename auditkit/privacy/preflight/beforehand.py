@@ -1,7 +1,7 @@
 """What was learned, chosen or planned before the first step, and whether epsilon covers it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -19,7 +19,8 @@ from auditkit.data.preprocessing import (
 from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.preflight.report import Check, passed, refused, warned
-from auditkit.records import Message, TrainingRecord
+from auditkit.records import UNTRAINED, Message, TrainingRecord
+from auditkit.training.untrained import fixed_values
 
 
 def preprocessing_checks(steps: Preprocessing) -> Iterator[Check]:
@@ -76,15 +77,24 @@ def row_checks(data: Dataset) -> Iterator[Check]:
 
 
 def start_checks(
-    fresh: nn.Module, earlier: nn.Module, training: TrainingRecord | None, data: Dataset
+    fresh: nn.Module,
+    earlier: nn.Module,
+    training: TrainingRecord | None,
+    data: Dataset,
+    *,
+    own_class: bool = True,
 ) -> Iterator[Check]:
     """Whether the weights to start from are fresh, and not those of a model that saw the rows unprotected.
+
+    What is not to be trained counts, too, unless the earlier training had left it as it was: a public front
+    stays what it is in both. Equal zeros and ones of biases and norms say nothing.
 
     Args:
         fresh: The module to be trained.
         earlier: A model of the same architecture, trained before.
         training: How that was; ``None`` where it is not known.
         data: The private rows.
+        own_class: Whether code of the user decides what is frozen, which may have changed since.
     """
     if training is not None and training.data_digest != data.digest():
         return
@@ -94,14 +104,14 @@ def start_checks(
         for name, parameter in fresh.named_parameters()
         if parameter.requires_grad and name in known and _are_copies(parameter, known[name])
     ]
-    if same:
-        yield refused(
-            "start",
-            "the weights to start from are those of a model that was trained on the same rows without noise "
-            "({name} for one): whatever it learned of them would stay. Start from fresh weights, or from "
-            "ones trained on public rows only",
-            name=repr(same[0]),
-        )
+    fixed = _found_in(_changed(earlier, training), fresh)
+    on_record = training is not None and UNTRAINED in training.recipe
+    if same or (fixed and on_record):
+        yield refused("start", _NOT_FRESH, name=repr([*same, *fixed][0]))
+    elif fixed and own_class:
+        yield refused("start", _NOT_ON_RECORD, name=repr(fixed[0]))
+    elif fixed:
+        yield warned("start", Message(text=_UNKNOWN_ORIGIN, values={"name": repr(fixed[0])}))
     else:
         yield passed(
             "start",
@@ -109,10 +119,55 @@ def start_checks(
         )
 
 
+_NOT_FRESH = (
+    "the weights to start from are those of a model that was trained on the same rows without noise "
+    "({name} for one): whatever it learned of them would stay. Start from fresh weights, or from ones "
+    "trained on public rows only"
+)
+_NOT_ON_RECORD = (
+    "the frozen weights {name} are those of a model that was trained on the same rows without noise, and its "
+    "record does not say whether that training left them as they were. If they are public, train that model "
+    "again (`auditkit train`), so that its record says it; else start from fresh weights"
+)
+_UNKNOWN_ORIGIN = (
+    "the frozen weights {name} are those of the model trained before, and it is not known which of its "
+    "weights that training changed; epsilon does not cover them if it learned them from these rows"
+)
+
+
+def _changed(earlier: nn.Module, training: TrainingRecord | None) -> list[torch.Tensor]:
+    """What the earlier training changed, or may have changed where its record does not say it."""
+    weights = dict(earlier.named_parameters())
+    buffers = {name: one for name, one in earlier.named_buffers() if one.is_floating_point()}
+    if training is None or UNTRAINED not in training.recipe:
+        statistics = [one for name, one in buffers.items() if name.endswith(_STATISTICS)]
+        return [*weights.values(), *statistics]
+    kept = set(training.recipe[UNTRAINED])
+    return [one for name, one in (weights | buffers).items() if name not in kept]
+
+
+_STATISTICS = ("running_mean", "running_var")
+"""Buffers of norms; all others are taken for constants unless a record says otherwise."""
+
+
+def _found_in(earlier: Sequence[torch.Tensor], fresh: nn.Module) -> list[str]:
+    """Frozen weights and buffers of ``fresh`` with the values of earlier ones, whatever their names."""
+    return [
+        name
+        for name, one in fixed_values(fresh).items()
+        if any(one.shape == other.shape and _are_equal(one, other) for other in earlier)
+    ]
+
+
 def _are_copies(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two matrices agree in every bit; vectors often start at 0 or 1 and stay there."""
-    one, other = one.detach().cpu(), other.detach().cpu()
-    return one.ndim > 1 and torch.equal(one, other) and not bool((one == one.flatten()[0]).all())
+    return one.ndim > 1 and _are_equal(one, other)
+
+
+def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors agree up to the type of ``one``, and are not all of one value as norms begin."""
+    one, other = one.detach().cpu(), other.detach().cpu().to(one.dtype)
+    return torch.equal(one, other) and not bool((one == one.flatten()[:1]).all())
 
 
 def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bool) -> Iterator[Check]:

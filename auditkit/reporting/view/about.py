@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from auditkit.records import DataCard, Environment, Run, SubjectCard
+from auditkit.records import UNTRAINED, DataCard, Environment, Run, SubjectCard
 from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart
 from auditkit.reporting.labels import audit_title, variant_kind
 from auditkit.reporting.language import Texts, grouped
@@ -105,8 +105,9 @@ def _training(card: SubjectCard, texts: Texts) -> Iterator[tuple[str, str]]:
     )
     if training.final_loss is not None:
         yield texts.text("final loss"), decimal_shortest(training.final_loss, 4)
-    if training.recipe:
-        yield texts.text("recipe"), texts.list_of(f"{key} {setting(v)}" for key, v in training.recipe.items())
+    recipe = {key: value for key, value in training.recipe.items() if key != UNTRAINED}
+    if recipe:
+        yield texts.text("recipe"), texts.list_of(f"{key} {setting(v)}" for key, v in recipe.items())
 
 
 def _data(data: DataCard, texts: Texts) -> Card:
