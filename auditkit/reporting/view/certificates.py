@@ -25,8 +25,12 @@ class CertificateView:
 
 
 def certificate_views(cards: Sequence[SubjectCard], texts: Texts) -> tuple[CertificateView, ...]:
-    """The certificates of all subjects that have one."""
-    return tuple(_certificate(card.name, card.certificate, texts) for card in cards if card.certificate)
+    """The certificates of all subjects that have one, the baseline named by its title."""
+    return tuple(
+        _certificate(card.title if card.name == "baseline" else card.name, card.certificate, texts)
+        for card in cards
+        if card.certificate
+    )
 
 
 def guarantee(certificate: Certificate | None) -> str:
