@@ -210,6 +210,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 certified=settings.certified,
                 execution=execution,
                 preflight=report.evidence,
+                clipping=settings.clipping,
             )
 
         certificate = certified_together(steps, train)

@@ -220,3 +220,24 @@ def test_contradicting_accountants_give_no_certificate(monkeypatch):
     mechanism = plan(QUICK, 1e-4, 600)
     with pytest.raises(AuditkitError, match="contradicts"):
         certify(mechanism, 1e-4, n_units=600, certified=False)
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+@pytest.mark.parametrize("unit", ["row", "person"])
+def test_the_certificate_describes_the_clipping_that_was_done(unit, copies):
+    mechanism = plan(replace(QUICK, augmentation_multiplicity=copies), 1e-4, 600, unit)
+    flat, automatic = (
+        str(certify(mechanism, 1e-4, n_units=600, certified=False, clipping=how).clipping)
+        for how in ("flat", "automatic")
+    )
+    assert "scaled to at most the clipping norm" in flat
+    assert "scaled to at most" not in automatic
+    assert "its own norm plus 0.01 of the clipping norm" in automatic
+    for text in (flat, automatic):
+        assert ("rows of a person" in text) == (unit == "person")
+        assert ("4 changed copies" in text) == (copies == 4)
+
+
+def test_a_training_with_automatic_clipping_says_so():
+    fitted = dp_fit(built(mlp), separable(), replace(QUICK, clipping="automatic"), seed=0)
+    assert "short or long" in str(fitted.certificate.clipping)
