@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from auditkit import __version__
 from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
 from auditkit.privacy.clipping import STABILITY, Clipping
@@ -113,7 +114,7 @@ def certify(
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
         cross_check={"rdp": looser} if tight is None else {"rdp": looser, "pld": tight},
-        versions={name: version(name) for name in _versioned(checked=tight is not None)},
+        versions=_versions(checked=tight is not None),
         certified=certified,
         released=Message(text="the final weights: a running average of the noisy ones"),
         clipping=_clipping(mechanism, clipping),
@@ -125,9 +126,10 @@ def certify(
     )
 
 
-def _versioned(*, checked: bool) -> tuple[str, ...]:
-    """The packages that epsilon rests on."""
-    return ("opacus", "torch", "numpy", "scipy", *(("dp-accounting",) if checked else ()))
+def _versions(*, checked: bool) -> dict[str, str]:
+    """Of what epsilon and the noise rest on."""
+    packages = ("opacus", "torch", "numpy", "scipy", "cryptography", *(("dp-accounting",) if checked else ()))
+    return {"auditkit": __version__, **{name: version(name) for name in packages}}
 
 
 _SAMPLER: dict[Unit, Message] = {

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
 
+import auditkit
 from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError, DataError, UsageError
 from auditkit.privacy.certificate import Mechanism, certify, recomputed_epsilon
@@ -241,3 +243,9 @@ def test_the_certificate_describes_the_clipping_that_was_done(unit, copies):
 def test_a_training_with_automatic_clipping_says_so():
     fitted = dp_fit(built(mlp), separable(), replace(QUICK, clipping="automatic"), seed=0)
     assert "short or long" in str(fitted.certificate.clipping)
+
+
+def test_the_certificate_names_the_versions_of_what_makes_its_noise():
+    versions = certify(plan(QUICK, 1e-4, 600), 1e-4, n_units=600, certified=True).versions
+    assert versions["auditkit"] == auditkit.__version__
+    assert versions["cryptography"] == version("cryptography")
