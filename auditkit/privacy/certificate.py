@@ -10,7 +10,7 @@ from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
 from auditkit.privacy.clipping import STABILITY, Clipping
 from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from auditkit.privacy.units import Unit
-from auditkit.records import Certificate, LedgerReference, Message
+from auditkit.records import Certificate, LedgerReference, Message, TrainedWeights
 
 ROW_ADJACENCY, PERSON_ADJACENCY = "add or remove one row", "add or remove one person"
 PRV_ERROR = 0.01
@@ -76,6 +76,7 @@ def certify(
     execution: Execution | None = None,
     preflight: tuple[Message, ...] = (),
     clipping: Clipping = "flat",
+    trained: TrainedWeights | None = None,
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
@@ -87,6 +88,7 @@ def certify(
         execution: What was charged; default every planned step once.
         preflight: What was examined before the first step.
         clipping: How gradients were scaled to the clipping norm.
+        trained: How many weights, and of which type.
 
     Raises:
         AuditkitError: The accountants contradict each other.
@@ -117,6 +119,7 @@ def certify(
         versions=_versions(checked=tight is not None),
         certified=certified,
         released=Message(text="the final weights: a running average of the noisy ones"),
+        trained=trained,
         clipping=_clipping(mechanism, clipping),
         sampler=_SAMPLER[mechanism.unit],
         randomness=_randomness_source(certified=certified),

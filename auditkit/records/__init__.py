@@ -12,6 +12,7 @@ from auditkit.records.cards import (
     Json,
     Planted,
     SubjectCard,
+    TrainedWeights,
     TrainingRecord,
 )
 from auditkit.records.evidence import (
@@ -114,6 +115,7 @@ __all__ = [
     "Table",
     "Token",
     "Tokens",
+    "TrainedWeights",
     "TrainingRecord",
     "Unit",
     "Verdict",

@@ -16,6 +16,7 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.records import TrainedWeights
 from tests.privacy.networks import batch_norm, built, mlp, mlp_with_dropout
 from tests.privacy.reference import clipped_sum_one_by_one, length
 from tests.tolerances import FLOAT32
@@ -249,3 +250,11 @@ def test_the_certificate_names_the_versions_of_what_makes_its_noise():
     versions = certify(plan(QUICK, 1e-4, 600), 1e-4, n_units=600, certified=True).versions
     assert versions["auditkit"] == auditkit.__version__
     assert versions["cryptography"] == version("cryptography")
+
+
+def test_the_certificate_counts_the_weights_that_were_trained():
+    module = built(mlp)
+    first = next(module.parameters()).requires_grad_(False)
+    trained = dp_fit(module, separable(), QUICK, seed=0).certificate.trained
+    total = sum(parameter.numel() for parameter in module.parameters())
+    assert trained == TrainedWeights(n=total - first.numel(), dtype="float32")

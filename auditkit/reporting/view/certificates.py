@@ -78,6 +78,11 @@ def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
     """What was released, the mechanism, the accounting, the execution and the ledger, in that order."""
     if certificate.released is not None:
         yield texts.text("released"), texts.message(certificate.released)
+    if certificate.trained is not None:
+        weights = texts.text(
+            "{n} of type {dtype}", n=grouped(certificate.trained.n), dtype=certificate.trained.dtype
+        )
+        yield texts.text("trained weights"), weights
     yield texts.text("adjacency"), texts.text(certificate.adjacency)
     yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
     yield from _mechanism(certificate, texts)
