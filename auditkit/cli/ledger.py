@@ -72,6 +72,7 @@ def command(
         click.echo(json.dumps({**_document(found), **tuned, "lines": lines}, ensure_ascii=False))
         return
     _show(found)
+    _show_unverified(found)
     if tuning is not None:
         click.echo(
             f"the best of a random number of runs like {tuning.run} ({tuning.law}, {tuning.mean:g} expected, "
@@ -107,6 +108,13 @@ def _show(one: "LedgerSummary") -> None:
         spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spent else "nothing spent"
         click.echo(f"  {run.run}  {run.purpose}: {run.steps:,} steps, {spent}, {kind}, {ended}")
     click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
+
+
+def _show_unverified(one: "LedgerSummary") -> None:
+    if one.unverified:
+        click.echo("what was imported holds only if this is true, which no file shows:")
+    for assumption in one.unverified:
+        click.echo(f"- {assumption}")
 
 
 def _unfinished(one: "LedgerSummary", run: str) -> str:

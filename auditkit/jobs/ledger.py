@@ -16,7 +16,7 @@ from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.tuning_cost import Law, tuned_epsilon
-from auditkit.records import LedgerLine
+from auditkit.records import Imported, LedgerLine, Message
 
 DEFAULT_DELTA = 1e-5
 _SHOWN = 12
@@ -41,6 +41,13 @@ class LedgerSummary:
     delta: float
     spent: Composed
     remaining: float | None
+
+    @property
+    def unverified(self) -> tuple[Message, ...]:
+        """What must be believed of all that was imported, each assumption once."""
+        imported = (line.entry for line in self.lines if isinstance(line.entry, Imported))
+        by_text = {str(message): message for entry in imported for message in entry.unverified}
+        return tuple(by_text.values())
 
     def epsilon_of(self, run: RunState) -> float:
         """What one run spent, at the delta of the ledger."""

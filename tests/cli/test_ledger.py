@@ -91,6 +91,24 @@ def test_a_foreign_history_is_charged(private, tmp_path, capsys):
     assert len(document["lines"][-1]["entry"]["unverified"]) >= 5
 
 
+def test_what_must_be_believed_of_a_foreign_history_is_told_once(private, tmp_path, capsys):
+    for name, steps in (("one.pt", 100), ("other.pt", 50)):
+        torch.save({"history": [(2.0, 0.1, steps)], "mechanism": "prv"}, tmp_path / name)
+        assert main(["ledger", str(private.config), "--import", str(tmp_path / name)]) == 0
+        shown = capsys.readouterr().out
+        assert shown.count("- That each row was in a step independently of all others") == 1
+    assert shown.count("imported: ") == 2
+    assert main(["ledger", "loans.csv"]) == 0
+    assert "- That the noise was drawn as recorded" in capsys.readouterr().out
+
+
+def test_a_ledger_without_imports_lists_nothing_to_believe(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "loans.csv"]) == 0
+    assert "holds only if" not in capsys.readouterr().out
+
+
 def test_an_empty_place_and_an_unknown_name_are_told(private, capsys):
     assert main(["ledger"]) == 0
     assert "no privacy was spent yet" in capsys.readouterr().out
