@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditkit.cli.options import json_option, set_option
+from auditkit.cli.terminal import say
 
 if TYPE_CHECKING:
     from auditkit.jobs.ledger import LedgerSummary
@@ -60,7 +61,7 @@ def command(
         _list(ledger.ledgers(place, delta=delta), place, as_json=as_json)
         return
     if imported is not None:
-        found = ledger.import_history(dataset, imported, delta=delta, overrides=overrides)
+        found = ledger.import_history(dataset, imported, delta=delta, overrides=overrides, tell=say)
     else:
         found = ledger.find_ledger(place, dataset, delta=delta)
     if budget is not None:

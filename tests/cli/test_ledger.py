@@ -102,6 +102,19 @@ def test_what_must_be_believed_of_a_foreign_history_is_told_once(private, tmp_pa
     assert "- That the noise was drawn as recorded" in capsys.readouterr().out
 
 
+def test_a_file_that_is_imported_again_is_charged_again_and_this_is_told(private, tmp_path, capsys):
+    torch.save({"history": [(2.0, 0.1, 100)], "mechanism": "prv"}, tmp_path / "foreign.pt")
+    torch.save({"history": [(2.0, 0.1, 50)], "mechanism": "prv"}, tmp_path / "other.pt")
+    (tmp_path / "copy.pt").write_bytes((tmp_path / "foreign.pt").read_bytes())
+    for name, is_known in (("foreign.pt", False), ("other.pt", False), ("copy.pt", True)):
+        assert main(["ledger", str(private.config), "--import", str(tmp_path / name), "--json"]) == 0
+        captured = capsys.readouterr()
+        assert ("imported before" in captured.err) == is_known
+    document = json.loads(captured.out)
+    assert document["runs"][0]["run"] in captured.err
+    assert [run["steps"] for run in document["runs"]] == [100, 50, 100]
+
+
 def test_a_ledger_without_imports_lists_nothing_to_believe(private, capsys):
     assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
     capsys.readouterr()
