@@ -90,7 +90,7 @@ def take_recorded(
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
-        report = _Report(mechanism, delta, report_progress)
+        report = _Report(mechanism, delta, report_progress, charged=lambda: run.state().steps)
         for first, many in blocks(start, mechanism.steps):
             run.reserve(first, many)
             _take(steps, first, many, report)
@@ -175,21 +175,26 @@ class _Saver:
 
 @dataclass(slots=True)
 class _Report:
-    """Progress with the budget that is gone; the epsilon shown bounds the steps reserved so far."""
+    """Progress with the budget that is gone, in the first and the last report and now and then between.
+
+    The epsilon shown bounds the steps reserved so far, with those that an interruption made charged twice.
+    """
 
     mechanism: Mechanism
     delta: float
     report_progress: Progress
-    _computed_s: float = field(default_factory=time.monotonic, init=False)
+    charged: Callable[[], int] | None = None
+    _computed_s: float = field(default=-math.inf, init=False)
     _epsilon: str = field(default="", init=False)
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
         if done % REPORT_EVERY and done != total:
             return
-        if time.monotonic() - self._computed_s > EPSILON_EVERY_S:
+        if done == total or time.monotonic() - self._computed_s > EPSILON_EVERY_S:
+            charged = reserved if self.charged is None else self.charged()
             spent = epsilon_prv(
-                self.mechanism.noise_multiplier, self.mechanism.sample_rate, reserved, self.delta
+                self.mechanism.noise_multiplier, self.mechanism.sample_rate, charged, self.delta
             )
             self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent by step {reserved:,}"
             self._computed_s = time.monotonic()
