@@ -87,6 +87,8 @@ def take_recorded(
         )
     with _opened(recording, mechanism, delta, found, certified=certified) as run:
         start = 0 if found is None or partial is None else go_back(steps, partial, found)
+        if found is not None and found.mode == "fresh":
+            tell(_taken_up(mechanism, delta, start, run.state().steps))
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
@@ -108,6 +110,16 @@ def take_recorded(
             kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
+
+
+def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> str:
+    """Where it goes on with fresh noise, and what that makes of epsilon."""
+    again = charged - start
+    ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)
+    return (
+        f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with fresh noise; "
+        f"{again:,} steps are charged twice, and it ends at epsilon {math.ceil(1000 * ends) / 1000:.3f}"
+    )
 
 
 def blocks(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -100,6 +100,16 @@ def test_certified_noise_is_drawn_anew_and_repeated_steps_are_charged_again(tmp_
     assert (certificate.planned_steps, certificate.resumes) == (120, 1)
 
 
+def test_going_on_with_fresh_noise_tells_from_where_and_what_it_costs(tmp_path):
+    killed(tmp_path, CERTIFIED, after=110)
+    told: list[str] = []
+    certificate = fit(tmp_path, CERTIFIED, told=told).certificate
+    (sentence,) = [text for text in told if "goes on" in text]
+    assert "after step 100 of 120" in sentence
+    assert "20 steps are charged twice" in sentence
+    assert float(sentence.split()[-1]) >= certificate.epsilon
+
+
 def test_an_older_copy_of_the_unfinished_training_never_lowers_epsilon(tmp_path):
     folder = tmp_path / "unfinished"
     killed(tmp_path, CERTIFIED, after=60)
