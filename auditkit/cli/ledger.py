@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditkit.cli.options import json_option, set_option
+from auditkit.cli.terminal import say
 
 if TYPE_CHECKING:
     from auditkit.jobs.ledger import LedgerSummary
@@ -60,7 +61,7 @@ def command(
         _list(ledger.ledgers(place, delta=delta), place, as_json=as_json)
         return
     if imported is not None:
-        found = ledger.import_history(dataset, imported, delta=delta, overrides=overrides)
+        found = ledger.import_history(dataset, imported, delta=delta, overrides=overrides, tell=say)
     else:
         found = ledger.find_ledger(place, dataset, delta=delta)
     if budget is not None:
@@ -72,6 +73,7 @@ def command(
         click.echo(json.dumps({**_document(found), **tuned, "lines": lines}, ensure_ascii=False))
         return
     _show(found)
+    _show_unverified(found)
     if tuning is not None:
         click.echo(
             f"the best of a random number of runs like {tuning.run} ({tuning.law}, {tuning.mean:g} expected, "
@@ -107,6 +109,13 @@ def _show(one: "LedgerSummary") -> None:
         spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spent else "nothing spent"
         click.echo(f"  {run.run}  {run.purpose}: {run.steps:,} steps, {spent}, {kind}, {ended}")
     click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
+
+
+def _show_unverified(one: "LedgerSummary") -> None:
+    if one.unverified:
+        click.echo("what was imported holds only if this is true, which no file shows:")
+    for assumption in one.unverified:
+        click.echo(f"- {assumption}")
 
 
 def _unfinished(one: "LedgerSummary", run: str) -> str:

@@ -102,6 +102,12 @@ def command(
         f"{certificate.steps:,} steps\n"
         f"{result.quality} {result.before:.4f} before, {result.after:.4f} after ({moved}, n {result.n:,})"
     )
+    again = certificate.steps - (certificate.planned_steps or certificate.steps)
+    if again:
+        click.echo(
+            f"{again:,} steps were charged twice after an interruption: epsilon {certificate.epsilon:.3f} "
+            f"where {epsilon:g} was asked for"
+        )
     ledger = certificate.ledger
     if ledger is not None:
         click.echo(

@@ -1,6 +1,6 @@
 """Job: the privacy ledgers of this user: whose they are, what is spent, what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.tuning_cost import Law, tuned_epsilon
-from auditkit.records import LedgerLine, LedgerPointer, Message
+from auditkit.records import Imported, LedgerLine, LedgerPointer, Message
 from auditkit.subjects.checkpoint import certificates_in
 
 DEFAULT_DELTA = 1e-5
@@ -42,6 +42,13 @@ class LedgerSummary:
     delta: float
     spent: Composed
     remaining: float | None
+
+    @property
+    def unverified(self) -> tuple[Message, ...]:
+        """What must be believed of all that was imported, each assumption once."""
+        imported = (line.entry for line in self.lines if isinstance(line.entry, Imported))
+        by_text = {str(message): message for entry in imported for message in entry.unverified}
+        return tuple(by_text.values())
 
     def epsilon_of(self, run: RunState) -> float:
         """What one run spent, at the delta of the ledger."""
@@ -237,9 +244,16 @@ def change_budget(summary: LedgerSummary, epsilon: float, delta: float | None) -
 
 
 def import_history(
-    config: Path | str, file: Path, *, delta: float | None = None, overrides: Sequence[str] = ()
+    config: Path | str,
+    file: Path,
+    *,
+    delta: float | None = None,
+    overrides: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> LedgerSummary:
     """Charge what an Opacus checkpoint says it spent to the training rows of ``config``.
+
+    A file that was imported before is charged again, and ``tell`` is called with a sentence that says so.
 
     Raises:
         CheckpointError: The file holds no such history.
@@ -248,5 +262,16 @@ def import_history(
     project = open_project(config, overrides)
     history = read_history(file)
     account = account_of(project)
-    account.add_import(history.spendings, purpose=f"imported: {file.name}", unverified=history.unverified)
+    earlier = account.imports_of(history.sha256)
+    if earlier:
+        tell(
+            f"{file}: this very file was imported before, as run {earlier[0]}. Its steps are charged once "
+            "more, and a ledger takes nothing back"
+        )
+    account.add_import(
+        history.spendings,
+        purpose=f"imported: {file.name}",
+        unverified=history.unverified,
+        sha256=history.sha256,
+    )
     return summary_of(account.path, delta=delta)

@@ -158,14 +158,26 @@ class Account:
             )
 
     def add_import(
-        self, spendings: tuple[Spending, ...], *, purpose: str, unverified: tuple[Message, ...]
+        self,
+        spendings: tuple[Spending, ...],
+        *,
+        purpose: str,
+        unverified: tuple[Message, ...],
+        sha256: str | None = None,
     ) -> str:
         """Charge what another program spent on these rows. It is past, so no budget can refuse it."""
         run = uuid.uuid4().hex[:16]
         with locked(self.path):
-            line = Imported(run=run, purpose=purpose, spendings=spendings, unverified=unverified)
+            line = Imported(
+                run=run, purpose=purpose, spendings=spendings, unverified=unverified, sha256=sha256
+            )
             append(self.path, self._opened(), [line])
         return run
+
+    def imports_of(self, sha256: str) -> tuple[str, ...]:
+        """The runs that the very same file was imported as."""
+        entries = (line.entry for line in read_chain(self.path).lines)
+        return tuple(one.run for one in entries if isinstance(one, Imported) and one.sha256 == sha256)
 
     def reference(self, delta: float) -> LedgerReference:
         """What all runs together come to, and the line that says so."""

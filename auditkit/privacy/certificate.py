@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from auditkit import __version__
 from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
+from auditkit.privacy.clipping import STABILITY, Clipping
 from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from auditkit.privacy.units import Unit
-from auditkit.records import Certificate, LedgerReference, Message
+from auditkit.records import Certificate, LedgerReference, Message, TrainedWeights
 
 ROW_ADJACENCY, PERSON_ADJACENCY = "add or remove one row", "add or remove one person"
 PRV_ERROR = 0.01
@@ -73,6 +75,8 @@ def certify(
     certified: bool,
     execution: Execution | None = None,
     preflight: tuple[Message, ...] = (),
+    clipping: Clipping = "flat",
+    trained: TrainedWeights | None = None,
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
@@ -83,6 +87,8 @@ def certify(
         certified: Whether sampling and noise came from the operating system.
         execution: What was charged; default every planned step once.
         preflight: What was examined before the first step.
+        clipping: How gradients were scaled to the clipping norm.
+        trained: How many weights, and of which type.
 
     Raises:
         AuditkitError: The accountants contradict each other.
@@ -110,10 +116,11 @@ def certify(
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
         cross_check={"rdp": looser} if tight is None else {"rdp": looser, "pld": tight},
-        versions={name: version(name) for name in _versioned(checked=tight is not None)},
+        versions=_versions(checked=tight is not None),
         certified=certified,
         released=Message(text="the final weights: a running average of the noisy ones"),
-        clipping=_clipping(mechanism),
+        trained=trained,
+        clipping=_clipping(mechanism, clipping),
         sampler=_SAMPLER[mechanism.unit],
         randomness=_randomness_source(certified=certified),
         preflight=preflight,
@@ -122,9 +129,10 @@ def certify(
     )
 
 
-def _versioned(*, checked: bool) -> tuple[str, ...]:
-    """The packages that epsilon rests on."""
-    return ("opacus", "torch", "numpy", "scipy", *(("dp-accounting",) if checked else ()))
+def _versions(*, checked: bool) -> dict[str, str]:
+    """Of what epsilon and the noise rest on."""
+    packages = ("opacus", "torch", "numpy", "scipy", "cryptography", *(("dp-accounting",) if checked else ()))
+    return {"auditkit": __version__, **{name: version(name) for name in packages}}
 
 
 _SAMPLER: dict[Unit, Message] = {
@@ -133,27 +141,42 @@ _SAMPLER: dict[Unit, Message] = {
 }
 
 
-def _clipping(mechanism: Mechanism) -> Message:
-    values = {"rows": mechanism.rows_per_person or 1, "copies": mechanism.copies}
-    if mechanism.unit == "person" and mechanism.copies > 1:
-        return Message(
-            text="the mean gradient of at most {rows} rows of a person, {copies} changed copies of each, "
-            "scaled to at most the clipping norm, over all weights together",
-            values=values,
-        )
+_CLIPPING: dict[Clipping, dict[tuple[Unit, bool], str]] = {
+    "flat": {
+        ("row", False): "each gradient scaled to at most the clipping norm, over all weights together",
+        ("row", True): "the mean gradient of {copies} changed copies of each row scaled to at most the "
+        "clipping norm, over all weights together",
+        ("person", False): "the mean gradient of at most {rows} rows of a person scaled to at most the "
+        "clipping norm, over all weights together",
+        ("person", True): "the mean gradient of at most {rows} rows of a person, {copies} changed copies of "
+        "each, scaled to at most the clipping norm, over all weights together",
+    },
+    "automatic": {
+        ("row", False): "each gradient, short or long, times the clipping norm over its own norm plus "
+        "{share} of the clipping norm, over all weights together: always shorter than the clipping norm",
+        ("row", True): "the mean gradient of {copies} changed copies of each row, short or long, times the "
+        "clipping norm over its own norm plus {share} of the clipping norm, over all weights together: "
+        "always shorter than the clipping norm",
+        ("person", False): "the mean gradient of at most {rows} rows of a person, short or long, times the "
+        "clipping norm over its own norm plus {share} of the clipping norm, over all weights together: "
+        "always shorter than the clipping norm",
+        ("person", True): "the mean gradient of at most {rows} rows of a person, {copies} changed copies of "
+        "each, short or long, times the clipping norm over its own norm plus {share} of the clipping norm, "
+        "over all weights together: always shorter than the clipping norm",
+    },
+}
+"""By whether rows or persons are the unit, and whether their gradients are means over changed copies."""
+
+
+def _clipping(mechanism: Mechanism, clipping: Clipping) -> Message:
+    values: dict[str, int | float] = {}
     if mechanism.unit == "person":
-        return Message(
-            text="the mean gradient of at most {rows} rows of a person scaled to at most the clipping norm, "
-            "over all weights together",
-            values={"rows": values["rows"]},
-        )
+        values["rows"] = mechanism.rows_per_person or 1
     if mechanism.copies > 1:
-        return Message(
-            text="the mean gradient of {copies} changed copies of each row scaled to at most the clipping "
-            "norm, over all weights together",
-            values={"copies": values["copies"]},
-        )
-    return Message(text="each gradient scaled to at most the clipping norm, over all weights together")
+        values["copies"] = mechanism.copies
+    if clipping == "automatic":
+        values["share"] = STABILITY
+    return Message(text=_CLIPPING[clipping][mechanism.unit, mechanism.copies > 1], values=values)
 
 
 def _randomness_source(*, certified: bool) -> Message:

@@ -31,7 +31,8 @@ Clipping = Literal["flat", "automatic"]
 Automatic: divided by their norm plus a hundredth of the bound (Bu et al. 2023, arXiv:2206.07136, AUTO-S).
 """
 
-_STABILITY = 0.01
+STABILITY = 0.01
+"""What automatic clipping adds to every norm, as a share of the bound."""
 
 _Rows = tuple[Tensor, Tensor, Tensor | None]
 """Inputs, targets and weights."""
@@ -181,7 +182,7 @@ class ClippedGradients:
     def _coefficients(self, squared_norms: Tensor, factor: float) -> Tensor:
         bound = self._max_grad_norm * (1 - ROUNDING_SLACK)
         if self._clipping == "automatic":
-            return bound * factor / (squared_norms.sqrt() + _STABILITY * self._max_grad_norm)
+            return bound * factor / (squared_norms.sqrt() + STABILITY * self._max_grad_norm)
         tiny = torch.finfo(squared_norms.dtype).tiny
         return squared_norms.clamp(min=tiny).rsqrt_().mul_(bound * factor).clamp_(max=factor)
 

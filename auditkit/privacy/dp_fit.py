@@ -37,7 +37,7 @@ from auditkit.privacy.recorded import Progress, Recording, take_all, take_record
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import ROWS_PER_PERSON, PrivateUnits, Unit, persons_of, unit_of
 from auditkit.randomness import derive_seed, global_generators_seeded
-from auditkit.records import Certificate, TrainingRecord
+from auditkit.records import Certificate, TrainedWeights, TrainingRecord
 from auditkit.training.augmentation import augmentation_of
 
 MOST_ROWS, FEWEST_ROWS, FLOPS_AT_ONCE = 768, 32, 4_000_000_000
@@ -212,6 +212,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 certified=settings.certified,
                 execution=execution,
                 preflight=report.evidence,
+                clipping=settings.clipping,
+                trained=_trained(clipped.parameters),
             )
 
         certificate = certified_together(steps, train)
@@ -219,6 +221,11 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
 
     record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
     return DpFitted(module.eval(), record, certificate)
+
+
+def _trained(parameters: Sequence[nn.Parameter]) -> TrainedWeights:
+    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
+    return TrainedWeights(n=sum(parameter.numel() for parameter in parameters), dtype=", ".join(dtypes))
 
 
 def _checks_of(

@@ -4,6 +4,7 @@ Only the public inputs are taken from it, and epsilon is computed again. Whether
 history says cannot be seen in a checkpoint; what has to be believed is listed.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ KEY = "privacy_accountant_state_dict"
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a foreign training says it spent, and what of it must be believed."""
+    """What a foreign training says it spent, what of it must be believed, and the digest of its file."""
 
     spendings: tuple[Spending, ...]
     accountant: str
     unverified: tuple[Message, ...]
+    sha256: str
 
 
 def read_history(path: Path) -> History:
@@ -49,7 +51,9 @@ def read_history(path: Path) -> History:
     if not spendings:
         raise CheckpointError(f"{path}: the history of its privacy accountant is empty; no step was counted")
     accountant = str(state.get("mechanism", "unknown"))
-    return History(spendings, accountant, tuple(_unverified(accountant)))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return History(spendings, accountant, tuple(_unverified(accountant)), digest)
 
 
 def _spending(entry: Any, path: Path) -> Spending:

@@ -90,10 +90,12 @@ def take_recorded(
         )
     with _opened(recording, mechanism, delta, found, certified=certified) as run:
         start = 0 if found is None or partial is None else go_back(steps, partial, found)
+        if found is not None and found.mode == "fresh":
+            tell(_taken_up(mechanism, delta, start, run.state().steps))
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
-        report = _Report(mechanism, delta, report_progress)
+        report = _Report(mechanism, delta, report_progress, charged=lambda: run.state().steps)
         for first, many in blocks(start, mechanism.steps):
             run.reserve(first, many)
             _take(steps, first, many, report)
@@ -111,6 +113,16 @@ def take_recorded(
             kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
+
+
+def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> str:
+    """Where it goes on with fresh noise, and what that makes of epsilon."""
+    again = charged - start
+    ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)
+    return (
+        f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with fresh noise; "
+        f"{again:,} steps are charged twice, and it ends at epsilon {math.ceil(1000 * ends) / 1000:.3f}"
+    )
 
 
 def blocks(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -178,21 +190,26 @@ class _Saver:
 
 @dataclass(slots=True)
 class _Report:
-    """Progress with the budget that is gone; the epsilon shown bounds the steps reserved so far."""
+    """Progress with the budget that is gone, in the first and the last report and now and then between.
+
+    The epsilon shown bounds the steps reserved so far, with those that an interruption made charged twice.
+    """
 
     mechanism: Mechanism
     delta: float
     report_progress: Progress
-    _computed_s: float = field(default_factory=time.monotonic, init=False)
+    charged: Callable[[], int] | None = None
+    _computed_s: float = field(default=-math.inf, init=False)
     _epsilon: str = field(default="", init=False)
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
         if done % REPORT_EVERY and done != total:
             return
-        if time.monotonic() - self._computed_s > EPSILON_EVERY_S:
+        if done == total or time.monotonic() - self._computed_s > EPSILON_EVERY_S:
+            charged = reserved if self.charged is None else self.charged()
             spent = epsilon_prv(
-                self.mechanism.noise_multiplier, self.mechanism.sample_rate, reserved, self.delta
+                self.mechanism.noise_multiplier, self.mechanism.sample_rate, charged, self.delta
             )
             self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent by step {reserved:,}"
             self._computed_s = time.monotonic()

@@ -13,6 +13,7 @@ from auditkit.records.cards import (
     Json,
     Planted,
     SubjectCard,
+    TrainedWeights,
     TrainingRecord,
 )
 from auditkit.records.evidence import (
@@ -116,6 +117,7 @@ __all__ = [
     "Table",
     "Token",
     "Tokens",
+    "TrainedWeights",
     "TrainingRecord",
     "Unit",
     "Verdict",

@@ -28,6 +28,13 @@ class TrainingRecord(Record):
     final_loss: float | None = None
 
 
+class TrainedWeights(Record):
+    """Which part of a model a certificate is about: how many numbers were trained, and of which type."""
+
+    n: int
+    dtype: str
+
+
 class Certificate(Record):
     """What a differentially private training guarantees, to whom and under which assumptions.
 
@@ -52,6 +59,7 @@ class Certificate(Record):
     planned_steps: int | None = None
     resumes: int = 0
     released: Message | None = None
+    trained: TrainedWeights | None = None
     clipping: Message | None = None
     sampler: Message | None = None
     randomness: Message | None = None

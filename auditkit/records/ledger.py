@@ -90,13 +90,14 @@ class Ended(Record):
 
 
 class Imported(Record):
-    """Privacy that another program says it spent on the same rows."""
+    """Privacy that another program says it spent on the same rows; ``sha256`` is that of its file."""
 
     kind: Literal["import"] = "import"
     run: str
     purpose: str
     spendings: tuple[Spending, ...]
     unverified: tuple[Message, ...] = ()
+    sha256: str | None = None
 
 
 LedgerEntry = Annotated[

@@ -139,6 +139,37 @@ def test_a_foreign_history_is_charged(private, tmp_path, capsys):
     assert len(document["lines"][-1]["entry"]["unverified"]) >= 5
 
 
+def test_what_must_be_believed_of_a_foreign_history_is_told_once(private, tmp_path, capsys):
+    for name, steps in (("one.pt", 100), ("other.pt", 50)):
+        torch.save({"history": [(2.0, 0.1, steps)], "mechanism": "prv"}, tmp_path / name)
+        assert main(["ledger", str(private.config), "--import", str(tmp_path / name)]) == 0
+        shown = capsys.readouterr().out
+        assert shown.count("- That each row was in a step independently of all others") == 1
+    assert shown.count("imported: ") == 2
+    assert main(["ledger", "loans.csv"]) == 0
+    assert "- That the noise was drawn as recorded" in capsys.readouterr().out
+
+
+def test_a_file_that_is_imported_again_is_charged_again_and_this_is_told(private, tmp_path, capsys):
+    torch.save({"history": [(2.0, 0.1, 100)], "mechanism": "prv"}, tmp_path / "foreign.pt")
+    torch.save({"history": [(2.0, 0.1, 50)], "mechanism": "prv"}, tmp_path / "other.pt")
+    (tmp_path / "copy.pt").write_bytes((tmp_path / "foreign.pt").read_bytes())
+    for name, is_known in (("foreign.pt", False), ("other.pt", False), ("copy.pt", True)):
+        assert main(["ledger", str(private.config), "--import", str(tmp_path / name), "--json"]) == 0
+        captured = capsys.readouterr()
+        assert ("imported before" in captured.err) == is_known
+    document = json.loads(captured.out)
+    assert document["runs"][0]["run"] in captured.err
+    assert [run["steps"] for run in document["runs"]] == [100, 50, 100]
+
+
+def test_a_ledger_without_imports_lists_nothing_to_believe(private, capsys):
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "loans.csv"]) == 0
+    assert "holds only if" not in capsys.readouterr().out
+
+
 def test_an_empty_place_and_an_unknown_name_are_told(private, capsys):
     assert main(["ledger"]) == 0
     assert "no privacy was spent yet" in capsys.readouterr().out

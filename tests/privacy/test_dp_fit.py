@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
 
+import auditkit
 from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError, DataError, UsageError
 from auditkit.privacy.certificate import Mechanism, certify, recomputed_epsilon
@@ -14,6 +16,7 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.records import TrainedWeights
 from tests.privacy.networks import batch_norm, built, mlp, mlp_with_dropout
 from tests.privacy.reference import clipped_sum_one_by_one, length
 from tests.tolerances import FLOAT32
@@ -220,3 +223,38 @@ def test_contradicting_accountants_give_no_certificate(monkeypatch):
     mechanism = plan(QUICK, 1e-4, 600)
     with pytest.raises(AuditkitError, match="contradicts"):
         certify(mechanism, 1e-4, n_units=600, certified=False)
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+@pytest.mark.parametrize("unit", ["row", "person"])
+def test_the_certificate_describes_the_clipping_that_was_done(unit, copies):
+    mechanism = plan(replace(QUICK, augmentation_multiplicity=copies), 1e-4, 600, unit)
+    flat, automatic = (
+        str(certify(mechanism, 1e-4, n_units=600, certified=False, clipping=how).clipping)
+        for how in ("flat", "automatic")
+    )
+    assert "scaled to at most the clipping norm" in flat
+    assert "scaled to at most" not in automatic
+    assert "its own norm plus 0.01 of the clipping norm" in automatic
+    for text in (flat, automatic):
+        assert ("rows of a person" in text) == (unit == "person")
+        assert ("4 changed copies" in text) == (copies == 4)
+
+
+def test_a_training_with_automatic_clipping_says_so():
+    fitted = dp_fit(built(mlp), separable(), replace(QUICK, clipping="automatic"), seed=0)
+    assert "short or long" in str(fitted.certificate.clipping)
+
+
+def test_the_certificate_names_the_versions_of_what_makes_its_noise():
+    versions = certify(plan(QUICK, 1e-4, 600), 1e-4, n_units=600, certified=True).versions
+    assert versions["auditkit"] == auditkit.__version__
+    assert versions["cryptography"] == version("cryptography")
+
+
+def test_the_certificate_counts_the_weights_that_were_trained():
+    module = built(mlp)
+    first = next(module.parameters()).requires_grad_(False)
+    trained = dp_fit(module, separable(), QUICK, seed=0).certificate.trained
+    total = sum(parameter.numel() for parameter in module.parameters())
+    assert trained == TrainedWeights(n=total - first.numel(), dtype="float32")

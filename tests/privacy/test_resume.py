@@ -100,6 +100,16 @@ def test_certified_noise_is_drawn_anew_and_repeated_steps_are_charged_again(tmp_
     assert (certificate.planned_steps, certificate.resumes) == (120, 1)
 
 
+def test_going_on_with_fresh_noise_tells_from_where_and_what_it_costs(tmp_path):
+    killed(tmp_path, CERTIFIED, after=110)
+    told: list[str] = []
+    certificate = fit(tmp_path, CERTIFIED, told=told).certificate
+    (sentence,) = [text for text in told if "goes on" in text]
+    assert "after step 100 of 120" in sentence
+    assert "20 steps are charged twice" in sentence
+    assert float(sentence.split()[-1]) >= certificate.epsilon
+
+
 def test_an_older_copy_of_the_unfinished_training_never_lowers_epsilon(tmp_path):
     folder = tmp_path / "unfinished"
     killed(tmp_path, CERTIFIED, after=60)
@@ -238,7 +248,8 @@ class CountedSteps:
         self.taken.append(step)
 
 
-def test_every_length_takes_exactly_its_steps():
+def test_every_length_takes_exactly_its_steps(monkeypatch):
+    monkeypatch.setattr("auditkit.privacy.recorded.epsilon_prv", lambda *_: 0.0)  # 2,000 of them take minutes
     for length in range(1, 2001):
         steps = CountedSteps()
         mechanism = replace(MECHANISM, steps=length)
@@ -271,11 +282,38 @@ def test_the_budget_that_is_gone_is_shown_as_an_upper_bound(tmp_path, monkeypatc
     monkeypatch.setattr("auditkit.privacy.recorded.EPSILON_EVERY_S", 0.0)
     seen = []
     take_all(CountedSteps(), MECHANISM, DELTA, report_progress=lambda *report: seen.append(report))
-    shown = [float(text.split("epsilon ")[1].split()[0]) for _, _, text in seen]
+    shown = [shown_epsilon(text) for _, _, text in seen]
     for (done, _, _), epsilon in zip(seen, shown, strict=True):
         assert epsilon >= epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, done, DELTA)
     assert shown == sorted(shown)
     assert seen[-1][:2] == (120, 120)
+
+
+def test_a_short_training_shows_what_is_spent_first_and_last():
+    seen: list[str] = []
+    take_all(CountedSteps(), MECHANISM, DELTA, report_progress=lambda *report: seen.append(report[2]))
+    assert "spent by step 50" in seen[0]
+    whole = epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, 120, DELTA)
+    assert "spent by step 120" in seen[-1]
+    assert whole <= shown_epsilon(seen[-1]) <= whole + 0.001
+
+
+def test_steps_that_are_charged_again_are_in_the_epsilon_that_is_shown(tmp_path):
+    killed(tmp_path, CERTIFIED, after=110)
+    seen: list[str] = []
+    certificate = dp_fit(
+        network(),
+        rows(),
+        CERTIFIED,
+        seed=0,
+        recording=recording(tmp_path),
+        report_progress=lambda *report: seen.append(report[2]),
+    ).certificate
+    assert certificate.epsilon <= shown_epsilon(seen[-1]) <= certificate.epsilon + 0.001
+
+
+def shown_epsilon(text: str) -> float:
+    return float(text.split("epsilon ")[1].split(maxsplit=1)[0])
 
 
 def test_blocks_from_anywhere_take_what_is_left():

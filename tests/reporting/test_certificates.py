@@ -1,6 +1,6 @@
 """What a certificate shows in a report: bounds are rounded up, and older ones still render."""
 
-from auditkit.records import Certificate, LedgerPointer, LedgerReference, Message
+from auditkit.records import Certificate, LedgerPointer, LedgerReference, Message, TrainedWeights
 from auditkit.reporting.language import texts_for
 from auditkit.reporting.view.certificates import certificate_views
 from tests.reporting.sample_run import CERTIFICATE, sample_run
@@ -42,6 +42,7 @@ def test_mechanism_and_checks_are_named():
     full = CERTIFICATE.model_copy(
         update={
             "released": Message(text="the weights"),
+            "trained": TrainedWeights(n=9858, dtype="float32"),
             "sampler": Message(text="Poisson"),
             "randomness": Message(text="a seed"),
             "preflight": (Message(text="one"), Message(text="two")),
@@ -49,6 +50,7 @@ def test_mechanism_and_checks_are_named():
     )
     shown = details(full)
     assert ("released", "the weights") in shown
+    assert ("trained weights", "9,858 of type float32") in shown
     assert ("sampling", "Poisson") in shown
     assert ("randomness", "a seed") in shown
     assert [text for label, text in shown if label == "checked beforehand"] == ["one", "two"]
@@ -56,6 +58,9 @@ def test_mechanism_and_checks_are_named():
 
 
 def test_a_certificate_of_an_earlier_version_still_renders():
-    labels = [label for label, _ in details(CERTIFICATE)]
+    document = CERTIFICATE.model_dump(mode="json")
+    earlier = Certificate.model_validate({key: document[key] for key in document if key != "trained"})
+    labels = [label for label, _ in details(earlier)]
+    assert "trained weights" not in labels
     assert "privacy ledger" not in labels
     assert "released" not in labels

@@ -8,7 +8,7 @@ import pytest
 
 from auditkit.reporting.html import render_html
 from tests.reporting.page_reading import Page
-from tests.reporting.sample_run import sample_run
+from tests.reporting.sample_run import CERTIFICATE, sample_run
 
 
 def test_same_run_gives_the_same_bytes(run, english):
@@ -141,6 +141,30 @@ def test_no_number_is_lost_to_nan_or_none(run, language):
 def test_report_of_three_subjects_stays_small(english, chinese):
     assert len(english.encode()) <= 300_000
     assert len(chinese.encode()) <= 300_000
+
+
+@pytest.mark.parametrize(
+    ("language", "heading"),
+    [("en", "What lending-mlp guarantees"), ("zh", "lending-mlp 所作的保证")],
+)
+def test_guarantee_of_the_only_subject_is_shown(run, language, heading):
+    private = run.subjects[0].model_copy(update={"kind": "dp-retrain", "certificate": CERTIFICATE})
+    alone = sample_run(
+        subjects=(private,),
+        results=tuple(result for result in run.results if result.subject == "baseline"),
+        findings=tuple(finding for finding in run.findings if finding.subject == "baseline"),
+    )
+    page = Page(render_html(alone, language))
+    assert heading in page.text()
+    assert "ε ≤ 3.00" in page.text()
+    assert "Each person contributes one row." in page.text()
+    assert {"href": "#guarantees"} in page.all("a")
+    assert page.misplaced == []
+
+
+def test_report_without_certificate_speaks_of_no_guarantee(run):
+    bare = tuple(card.model_copy(update={"certificate": None}) for card in run.subjects)
+    assert 'id="guarantees"' not in render_html(sample_run(subjects=bare), "en")
 
 
 def test_guarantee_stands_beside_the_private_variant(page):

@@ -25,8 +25,12 @@ class CertificateView:
 
 
 def certificate_views(cards: Sequence[SubjectCard], texts: Texts) -> tuple[CertificateView, ...]:
-    """The certificates of all subjects that have one."""
-    return tuple(_certificate(card.name, card.certificate, texts) for card in cards if card.certificate)
+    """The certificates of all subjects that have one, the baseline named by its title."""
+    return tuple(
+        _certificate(card.title if card.name == "baseline" else card.name, card.certificate, texts)
+        for card in cards
+        if card.certificate
+    )
 
 
 def guarantee(certificate: Certificate | None) -> str:
@@ -74,6 +78,11 @@ def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
     """What was released, the mechanism, the accounting, the execution and the ledger, in that order."""
     if certificate.released is not None:
         yield texts.text("released"), texts.message(certificate.released)
+    if certificate.trained is not None:
+        weights = texts.text(
+            "{n} of type {dtype}", n=grouped(certificate.trained.n), dtype=certificate.trained.dtype
+        )
+        yield texts.text("trained weights"), weights
     yield texts.text("adjacency"), texts.text(certificate.adjacency)
     yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
     yield from _mechanism(certificate, texts)

@@ -17,7 +17,7 @@ from auditkit.reporting.numbers import (
     number_of,
     signed,
 )
-from auditkit.reporting.view.certificates import CertificateView, certificate_views, guarantee
+from auditkit.reporting.view.certificates import guarantee
 from auditkit.reporting.view.figures import (
     FigureIndex,
     bare_address,
@@ -96,7 +96,6 @@ class Costs:
     bands: tuple[tuple[CostColumn, ...], ...]
     unchanged: tuple[tuple[CostColumn, ...], ...]
     n_unchanged: int
-    certificates: tuple[CertificateView, ...]
     has_changes: bool
 
 
@@ -114,7 +113,6 @@ def costs(run: Run, index: FigureIndex, texts: Texts) -> Costs | None:
         bands=_bands(told),
         unchanged=_bands(others),
         n_unchanged=len(others),
-        certificates=certificate_views(run.subjects, texts),
         has_changes=any(cell.change for column in columns for cell in column.cells),
     )
 

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from auditkit.records import Run, Verdict
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.view.about import About, about, short_digest
+from auditkit.reporting.view.certificates import CertificateView, certificate_views
 from auditkit.reporting.view.chapters import Chapter, chapters
 from auditkit.reporting.view.costs import CostColumn, Costs, costs, key_columns
 from auditkit.reporting.view.figures import index_figures
@@ -46,6 +47,7 @@ class Page:
     planted: tuple[PlantedView, ...]
     planted_summary: str
     costs: Costs | None
+    certificates: tuple[CertificateView, ...]
     chapters: tuple[Chapter, ...]
     about: About
 
@@ -72,6 +74,7 @@ def page(run: Run, texts: Texts) -> Page:
         planted=planted,
         planted_summary=_planted_summary(planted, texts),
         costs=costs(run, index, texts),
+        certificates=certificate_views(run.subjects, texts),
         chapters=chapters(run, texts),
         about=about(run, texts),
     )
