@@ -24,6 +24,9 @@ from auditkit.subjects.subject import WhiteBox
 SAME = 1e-6
 """Largest relative difference of gradients along the path that is rounding."""
 
+ROUNDING = 8 * float(np.finfo(np.float32).eps)
+"""Of a sum of parts, relative to the sum of their sizes: gradients are of single precision."""
+
 Way = Literal["closed-form", "integrated-gradients", "shapley"]
 
 
@@ -49,8 +52,13 @@ class ScoreParts:
 
     @property
     def unattributed(self) -> FloatArray:
-        """What the parts leave of the change, shape ``(n,)``."""
-        return np.asarray(self.change - self.values.sum(axis=1))
+        """What the parts leave of the change, shape ``(n,)``; zero where that is rounding.
+
+        Else intervals that hold together would make room for digits that mean nothing.
+        """
+        rest = self.change - self.values.sum(axis=1)
+        size = np.abs(self.values).sum(axis=1) + np.abs(self.change)
+        return np.asarray(np.where(np.abs(rest) > ROUNDING * size, rest, 0.0))
 
 
 def parts_by_gradients(
