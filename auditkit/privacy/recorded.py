@@ -45,9 +45,9 @@ class Recording:
 
 
 def take_all(
-    steps: PrivateSteps, mechanism: Mechanism, delta: float, *, report_progress: Progress
+    steps: PrivateSteps, mechanism: Mechanism, delta: float, *, report_progress: Progress | None
 ) -> Execution:
-    """Every step of ``mechanism``, written down nowhere."""
+    """Every step of ``mechanism``, written down nowhere; ``None`` where nobody listens to progress."""
     report = _Report(mechanism, delta, report_progress)
     for first, many in blocks(0, mechanism.steps):
         _take(steps, first, many, report)
@@ -197,14 +197,14 @@ class _Report:
 
     mechanism: Mechanism
     delta: float
-    report_progress: Progress
+    report_progress: Progress | None
     charged: Callable[[], int] | None = None
     _computed_s: float = field(default=-math.inf, init=False)
     _epsilon: str = field(default="", init=False)
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
-        if done % REPORT_EVERY and done != total:
+        if self.report_progress is None or (done % REPORT_EVERY and done != total):
             return
         if done == total or time.monotonic() - self._computed_s > EPSILON_EVERY_S:
             charged = reserved if self.charged is None else self.charged()

@@ -18,6 +18,7 @@ from auditkit.data.steps import Preprocessing, sizes_of
 from auditkit.errors import CheckpointError, UnsafeError
 from auditkit.models.zoo import complete
 from auditkit.records import Message, TrainingRecord
+from auditkit.records.setting import setting
 from auditkit.subjects.archive_check import checked_archive
 from auditkit.subjects.checkpoint import CARD, checkpoint_files, load_checkpoint
 from auditkit.subjects.exported_program import load_exported_program
@@ -234,14 +235,8 @@ def _other_training(record: TrainingRecord | None, config: TrainingConfig | None
 
 
 def _printable(value: Any) -> str | int | float:
-    """A setting as a value of a sentence: nested ones and those that are not set as text."""
-    if isinstance(value, Mapping):
-        return (
-            ", ".join(f"{key} {_printable(one)}" for key, one in value.items() if one is not None) or "none"
-        )
-    if isinstance(value, list | tuple):
-        return ", ".join(str(_printable(one)) for one in value) or "none"
-    return "none" if value is None else value if isinstance(value, str | int | float) else str(value)
+    """A setting as a value of a sentence: numbers as they are, all else as text."""
+    return value if isinstance(value, int | float) else setting(value)
 
 
 def _sequence(value: Any) -> Any:

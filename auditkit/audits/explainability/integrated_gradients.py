@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path import segments, stretches
+from auditkit.audits.explainability.straight_path.halves import Halves, P
 from auditkit.audits.explainability.straight_path.points import Score, StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
 from auditkit.data.dataset import FloatArray, IntArray
@@ -152,20 +153,18 @@ def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, *, avera
 
 
 def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
-    pieces = stretches.first_stretches(path, rows, STRETCHES)
-    progress: Progress[stretches.Stretches] = Progress(
-        goal, n_units, evaluations=FIRST_IN_STRETCHES, per_halving=4
-    )
-    while len(pieces):
-        pieces = progress.settle(stretches.halved(path, rows, pieces))
-    return progress.so_far
+    first = stretches.first_stretches(path, rows, STRETCHES)
+    progress: Progress[stretches.Stretches] = Progress(goal, n_units, FIRST_IN_STRETCHES, per_halving=4)
+    return _until_done(first, lambda pieces: stretches.halved(path, rows, pieces), progress)
 
 
 def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
-    pieces = segments.first_segments(path, rows, SEGMENTS)
-    progress: Progress[segments.Segments] = Progress(
-        goal, n_units, evaluations=FIRST_IN_SEGMENTS, per_halving=2
-    )
+    first = segments.first_segments(path, rows, SEGMENTS)
+    progress: Progress[segments.Segments] = Progress(goal, n_units, FIRST_IN_SEGMENTS, per_halving=2)
+    return _until_done(first, lambda pieces: segments.halved(path, rows, pieces), progress)
+
+
+def _until_done(pieces: P, halved: Callable[[P], Halves[P]], progress: Progress[P]) -> Sums:
     while len(pieces):
-        pieces = progress.settle(segments.halved(path, rows, pieces))
+        pieces = progress.settle(halved(pieces))
     return progress.so_far

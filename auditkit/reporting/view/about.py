@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from auditkit.records import UNTRAINED, DataCard, Environment, Run, SubjectCard
+from auditkit.records.setting import setting
 from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart
 from auditkit.reporting.labels import audit_title, variant_kind
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import Style, decimal_shortest, join_unit, scale_for
-from auditkit.reporting.view.settings import setting
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -107,7 +107,10 @@ def _training(card: SubjectCard, texts: Texts) -> Iterator[tuple[str, str]]:
         yield texts.text("final loss"), decimal_shortest(training.final_loss, 4)
     recipe = {key: value for key, value in training.recipe.items() if key != UNTRAINED}
     if recipe:
-        yield texts.text("recipe"), texts.list_of(f"{key} {setting(v)}" for key, v in recipe.items())
+        yield (
+            texts.text("recipe"),
+            texts.list_of(f"{key} {setting(v, number=decimal_shortest)}" for key, v in recipe.items()),
+        )
 
 
 def _data(data: DataCard, texts: Texts) -> Card:

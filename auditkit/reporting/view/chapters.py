@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditkit.records import AuditResult, Message, Note, Run
+from auditkit.records.setting import setting
 from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
 from auditkit.reporting.numbers import decimal_shortest
@@ -11,7 +12,6 @@ from auditkit.reporting.view.disparities import Disparities, disparities
 from auditkit.reporting.view.evidence.evidence import evidence_view
 from auditkit.reporting.view.evidence.shapes import EvidenceView
 from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
-from auditkit.reporting.view.settings import setting
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
 
 EVIDENCE_OPEN = 6
@@ -202,7 +202,9 @@ def _limits(results: Sequence[AuditResult], texts: Texts) -> Iterator[str]:
 
 
 def _method(first: AuditResult, results: Sequence[AuditResult], texts: Texts) -> str:
-    parameters = texts.series_of(f"{key} = {setting(value)}" for key, value in sorted(first.params.items()))
+    parameters = texts.series_of(
+        f"{key} = {setting(value, number=decimal_shortest)}" for key, value in sorted(first.params.items())
+    )
     duration = decimal_shortest(sum(result.cost.duration_s for result in results), 2)
     if not parameters:
         return texts.text(

@@ -12,19 +12,17 @@ from auditkit.audits.explainability.methods.method import AttributionMethod
 from auditkit.audits.explainability.methods.safe_front import attributed
 from auditkit.audits.explainability.quality import metrics
 from auditkit.audits.explainability.quality.agreement import stability
+from auditkit.audits.explainability.quality.agreement_figures import AgreementMetrics
 from auditkit.audits.explainability.quality.explaining import Explainer, some_of
-from auditkit.audits.explainability.quality.figures import Figures, estimate_of
+from auditkit.audits.explainability.quality.figures import Figures
 from auditkit.audits.explainability.quality.resampling import row_means
 from auditkit.data.dataset import FloatArray, IntArray
 from auditkit.randomness import numpy_rng, torch_rng
 from auditkit.records import Measurement, Message, Table
 
-_COLUMNS = {
-    metrics.AGAIN_OVERLAP: Message(text="Common top units"),
-    metrics.AGAIN_OVERLAP_OVER: Message(text="Beyond chance"),
-    metrics.AGAIN_SIGNS: Message(text="Same sign among them"),
-    metrics.AGAIN_RANKS: Message(text="Rank correlation"),
-}
+_METRICS = AgreementMetrics(
+    metrics.AGAIN_OVERLAP, metrics.AGAIN_OVERLAP_OVER, metrics.AGAIN_SIGNS, metrics.AGAIN_RANKS
+)
 
 
 def agreement_of_models(
@@ -58,12 +56,7 @@ def agreement_of_models(
             )
         ]
     both = stability([one for one in explanations if not isinstance(one, Message)], models[0].present)
-    scores = {
-        metrics.AGAIN_OVERLAP: both.overlap,
-        metrics.AGAIN_OVERLAP_OVER: both.overlap - both.by_chance,
-        metrics.AGAIN_RANKS: both.ranks,
-        **({metrics.AGAIN_SIGNS: both.signs} if method.signed else {}),
-    }
+    scores = _METRICS.scores(both, signed=method.signed)
     means = row_means(
         scores, person, n_draws=n_draws, rng=numpy_rng(seed, "models trained again", method.name)
     )
@@ -80,20 +73,15 @@ def _explanation(method: AttributionMethod, rows: ExplainedRows, seed: int) -> F
 
 def models_table(figures: Sequence[Measurement], n_models: int) -> Table:
     """One line for each method."""
-    by_method: dict[str, dict[str, Measurement]] = {}
-    for one in figures:
-        by_method.setdefault(one.group["method"], {})[one.metric] = one
-    return Table(
+    return _METRICS.table(
+        figures,
+        "method",
+        Message(text="Method"),
         title=Message(text="How far explanations of models trained again agree"),
         caption=Message(
             text="Means over rows and over all pairs of {n} models, the audited one among them, for the "
             "class that it predicts. Intervals are about the rows; models from other trainings may differ "
             "more.",
             values={"n": n_models},
-        ),
-        columns=(Message(text="Method"), *_COLUMNS.values()),
-        rows=tuple(
-            (name, *(estimate_of(found.get(metric)) for metric in _COLUMNS))
-            for name, found in by_method.items()
         ),
     )

@@ -7,18 +7,16 @@ import numpy as np
 
 from auditkit.audits.explainability.quality import metrics
 from auditkit.audits.explainability.quality.agreement import agreement
-from auditkit.audits.explainability.quality.figures import Figures, estimate_of
+from auditkit.audits.explainability.quality.agreement_figures import AgreementMetrics
+from auditkit.audits.explainability.quality.figures import Figures
 from auditkit.audits.explainability.quality.resampling import row_means
 from auditkit.audits.explainability.quality.scores import MethodRows
 from auditkit.data.dataset import BoolArray, IntArray
 from auditkit.records import Measurement, Message, Table
 
-_COLUMNS = {
-    metrics.PAIR_OVERLAP: Message(text="Common top units"),
-    metrics.PAIR_OVERLAP_OVER: Message(text="Beyond chance"),
-    metrics.PAIR_SIGNS: Message(text="Same sign among them"),
-    metrics.PAIR_RANKS: Message(text="Rank correlation"),
-}
+_METRICS = AgreementMetrics(
+    metrics.PAIR_OVERLAP, metrics.PAIR_OVERLAP_OVER, metrics.PAIR_SIGNS, metrics.PAIR_RANKS
+)
 
 
 def pair_figures(
@@ -34,13 +32,7 @@ def pair_figures(
     found: list[Measurement] = []
     for first, second in combinations(methods, 2):
         both = agreement(first.attributions, second.attributions, present)
-        are_signed = first.method.signed and second.method.signed
-        scores = {
-            metrics.PAIR_OVERLAP: both.overlap,
-            metrics.PAIR_OVERLAP_OVER: both.overlap - both.by_chance,
-            metrics.PAIR_RANKS: both.ranks,
-            **({metrics.PAIR_SIGNS: both.signs} if are_signed else {}),
-        }
+        scores = _METRICS.scores(both, signed=first.method.signed and second.method.signed)
         means = row_means(scores, person, n_draws=n_draws, rng=rng)
         names = Figures({"methods": f"{first.method.name} ~ {second.method.name}"}, len(present), confidence)
         found += [names.of(metric, mean) for metric, mean in means.items()]
@@ -49,18 +41,13 @@ def pair_figures(
 
 def pair_table(pairs: Sequence[Measurement]) -> Table:
     """One line for each pair."""
-    by_pair: dict[str, dict[str, Measurement]] = {}
-    for one in pairs:
-        by_pair.setdefault(one.group["methods"], {})[one.metric] = one
-    return Table(
+    return _METRICS.table(
+        pairs,
+        "methods",
+        Message(text="Methods"),
         title=Message(text="How far methods agree on which units matter"),
         caption=Message(
             text="Means over rows. Top units are a fifth of the units of a row; two random tops would "
             "share a fifth of them. Signs are compared where both methods have signs."
-        ),
-        columns=(Message(text="Methods"), *_COLUMNS.values()),
-        rows=tuple(
-            (names, *(estimate_of(figures.get(metric)) for metric in _COLUMNS))
-            for names, figures in by_pair.items()
         ),
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auditkit.reporting.view.settings import setting
+from auditkit.records.setting import setting
 
 DIGEST = "a373a2e1ab0d71e5b295262a06fd0249ba5e810d883bfb47a13185559ab7a47a"
 
@@ -12,7 +12,7 @@ DIGEST = "a373a2e1ab0d71e5b295262a06fd0249ba5e810d883bfb47a13185559ab7a47a"
     [
         (0.25, "0.25"),
         (3, "3"),
-        (None, "None"),
+        (None, "none"),
         ((), "none"),
         (["sex", "race"], "sex, race"),
         ({"name": "cnn", "hidden": [128, 64], "dropout": None}, "name cnn, hidden 128, 64"),
