@@ -159,7 +159,8 @@ def _in_hindsight(rows: ExplainedRows, n_rows: int = 48, most: int = 30) -> floa
     few = _first(rows, n_rows)
     path = StraightPath(few.score, few.inputs, few.baseline, few.target, few.pooled, BATCH_SIZE)
     exact = sum(_gauss(path, *_between(low, high, 24)) for low, high in pairwise((0, 0.1, 0.2, 0.3, 0.5, 1)))
-    change = path.change().numpy()
+    start, end = path.ends()
+    change = (end - start).numpy()
     shortest = (np.abs(change) + change.std()) / exact.shape[1] ** 0.5
     allowed = DEFAULT.tolerance * np.maximum(np.linalg.norm(exact, axis=1), shortest)
     fewest = np.full(n_rows, most)

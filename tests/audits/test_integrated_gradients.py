@@ -11,12 +11,16 @@ from torch import nn
 from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.explained_score import LogitScore
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
+from auditkit.audits.explainability.straight_path.curves import FIRST
 from auditkit.config.model import Architecture
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.quantise import quantise_module
 from tests.tolerances import FLOAT32
 
 PRECISION = Precision()
+
+FEWEST = len(FIRST) + 1
+"""Gradients of a row whose path is straight: one more confirms it."""
 
 
 def summed(score, inputs, *, precision=PRECISION, batch_size=64, baseline=None, target=None, **more):
@@ -79,8 +83,8 @@ def test_a_linear_model_gets_weight_times_distance_from_the_baseline():
     found = summed(lambda x, _: x @ weights, inputs, baseline=baseline)
     assert found.values == pytest.approx((weights * (inputs - baseline)).double().numpy(), **FLOAT32)
     assert found.complete.all()
-    assert set(found.n_evaluations) == {9}
-    assert found.error == pytest.approx(np.zeros(64), **FLOAT32)
+    assert set(found.n_evaluations) == {FEWEST}
+    assert (found.error <= 0.1 * found.error_allowed).all()
 
 
 def test_a_product_is_shared_equally():
@@ -197,7 +201,7 @@ def test_nothing_is_asked_of_a_score_that_never_changes():
     found = summed(lambda x, _: 0 * x.sum(dim=1) + 7, normal())
     assert found.values == pytest.approx(np.zeros((64, 4)), abs=0)
     assert found.complete.all()
-    assert set(found.n_evaluations) == {9}
+    assert set(found.n_evaluations) == {FEWEST}
 
 
 # --- what must not matter --------------------------------------------------------------------------

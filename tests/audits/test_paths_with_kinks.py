@@ -12,7 +12,7 @@ from auditkit.audits.explainability.integrated_gradients import Precision, integ
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages
 from auditkit.audits.explainability.straight_path.points import StraightPath
-from auditkit.audits.explainability.straight_path.stretches import has_kinks
+from auditkit.audits.explainability.straight_path.stretches import kinks_of
 
 ROUNDING = 1e-5
 
@@ -177,7 +177,7 @@ def test_pooled_units_agree_with_eight_thousand_steps(pool):
         return (pool((values + start).relu()).flatten(1) * weights).sum(dim=1)
 
     found = summed(score, inputs)
-    assert has_kinks(path_of(score, inputs))
+    assert kinks_of(path_of(score, inputs)) == "averaged"
     assert found.complete.all()
     assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 2e-3
 
@@ -256,7 +256,7 @@ NETWORKS = {
 def test_every_unit_agrees_with_eight_thousand_steps(name):
     module, shape = NETWORKS[name]()
     score, inputs = first_output(drawn(module)), 2 * normal(8, *shape, seed=1)
-    assert has_kinks(path_of(score, inputs))
+    assert kinks_of(path_of(score, inputs)) == "averaged"
     found, reference = summed(score, inputs), fixed_steps(score, inputs)
     assert found.complete.all()
     assert relative_error(found.values, reference).max() <= 2.5e-3
@@ -325,7 +325,7 @@ def test_kinks_are_not_averaged_where_rows_do_not_come_first():
 
     inputs = 2 * normal(6, 5, 4, seed=3)
     found = summed(score, inputs)
-    assert not has_kinks(path_of(score, inputs))
+    assert kinks_of(path_of(score, inputs)) == "others"
     assert found.complete.all()
     assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 2e-3
 
@@ -350,7 +350,7 @@ def test_with_kinks_that_are_not_averaged_gradients_are_taken_at_points(name):
 
     inputs = 2 * normal(12, 6, seed=3)
     found = summed(score, inputs)
-    assert not has_kinks(path_of(score, inputs))
+    assert kinks_of(path_of(score, inputs)) == "others"
     assert found.complete.all()
     assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 3e-3
 
@@ -378,6 +378,6 @@ def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_po
 
     inputs = 2 * normal(12, 6, seed=3)
     found = summed(score, inputs)
-    assert has_kinks(path_of(score, inputs))
+    assert kinks_of(path_of(score, inputs)) == "averaged"
     assert (found.gap <= found.gap_allowed).all()
     assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 1e-2

@@ -1,8 +1,9 @@
 """Integrated gradients, summed until they add up and no longer move.
 
-Gradients are taken where the path bends and nowhere else: a piece of it is halved as long as its part of the
-error is worth it, and all open pieces of all rows are evaluated together. Where layers have kinks, their
-derivatives are averaged over pieces; elsewhere they are taken at points.
+Gradients are taken where the path bends and nowhere else, and those of all rows are evaluated together. A
+smooth path is followed by a rational function through few points, one more at a time. Where layers have
+kinks, a piece of the path is halved as long as its part of the error is worth it, and derivatives are
+averaged over pieces; where neither does, they are taken at the ends of pieces.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
 """
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path import segments, stretches
+from auditkit.audits.explainability.straight_path.cell_averages import Kinks
+from auditkit.audits.explainability.straight_path.curves import FINEST, FIRST, sums_along_curves
 from auditkit.audits.explainability.straight_path.halves import Halves, P
 from auditkit.audits.explainability.straight_path.points import Score, StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
@@ -107,20 +110,23 @@ def integrated_gradients(
         baseline: Where the path starts, shape ``(1, *d)``.
         target: What the score is about, such as the class, shape ``(n, *)``.
         precision: When a row is done.
-        batch_size: Most rows in one evaluation, or two; changes the result by rounding only.
+        batch_size: Most rows in one evaluation, or two; changes the result by rounding, which along smooth
+            paths may count for some hundredths of the error that is allowed.
         pooled: Adds elements up to units, ``(b, *d)`` to ``(b, m)``; default every element is one.
     """
     path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size)
     n_units = pooled(inputs[:1]).numel()
-    change = path.change()
+    start, end = path.ends()
+    change = end - start
     spread = change.std(correction=0)
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
-    averaged = precision.max_evaluations >= FIRST_IN_STRETCHES and stretches.has_kinks(path)
+    kinks = stretches.kinks_of(path)
     parts = []
-    for start in range(0, len(inputs), at_once):
-        rows = torch.arange(start, min(start + at_once, len(inputs)))
+    for first in range(0, len(inputs), at_once):
+        rows = torch.arange(first, min(first + at_once, len(inputs)))
         goal = Goal(
+            start=start[rows],
             change=change[rows],
             gap=precision.tolerance * scale[rows],
             tolerance=precision.tolerance,
@@ -128,7 +134,7 @@ def integrated_gradients(
             least_length=scale[rows] / n_units**0.5,
             max_evaluations=precision.max_evaluations,
         )
-        parts.append((goal, _summed(path, rows, goal, n_units, averaged=averaged)))
+        parts.append((goal, _summed(path, rows, goal, n_units, kinks)))
     return Attributions(
         values=np.concatenate([sums.values.numpy() for _, sums in parts]),
         change=change.numpy(),
@@ -140,12 +146,17 @@ def integrated_gradients(
     )
 
 
-def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, *, averaged: bool) -> Sums:
-    """Rows that do not add up with averaged derivatives get some at points: they bend elsewhere, too."""
-    if not averaged:
+def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, kinks: Kinks) -> Sums:
+    """Rows that are not done in the way that suits the kinks seen get pieces: they bend elsewhere, too."""
+    if kinks == "none" and goal.tolerance >= FINEST and goal.max_evaluations >= len(FIRST):
+        found = sums_along_curves(path, rows, goal, n_units)
+        again = ~found.settle(goal)
+    elif kinks == "averaged" and goal.max_evaluations >= FIRST_IN_STRETCHES:
+        found = _by_stretches(path, rows, goal, n_units)
+        again = ~found.add_up(goal)
+    else:
         return _by_segments(path, rows, goal, n_units)
-    found = _by_stretches(path, rows, goal, n_units)
-    again = ~found.add_up(goal) & (found.evaluations <= goal.max_evaluations // 2)
+    again = again & (found.evaluations <= goal.max_evaluations // 2)
     if not bool(again.any()):
         return found
     limited = goal.take(again, goal.max_evaluations // 2)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -81,8 +81,12 @@ class CellAverages(TorchFunctionMode):
         return bent(largest, latest.bends)
 
 
-def understands_kinks(run: Callable[[int], object]) -> bool:
-    """Whether there are layers with kinks, and all that are seen are averaged rightly.
+Kinks = Literal["none", "averaged", "others"]
+"""Of layers: there are none, all are averaged rightly, or some are not."""
+
+
+def kinks_passed(run: Callable[[int], object]) -> Kinks:
+    """What kinks a model has.
 
     Args:
         run: Passes so many rows.
@@ -92,4 +96,6 @@ def understands_kinks(run: Callable[[int], object]) -> bool:
         with CellAverages(n_rows) as averages:
             run(n_rows)
         found += averages.understood
-    return bool(found) and all(found)
+    if not found:
+        return "none"
+    return "averaged" if all(found) else "others"

@@ -72,9 +72,9 @@ class StraightPath:
         slopes = self.pooled((gradients * whole).double()).flatten(1)
         return scores.detach().double().cpu(), slopes.to(self.precision).cpu()
 
-    def change(self) -> Tensor:
-        """Score of each row minus score of the baseline for its target, float64, shape ``(n,)``."""
-        return self._scores(at_baseline=False) - self._scores(at_baseline=True)
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Score of the baseline for the target of each row, and of the row, float64, shape ``(n,)``."""
+        return self._scores(at_baseline=True), self._scores(at_baseline=False)
 
     def _scores(self, *, at_baseline: bool) -> Tensor:
         parts = []

@@ -35,6 +35,7 @@ class Goal:
     """When the rows are done.
 
     Attributes:
+        start: Score of the baseline, shape ``(r,)``.
         change: What the units of each row must sum to, shape ``(r,)``.
         gap: How far off they may be, shape ``(r,)``.
         tolerance: How far off their vector may be, relative to its length.
@@ -42,6 +43,7 @@ class Goal:
         max_evaluations: Most points per row.
     """
 
+    start: Tensor
     change: Tensor
     gap: Tensor
     tolerance: float
@@ -55,7 +57,12 @@ class Goal:
     def take(self, kept: Tensor, max_evaluations: int) -> "Goal":
         """Of the rows where ``kept``, shape ``(r,)``, is true, with another limit."""
         return Goal(
-            self.change[kept], self.gap[kept], self.tolerance, self.least_length[kept], max_evaluations
+            self.start[kept],
+            self.change[kept],
+            self.gap[kept],
+            self.tolerance,
+            self.least_length[kept],
+            max_evaluations,
         )
 
 
@@ -76,6 +83,10 @@ class Sums:
     def add_up(self, goal: Goal) -> Tensor:
         """Rows that are as close to their change as they must be, shape ``(r,)``."""
         return (self.values.sum(dim=1) - goal.change).abs() <= goal.gap
+
+    def settle(self, goal: Goal) -> Tensor:
+        """Rows that add up and whose vectors are likely as close as they must be, shape ``(r,)``."""
+        return self.add_up(goal) & (self.error <= goal.error(self.values))
 
     def instead(self, rows: Tensor, others: "Sums") -> "Sums":
         """With ``others`` where ``rows``, shape ``(r,)``, is true; points of both were taken."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
-from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, understands_kinks
+from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, Kinks, kinks_passed
 from auditkit.audits.explainability.straight_path.halves import Halves, beyond
 from auditkit.audits.explainability.straight_path.points import StraightPath
 
@@ -76,14 +76,14 @@ class Stretches:
         )
 
 
-def has_kinks(path: StraightPath) -> bool:
-    """Whether the score has layers with kinks, and all of them can be averaged over the path."""
+def kinks_of(path: StraightPath) -> Kinks:
+    """What kinks the layers of the score have, and whether they can be averaged over the path."""
 
     def run(n_rows: int) -> None:
         with torch.no_grad():
             path.score(path.inputs[:1].expand(n_rows, *path.inputs.shape[1:]), path.target[[0] * n_rows])
 
-    return understands_kinks(run)
+    return kinks_passed(run)
 
 
 def first_stretches(path: StraightPath, rows: Tensor, n: int) -> Stretches:
