@@ -16,6 +16,7 @@ CHECKS = (
     "coverage",
     "dp_accuracy",
     "dp_step",
+    "secure_draws",
     "multiplicity",
     "group_metrics",
     "bootstrap_law",
