@@ -17,6 +17,7 @@ CHECKS = (
     "dp_accuracy",
     "dp_step",
     "secure_draws",
+    "privacy_checks",
     "multiplicity",
     "group_metrics",
     "bootstrap_law",
