@@ -16,6 +16,8 @@ CHECKS = (
     "coverage",
     "dp_accuracy",
     "dp_step",
+    "secure_draws",
+    "privacy_checks",
     "multiplicity",
     "group_metrics",
     "bootstrap_law",

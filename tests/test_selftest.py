@@ -14,6 +14,8 @@ from auditkit.__main__ import main
 from auditkit.records import Interval, Measurement, Message
 from auditkit.selftest import Selftest, proof_line, selftest_document, selftest_lines
 from auditkit.selftest.certificate import prove_certificate
+from auditkit.selftest.mechanism import compared
+from auditkit.selftest.neighbour_faults import StaleFlags
 from auditkit.selftest.plant import Plant, Proof, prove
 from auditkit.selftest.plants import plants
 from auditkit.selftest.run import unproved_audits
@@ -81,6 +83,52 @@ def test_a_certificate_with_too_little_noise_is_noticed(document):
     assert proof["without_fault"]["value"] <= 3.0
     assert proof["with_fault"]["value"] > 2 * proof["without_fault"]["value"]
     assert prove_certificate().holds
+
+
+KNOWN_BREAKS = {
+    "a stale skip flag": ("a batch that was broken off is merged into the next step",),
+    "a row that is not finite": ("a row that is not finite makes the whole step so",),
+    "rows that are coupled": (
+        "rows standardised over their batch by hand",
+        "a frozen BatchNorm in training mode",
+    ),
+    "rows folded away": (
+        "positions folded into the batch",
+        "an embedding that shortens its rows when they are used",
+    ),
+    "no Poisson sampling": ("batches of one size, with epsilon as for rows drawn independently",),
+    "a mechanism of the neighbours": (
+        "a sampling rate that follows the number of rows",
+        "a number of steps that follows the number of rows",
+        "a divisor that follows the number of rows",
+    ),
+    "a resume that forgets": ("a history of steps that an older checkpoint overwrites",),
+    "clipping to a quantile": (
+        "clipped rows counted as 0 and 1, with noise as for plus and minus a half",
+        "a sum of no rows divided by their number",
+    ),
+    "steps cut off": ("a number of steps that is cut off after a division",),
+    "an empty batch of one process": ("a process without rows in a step leaves the step out",),
+    "noise from a seed": ("certified noise that comes from a seed",),
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN_BREAKS)
+def test_every_known_break_of_private_training_is_planted_found_and_not_seen_in_ours(document, kind):
+    proofs = {proof["fault"]: proof for proof in document["proofs"] if proof["name"] == "dp-retrain"}
+    for fault in KNOWN_BREAKS[kind]:
+        assert (proofs[fault]["found"], proofs[fault]["quiet"]) == (True, True)
+
+
+def test_a_merged_batch_contributes_a_row_twice():
+    found = compared(StaleFlags())
+    assert found.moved == pytest.approx(2.0, **FLOAT32)
+
+
+def test_a_cut_off_number_of_steps_is_wrong_for_the_lengths_that_are_known(document):
+    figure = "dp-retrain/lengths_with_other_steps"
+    proof = next(proof for proof in document["proofs"] if proof["figure"] == figure)
+    assert proof["with_fault"]["value"] == 141
 
 
 # --- an instrument that is wrong -------------------------------------------------------------------

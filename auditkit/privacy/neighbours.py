@@ -94,27 +94,38 @@ class NeighbourFinding:
 
     Attributes:
         moved: The farthest that a step moves, over what one row may move it; infinite where it is not finite.
+        moved_without_row: The same over the steps in which the row was not sampled: both do the same then.
         n_steps: With the row and without.
+        promised_steps: As many should be taken, whoever is there.
         steps_with_row: In how many the row was sampled; nothing is shown where that is 0.
         same_requests: Whether sampling rate, size and deviation of the noise were the same in every step.
         allowed: Largest ``moved``, the rounding of noise and sum included.
     """
 
     moved: float
+    moved_without_row: float
     n_steps: tuple[int, int]
+    promised_steps: int
     steps_with_row: int
     same_requests: bool
     allowed: float
 
     @property
+    def differences(self) -> tuple[str, ...]:
+        """What shows besides that for which the noise is made."""
+        wrong = {
+            "a step moves too far": self.moved > self.allowed,
+            "a step without the row moves": self.moved_without_row > 0,
+            "other numbers of steps": {*self.n_steps} != {self.promised_steps},
+            "other noise or sampling": not self.same_requests,
+            "the row was never sampled": self.steps_with_row == 0,
+        }
+        return tuple(what for what, is_wrong in wrong.items() if is_wrong)
+
+    @property
     def holds(self) -> bool:
         """Whether nothing shows but what the noise is made for."""
-        return (
-            self.moved <= self.allowed
-            and self.n_steps[0] == self.n_steps[1]
-            and self.same_requests
-            and self.steps_with_row > 0
-        )
+        return not self.differences
 
 
 def compare_neighbours(
@@ -134,10 +145,13 @@ def compare_neighbours(
     (steps, draws), (others, other_draws) = (_run(train, inputs, targets, who) for who in (everyone, kept))
     promised = mechanism.max_grad_norm / mechanism.normaliser
     moves = [_distance(one, other) for one, other in zip(steps, others, strict=False)]
+    without_row = [move for move, chosen in zip(moves, draws.sampled, strict=False) if row not in chosen]
     rounding = max((_rounding(step) for step in steps), default=0.0)
     return NeighbourFinding(
         moved=max(moves, default=0.0) / promised,
+        moved_without_row=max(without_row, default=0.0) / promised,
         n_steps=(len(steps), len(others)),
+        promised_steps=mechanism.steps,
         steps_with_row=sum(row in chosen for chosen in draws.sampled),
         same_requests=draws.asked == other_draws.asked,
         allowed=1 + SLACK + rounding / promised,

@@ -1,10 +1,13 @@
-"""A short summary in Markdown: tally, findings, what was not shown."""
+"""A short summary in Markdown: tally, findings, what private training guarantees, what was not shown."""
 
 from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from auditkit.records import Run
 from auditkit.reporting.html import clean
 from auditkit.reporting.language import Language, Texts, texts_for
+from auditkit.reporting.view.certificates import CertificateView
 from auditkit.reporting.view.costs import CostColumn
 from auditkit.reporting.view.findings import FindingView
 from auditkit.reporting.view.page import Page, page
@@ -29,6 +32,9 @@ def render_markdown(run: Run, language: Language) -> str:
         parts += [tally, _findings_table((*view.findings, *view.further_passes), texts)]
     else:
         parts.append(_key_table(view.key_figures, texts))
+    if view.certificates:
+        parts.append(f"## {texts.text('What private training guarantees')}")
+        parts += [part for one in view.certificates for part in _certificate(one, texts)]
     parts += [f"## {texts.text('What this audit could not show')}", _gaps(view)]
     return clean("\n\n".join(part for part in parts if part)) + "\n"
 
@@ -70,6 +76,23 @@ def _key_table(columns: tuple[CostColumn, ...], texts: Texts) -> str:
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads), *(tuple(escaped(cell) for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _certificate(one: CertificateView, texts: Texts) -> tuple[str, ...]:
+    """The guarantee of one subject, in a sentence and a table, and what it rests on."""
+    title = (
+        texts.text("What {subject} guarantees", subject=one.subject)
+        if one.is_certified
+        else texts.text("What {subject} does not guarantee yet", subject=one.subject)
+    )
+    statement = one.statement.replace(Markup("<sup>"), "^").striptags()
+    return (
+        f"### {escaped(title)}",
+        escaped(statement),
+        _table((texts.text("property"), texts.text("value")), one.summary),
+        escaped(texts.text("Conditions and assumptions:")) if one.assumptions else "",
+        "\n".join(f"- {escaped(assumption)}" for assumption in one.assumptions),
+    )
 
 
 def _gaps(view: Page) -> str:

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 from auditkit.records import Measurement
 from auditkit.registry import AUDITS
+from auditkit.selftest.breaks import Break, prove_breaks
 from auditkit.selftest.certificate import prove_certificate
+from auditkit.selftest.counting_faults import counting_faults
 from auditkit.selftest.mechanism import prove_sensitivity
+from auditkit.selftest.neighbour_faults import neighbour_faults
+from auditkit.selftest.network_faults import network_faults
+from auditkit.selftest.noise_faults import noise_faults
 from auditkit.selftest.plant import Proof, prove
 from auditkit.selftest.plants import plants
+from auditkit.selftest.process_faults import process_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,18 @@ def _proofs() -> Iterator[Proof]:
         yield prove(plant)
     yield prove_certificate()
     yield prove_sensitivity()
+    yield from prove_breaks(known_breaks())
+
+
+def known_breaks() -> tuple[Break, ...]:
+    """The ways in which engines of DP-SGD are known to break their promise without a trace."""
+    return (
+        *neighbour_faults(),
+        *network_faults(),
+        *counting_faults(),
+        *process_faults(),
+        *noise_faults(),
+    )
 
 
 def proof_line(proof: Proof) -> str:

@@ -74,6 +74,14 @@ def clipped_sum_one_by_one(
     return total
 
 
+def clipped_together(gradients: list[torch.Tensor], max_grad_norm: float) -> list[torch.Tensor]:
+    """Rows clipped and added up in double precision; gradients of shape ``(n, *parameter)``."""
+    doubled = [gradient.double() for gradient in gradients]
+    squared = torch.stack([part.flatten(1).square().sum(dim=1) for part in doubled]).sum(dim=0)
+    factors = (max_grad_norm / squared.sqrt()).clamp(max=1.0)
+    return [torch.einsum("n,n...->...", factors, part) for part in doubled]
+
+
 def length(tensors: list[torch.Tensor]) -> float:
     """Euclidean norm over all tensors together."""
     return math.sqrt(sum(float((t.double() ** 2).sum()) for t in tensors))

@@ -9,9 +9,11 @@ from scipy.stats import binom, kstest, norm
 
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.key_stream import BLOCK, Ciphers, KeyStream, Scratch, _radii
+from benchmarks.secure_draws import index_sets_p_value, noise_p_value, rows_p_value
 
 ALMOST_NEVER = 1e-9
-"""Operating-system entropy cannot be seeded: chance of a false alarm."""
+"""Operating-system entropy cannot be seeded: chance of a false alarm of each test. The bar of 0.01 is held by
+the figures of ``benchmarks/secure_draws``, which say what they do about one in a hundred."""
 
 
 def draws_of(kind: str):
@@ -31,6 +33,42 @@ def test_every_row_is_in_a_step_with_the_sampling_rate_independently(kind):
     # the sizes of the batches vary as Poisson sampling makes them, not as fixed-size batches would
     spread = per_step.var() / (n_rows * rate * (1 - rate))
     assert abs(spread - 1) < 6.2 * np.sqrt(2 / steps)
+
+
+@pytest.mark.parametrize("kind", ["seeded", "entropy"])
+def test_every_set_of_rows_is_drawn_as_often_as_independent_rows_are(kind):
+    assert index_sets_p_value(draws_of(kind), n_rows=4, sample_rate=0.3, steps=5000) > ALMOST_NEVER
+
+
+@pytest.mark.parametrize("kind", ["seeded", "entropy"])
+def test_rows_are_in_as_many_steps_as_independent_draws_put_them(kind):
+    assert rows_p_value(draws_of(kind), n_rows=500, sample_rate=0.05, steps=1000) > ALMOST_NEVER
+
+
+class Batches(SeededDraws):
+    """As many rows in every step, as loaders without Poisson sampling have it."""
+
+    def poisson_rows(self, n_rows: int, sample_rate: float):
+        words = self.sampling._words(self.sampling.next_call(), 0, np.empty(n_rows, np.uint64), Ciphers())
+        return np.sort(words.argsort()[: round(n_rows * sample_rate)])
+
+
+class Turns(SeededDraws):
+    """Row after row, each in its turn, as shuffled epochs have it."""
+
+    def poisson_rows(self, n_rows: int, sample_rate: float):
+        every = round(1 / sample_rate)
+        return np.arange(self.sampling.next_call() % every, n_rows, every)
+
+
+def test_batches_of_one_size_are_no_independent_rows():
+    assert index_sets_p_value(Batches.from_seed(3), n_rows=4, sample_rate=0.25, steps=5000) < ALMOST_NEVER
+
+
+def test_rows_in_turn_are_as_often_in_a_step_as_no_chance_has_it():
+    steady = rows_p_value(Turns.from_seed(3), n_rows=500, sample_rate=0.05, steps=1000)
+    assert steady > 1 - ALMOST_NEVER
+    assert index_sets_p_value(Turns.from_seed(3), n_rows=4, sample_rate=0.25, steps=5000) < ALMOST_NEVER
 
 
 @pytest.mark.parametrize("kind", ["seeded", "entropy"])
@@ -155,8 +193,13 @@ def test_radii_reach_as_far_as_their_bits(kind):
 
 
 @pytest.mark.proof
+def test_ten_million_certified_values_on_a_grid_are_normal():
+    assert noise_p_value(EntropyDraws(), 10_000_000) > ALMOST_NEVER
+
+
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_ten_million_values_are_normal(kind):
+def test_ten_million_seeded_values_are_normal(kind):
     values = np.empty(10_000_000, dtype=kind)
     SeededDraws.from_seed(11).fill_with_noise(values, 1.0)
     assert kstest(values, "norm").pvalue > 0.01

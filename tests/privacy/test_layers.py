@@ -6,22 +6,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opacus import GradSampleModule
 from torch import nn
 
 from auditkit.models.losses import per_row_loss
-from auditkit.privacy.clipping import ClippedGradients
+from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients
 from auditkit.privacy.per_example.book_keeping import UnsuitableLayerError
 from auditkit.randomness import torch_rng
 from tests.privacy.layers import EXAMPLES, Judged, built_example
 from tests.privacy.networks import Folded, built
+from tests.privacy.opacus_hooks import NOT_RIGHT_IN_OPACUS, clipped_sum_of_hooks
 from tests.privacy.reference import clipped_sum_one_by_one, length
+from tests.tolerances import FLOAT
 
 NORM_TOLERANCE = 1e-5
 """Relative; the bar for the engine."""
 
-FOR_OPACUS = ("linear", "linear, many positions", "conv1d", "conv2d", "conv2d, groups", "conv3d",
-              "layer norm", "group norm", "instance norm", "frozen below")  # fmt: skip
+SUM_TOLERANCE = 1e-6
+"""Relative; ten times below the bar for sums, which are single precision."""
+
+
+def just_below(bound: float) -> float:
+    """The norm that rows are clipped to: the engine keeps the rounding of its norms below the bound."""
+    return bound * (1 - ROUNDING_SLACK)
 
 
 def rows_for(name: str, n: int = 9):
@@ -42,7 +48,7 @@ def norms_one_by_one(module: nn.Module, inputs: torch.Tensor, targets: torch.Ten
     for row in range(len(inputs)):
         loss = per_row_loss(module(inputs[row : row + 1]), targets[row : row + 1]).sum()
         norms.append(length(list(torch.autograd.grad(loss, parameters))))
-    return torch.tensor(norms)
+    return torch.tensor(norms, dtype=torch.float64)
 
 
 EVEN_SIDE = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
@@ -60,32 +66,60 @@ def test_norms_equal_those_of_one_backward_pass_per_row(name):
     )
 
 
+def half_clipped(name: str):
+    """A network, its rows, and a bound that more than half of them are beyond."""
+    module = built_example(name)
+    inputs, targets = rows_for(name)
+    return module, inputs, targets, 0.99 * float(norms_one_by_one(module, inputs, targets).median())
+
+
+def difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """Over the length of what is expected."""
+    apart = length([a.double() - b.double() for a, b in zip(found, expected, strict=True)])
+    return apart / length(expected)
+
+
 @EVEN_SIDE
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_sums_equal_those_of_one_backward_pass_per_row(name):
-    module = built_example(name)
-    inputs, targets = rows_for(name)
-    bound = 0.5 * float(norms_one_by_one(module, inputs, targets).median())
-    expected = clipped_sum_one_by_one(copy.deepcopy(module), inputs, targets, bound)
+    module, inputs, targets, bound = half_clipped(name)
+    expected = clipped_sum_one_by_one(copy.deepcopy(module), inputs, targets, just_below(bound))
     with ClippedGradients(module, bound) as clipped:
         found = clipped.clipped_sum(inputs, targets)
-    difference = length([a.double() - b for a, b in zip(found, expected, strict=True)])
-    assert difference <= 3 * NORM_TOLERANCE * length(expected)
+    assert difference(found, expected) <= SUM_TOLERANCE
 
 
+@EVEN_SIDE
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-@pytest.mark.parametrize("name", FOR_OPACUS)
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in NOT_RIGHT_IN_OPACUS])
 def test_sums_equal_those_of_opacus(name):
-    module = built_example(name)
-    inputs, targets = rows_for(name)
-    with ClippedGradients(module, 1e9) as clipped:
+    module, inputs, targets, bound = half_clipped(name)
+    expected = clipped_sum_of_hooks(module, inputs, targets, just_below(bound))
+    with ClippedGradients(module, bound) as clipped:
         found = clipped.clipped_sum(inputs, targets)
-    wrapped = GradSampleModule(copy.deepcopy(module), loss_reduction="sum")
-    per_row_loss(wrapped(inputs), targets).sum().backward()
-    theirs = [p.grad_sample.sum(dim=0) for p in wrapped.parameters() if p.requires_grad]
-    difference = length([a - b for a, b in zip(found, theirs, strict=True)])
-    # the clipping norm is approached from below by the slack
-    assert difference <= NORM_TOLERANCE * length(theirs)
+    assert difference(found, expected) <= SUM_TOLERANCE
+
+
+@pytest.mark.parametrize("bound", [0.5, 1e9], ids=["clipped", "not clipped"])
+def test_tied_tables_equal_one_backward_pass_per_row_up_to_double_precision(bound):
+    # what is left in single precision is its rounding, about 3e-7
+    name = "tied embedding"
+    module = built_example(name).double()
+    inputs, targets = rows_for(name)
+    norms = norms_one_by_one(module, inputs, targets)
+    assert (norms > bound).any() == (bound == 0.5)
+    expected = clipped_sum_one_by_one(copy.deepcopy(module), inputs, targets, just_below(bound))
+    with ClippedGradients(module, bound) as clipped:
+        torch.testing.assert_close(
+            clipped.norms(inputs, targets), norms, rtol=FLOAT["rel"], atol=0.0, check_dtype=False
+        )
+        found = clipped.clipped_sum(inputs, targets)
+    assert difference(found, expected) <= FLOAT["rel"]
+
+
+def test_what_opacus_does_not_get_right_is_an_example_and_most_are_compared_with_it():
+    assert NOT_RIGHT_IN_OPACUS.keys() <= EXAMPLES.keys()
+    assert len(EXAMPLES) - len(NOT_RIGHT_IN_OPACUS) >= 30
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -103,7 +137,7 @@ def test_linear_layers_of_any_shape(*, n, positions, d, p, bias):
     with ClippedGradients(module, 1.0) as clipped:
         found = clipped.norms(inputs, targets)
     expected = norms_one_by_one(module, inputs, targets)
-    torch.testing.assert_close(found, expected, rtol=2 * NORM_TOLERANCE, atol=0.0, check_dtype=False)
+    torch.testing.assert_close(found, expected, rtol=NORM_TOLERANCE, atol=0.0, check_dtype=False)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -126,7 +160,7 @@ def test_convolutions_of_any_shape(*, side, stride, padding, dilation, groups, c
     with ClippedGradients(module, 1.0) as clipped:
         found = clipped.norms(inputs, targets)
     expected = norms_one_by_one(module, inputs, targets)
-    torch.testing.assert_close(found, expected, rtol=2 * NORM_TOLERANCE, atol=0.0, check_dtype=False)
+    torch.testing.assert_close(found, expected, rtol=NORM_TOLERANCE, atol=0.0, check_dtype=False)
 
 
 def test_a_batch_as_long_as_another_dimension_is_not_taken_for_it():

@@ -1,6 +1,7 @@
 """Two sets of rows that differ in one, the same random numbers: only what the row adds may differ."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,7 @@ def broken(
     steps_of_rows: bool = False,
     rate_of_rows: bool = False,
     slow: float = 1.0,
+    late: bool = False,
 ):
     """DP-SGD written out plainly, with one thing wrong."""
 
@@ -142,6 +144,7 @@ def broken(
         parameters = list(module.parameters())
         n_steps = len(inputs) // 2 if steps_of_rows else PROMISED.steps
         rate = 10 / len(inputs) if rate_of_rows else PROMISED.sample_rate
+        before = 0.0
         for _ in range(n_steps):
             rows = torch.from_numpy(draws.poisson_rows(len(inputs), rate))
             rows = torch.cat([rows, rows[-1:]]) if twice else rows
@@ -154,6 +157,8 @@ def broken(
             deviation = PROMISED.noise_multiplier * PROMISED.max_grad_norm
             deviation *= len(rows) / PROMISED.normaliser if noise_by_batch else 1.0
             flat = torch.cat([part.flatten() for part in sums])
+            if late:
+                before, flat = flat, 0.5 * flat + 0.5 * before
             yield [(flat + noise(draws, len(flat), deviation)) * slow / divisor]
 
     return train
@@ -185,6 +190,7 @@ def test_the_plain_mechanism_without_a_break_holds():
         {"rate_of_rows": True},
         {"make": lambda: nn.Sequential(Standardised(), nn.Linear(3, 3))},
         {"slow": 1.01},
+        {"late": True},
     ],
     ids=[
         "divided by the actual batch",
@@ -196,12 +202,25 @@ def test_the_plain_mechanism_without_a_break_holds():
         "a rate that follows the rows",
         "a batch that couples rows",
         "one per cent too much",
+        "half of every sum a step later",
     ],
 )
 def test_every_planted_break_is_caught(fault):
     planted = math.inf if "no_clipping_of_inf" in fault else 50.0
     found = compare_neighbours(broken(**fault), *rows_with(planted), PLANTED, PROMISED)
     assert not found.holds, found
+
+
+def test_a_step_without_the_row_moves_by_nothing_at_all():
+    assert compare_neighbours(ours(), *rows_with(), PLANTED, PROMISED).moved_without_row == 0
+    found = compare_neighbours(broken(late=True), *rows_with(), PLANTED, PROMISED)
+    assert found.differences == ("a step without the row moves",)
+
+
+def test_fewer_steps_than_promised_are_a_difference():
+    promised = replace(PROMISED, steps=PROMISED.steps + 1)
+    found = compare_neighbours(ours(), *rows_with(), PLANTED, promised)
+    assert found.differences == ("other numbers of steps",)
 
 
 def test_a_row_that_was_never_sampled_shows_nothing():

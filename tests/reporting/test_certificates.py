@@ -1,8 +1,11 @@
 """What a certificate shows in a report: bounds are rounded up, and older ones still render."""
 
+import pytest
+
 from auditkit.records import Certificate, LedgerPointer, LedgerReference, Message, TrainedWeights
+from auditkit.reporting.html import render_html
 from auditkit.reporting.language import texts_for
-from auditkit.reporting.view.certificates import certificate_views
+from auditkit.reporting.view.certificates import certificate_views, unbroken
 from tests.reporting.sample_run import CERTIFICATE, sample_run
 
 LEDGER = LedgerReference(
@@ -26,9 +29,10 @@ def details(certificate: Certificate) -> list[tuple[str, str]]:
 
 def test_what_all_trainings_come_to_is_shown_with_the_line_that_says_so():
     shown = dict(details(CERTIFICATE.model_copy(update={"ledger": LEDGER})))
-    assert shown["all recorded trainings on these rows"] == "ε ≤ 3.66 at δ = 10⁻⁵, 2 trainings"
+    joint = "ε ≤ 3.66 at δ = 10⁻⁵, 2 trainings"
+    assert shown["all recorded trainings on these rows"] == unbroken(joint)
     assert shown["privacy ledger"] == "abababababab, line 18, cdcdcdcdcdcd"
-    assert shown["privacy budget of these rows"].startswith("ε ≤ 4.0,")
+    assert shown["privacy budget of these rows"].startswith(unbroken("ε ≤ 4.0,"))
 
 
 def test_repeated_steps_are_told_from_planned_ones():
@@ -64,3 +68,13 @@ def test_a_certificate_of_an_earlier_version_still_renders():
     assert "trained weights" not in labels
     assert "privacy ledger" not in labels
     assert "released" not in labels
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_epsilon_and_its_bound_never_part_at_the_end_of_a_line(language):
+    html = render_html(sample_run(), language)
+    section = html[html.index('id="guarantees"') :]
+    assert "ε ≤" not in section
+    assert "δ =" not in section
+    assert "ε\N{NO-BREAK SPACE}≤\N{NO-BREAK SPACE}3.00" in section
+    assert "<sup>ε</sup>" in section

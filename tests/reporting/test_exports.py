@@ -16,7 +16,7 @@ from auditkit.reporting.sarif import render_sarif
 from auditkit.reporting.terminal import aligned, summary_lines
 from auditkit.reporting.write import FORMATS, write_reports
 from tests.reporting.page_reading import Page
-from tests.reporting.sample_run import sample_run
+from tests.reporting.sample_run import CERTIFICATE, sample_run
 
 
 def test_junit_counts_failures_and_never_passes_the_undecided(run):
@@ -69,6 +69,42 @@ def test_markdown_has_one_table_row_per_finding(run, language):
     rows = [line for line in lines if line.startswith("| ") and line[2] in "■◆●○"]
     assert len(rows) == 7
     assert all(line.count(" | ") == 4 for line in rows)
+
+
+@pytest.mark.parametrize(
+    ("language", "title"), [("en", "### What dp-3 guarantees"), ("zh", "### dp-3 所作的保证")]
+)
+def test_markdown_says_what_private_training_guarantees_and_on_what_it_rests(run, language, title):
+    _, _, section = render_markdown(run, language).partition(title)
+    section = section.partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert rows[2:4] == [["ε", "≤ 3.00"], ["δ", "10⁻⁵"]]
+    assert [value for _, value in rows[4:]] == ["one row", "add or remove one record", "prv"]
+    assert "e^ε" in section
+    assert "- Each person contributes one row." in section.splitlines()
+
+
+def test_markdown_of_a_seeded_training_claims_no_guarantee(run):
+    cards = [
+        card.model_copy(update={"certificate": CERTIFICATE.model_copy(update={"certified": False})})
+        if card.certificate
+        else card
+        for card in run.subjects
+    ]
+    text = render_markdown(sample_run(subjects=tuple(cards)), "en")
+    assert "### What dp-3 does not guarantee yet" in text
+    assert "Not certified: ε ≤ 3.00 at δ = 10⁻⁵ was computed" in text
+
+
+def test_markdown_without_private_training_has_no_section_of_guarantees(run):
+    cards = tuple(card.model_copy(update={"certificate": None}) for card in run.subjects)
+    assert "guarantee" not in render_markdown(sample_run(subjects=cards), "en")
+
+
+def test_the_model_card_says_what_private_training_guarantees(run):
+    card = render_model_card(run)
+    assert "### What dp-3 guarantees" in card
+    assert "| unit of privacy | one row |" in card
 
 
 def test_model_card_metadata_is_yaml_with_the_measured_values(run):

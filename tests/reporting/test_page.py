@@ -7,6 +7,7 @@ import re
 import pytest
 
 from auditkit.reporting.html import render_html
+from auditkit.reporting.view.certificates import unbroken
 from tests.reporting.page_reading import Page
 from tests.reporting.sample_run import CERTIFICATE, sample_run
 
@@ -156,7 +157,7 @@ def test_guarantee_of_the_only_subject_is_shown(run, language, heading):
     )
     page = Page(render_html(alone, language))
     assert heading in page.text()
-    assert "ε ≤ 3.00" in page.text()
+    assert unbroken("ε ≤ 3.00") in page.text()
     assert "Each person contributes one row." in page.text()
     assert {"href": "#guarantees"} in page.all("a")
     assert page.misplaced == []
@@ -168,5 +169,5 @@ def test_report_without_certificate_speaks_of_no_guarantee(run):
 
 
 def test_guarantee_stands_beside_the_private_variant(page):
-    assert "ε ≤ 3.00, δ = 10⁻⁵" in page.text()
+    assert unbroken("ε ≤ 3.00, δ = 10⁻⁵") in page.text()
     assert "Each person contributes one row." in page.text()

@@ -11,6 +11,8 @@ from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import decimal_shortest
 
 _SHOWN = 12
+_KEPT_TOGETHER = ("ε ≤ ", "δ = ")
+"""Chinese lines break at any space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class CertificateView:
     subject: str
     statement: Markup
     is_certified: bool
+    summary: tuple[tuple[str, str], ...]
     assumptions: tuple[str, ...]
     details: tuple[tuple[str, str], ...]
 
@@ -37,7 +40,20 @@ def guarantee(certificate: Certificate | None) -> str:
     """The guarantee in one line; nothing where there is none."""
     if certificate is None:
         return ""
-    return f"ε ≤ {rounded_up(certificate.epsilon)}, δ = {decimal_shortest(certificate.delta)}"
+    return unbroken(f"ε ≤ {rounded_up(certificate.epsilon)}, δ = {decimal_shortest(certificate.delta)}")
+
+
+def unbroken(text: str) -> str:
+    """The text with epsilon and delta kept on one line with their values."""
+    for symbols in _KEPT_TOGETHER:
+        text = text.replace(symbols, symbols.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
+
+
+def _unbroken_markup(text: Markup) -> Markup:
+    for symbols in _KEPT_TOGETHER:
+        text = text.replace(symbols, symbols.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
 
 
 def rounded_up(epsilon: float) -> str:
@@ -67,11 +83,21 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
     )
     return CertificateView(
         subject=subject,
-        statement=statement,
+        statement=_unbroken_markup(statement),
         is_certified=certificate.certified,
+        summary=tuple(_summary(certificate, texts)),
         assumptions=tuple(texts.message(one) for one in certificate.assumptions),
-        details=tuple(_details(certificate, texts)),
+        details=tuple((label, unbroken(text)) for label, text in _details(certificate, texts)),
     )
+
+
+def _summary(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
+    """What a reader must know to use the guarantee at all."""
+    yield "ε", f"≤ {rounded_up(certificate.epsilon)}"
+    yield "δ", decimal_shortest(certificate.delta)
+    yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
+    yield texts.text("adjacency"), texts.text(certificate.adjacency)
+    yield texts.text("accountant"), certificate.accountant
 
 
 def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
