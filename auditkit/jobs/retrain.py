@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.jobs.ledger import check_lines_are_there, recording_of
+from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import (
     Progress,
-    Project,
     audit_data,
     no_progress,
     obtain_subject,
@@ -20,7 +19,6 @@ from auditkit.jobs.prepare import (
 )
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
-from auditkit.privacy.recorded import Recording
 from auditkit.privacy.units import Unit
 from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
@@ -81,8 +79,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
     noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
 
-    A ledger that lacks what a checkpoint beside this one says of it is refused, unless
-    ``accept_lost_ledger``: then the certificate says that what was spent before is not known.
+    A ledger that lacks what a checkpoint beside this one, or a variant under ``runs/``, says of it is
+    refused, unless ``accept_lost_ledger``: then the certificate says that what was spent is not known.
 
     What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
 
@@ -116,6 +114,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             "delta": delta,
             "certified": not reproducible,
             "accept_weak": accept_weak,
+            "accept_lost_ledger": accept_lost_ledger,
             "recipe": "as-audited" if as_audited else "auto",
             "fix": fix,
             "unit": unit,
@@ -130,8 +129,13 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             report_progress=report,
             recording=None
             if rank
-            else lambda: _recording(
-                project, partial.folder, folder.parent, replay=replay, accept=accept_lost_ledger
+            else lambda accept_lost: recording_of(
+                project,
+                purpose=f"retrain {project.stem}",
+                partial=partial.folder,
+                runs=Path("runs"),
+                accept_lost_ledger=accept_lost,
+                replay=replay,
             ),
             tell=None if rank else tell,
             processes=processes,
@@ -156,15 +160,6 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             len(data),
             rank,
         )
-
-
-def _recording(
-    project: Project, partial: Path, checkpoints: Path, *, replay: bool, accept: bool
-) -> Recording:
-    """Where the training is written down, once its ledger is found to hold what the checkpoints name."""
-    recording = recording_of(project, purpose=f"retrain {project.stem}", partial=partial, replay=replay)
-    waivers = check_lines_are_there(recording.account, checkpoints, accept=accept)
-    return replace(recording, waivers=waivers)
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:

@@ -76,6 +76,10 @@ class DpRetrain(Variant):
     accept_weak: bool = Field(
         False, description="Train even where epsilon is above 20, or noise drowns the few rows there are"
     )
+    accept_lost_ledger: bool = Field(
+        False,
+        description="Train though the ledger lacks lines that earlier checkpoints name, and certify that",
+    )
     fix: bool = Field(
         False, description="Exchange layers that mix rows: BatchNorm for GroupNorm, no running statistics"
     )
@@ -109,6 +113,7 @@ class DpRetrain(Variant):
             UsageError: The baseline is not a torch model of the zoo, or has layers that DP-SGD cannot train.
             DataError: The training rows are not at hand.
             PrivacyRefusedError: The privacy budget of the rows does not suffice, or epsilon is above 20.
+            LedgerError: The ledger was changed, or lines that earlier checkpoints name are lost.
         """
         if not isinstance(baseline, TorchSubject):
             raise UsageError(
@@ -136,7 +141,7 @@ class DpRetrain(Variant):
             self._settings(data, recipe),
             seed=context.seed,
             device=context.device,
-            recording=None if context.recording is None else context.recording(),
+            recording=None if context.recording is None else context.recording(self.accept_lost_ledger),
             report_progress=context.report_progress,
             tell=context.tell,
             preprocessing=baseline.preprocessing,
