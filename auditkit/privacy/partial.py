@@ -102,14 +102,17 @@ class Partial:
         tensors: Mapping[str, torch.Tensor],
         noise: dict[str, Any] | None,
     ) -> None:
-        """Keep one more step, and of the earlier ones the last."""
+        """Keep one more step, and of the earlier ones the last; or the last step anew, with other noise."""
         self.folder.mkdir(parents=True, exist_ok=True)
         earlier = self.read()
-        previous = earlier.latest if earlier and earlier.latest.run == saved.run else None
-        with (self.folder / saved.file).open("wb") as stream:
-            write_tensors(stream, tensors)
-            stream.flush()
-            os.fsync(stream.fileno())
+        last = earlier.latest if earlier and earlier.latest.run == saved.run else None
+        is_anew = last is not None and (last.step, last.digest) == (saved.step, saved.digest)
+        previous = earlier.previous if earlier and is_anew else last
+        if not is_anew:
+            with (self.folder / saved.file).open("wb") as stream:
+                write_tensors(stream, tensors)
+                stream.flush()
+                os.fsync(stream.fileno())
         if noise is not None:
             self._keep_noise({saved.file: noise}, previous)
         state = PartialState(identity=identity, latest=saved, previous=previous)

@@ -95,6 +95,8 @@ def take_recorded(
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
+        replayed_until = run.reserved_until() if found and found.mode == "replay" and certified else 0
+        steps.before_smaller(lambda step: _before_smaller(steps, saver, replayed_until, step))
         report = _Report(mechanism, delta, report_progress, charged=lambda: run.state().steps)
         for first, many in blocks(start, mechanism.steps):
             run.reserve(first, many)
@@ -113,6 +115,22 @@ def take_recorded(
             kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
+
+
+def _before_smaller(steps: PrivateSteps, saver: "_Saver | None", replayed_until: int, step: int) -> None:
+    """Write down that from ``step`` on fewer rows are worked on at once, where it is to be replayed.
+
+    Raises:
+        PrivacyRefusedError: The step may have been taken under the same noise, on more rows at once.
+    """
+    if step < replayed_until:
+        raise PrivacyRefusedError(
+            f"--replay: memory ends in step {step}, which may have been taken before with the same noise. On "
+            "fewer rows at once it would be rounded otherwise, and the difference would show what noise "
+            "hides. Free memory and repeat the command, or go on without --replay"
+        )
+    if saver and saver.partial.keeps_noise:
+        saver.save(steps, step, with_noise=True)
 
 
 def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> str:

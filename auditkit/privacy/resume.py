@@ -6,16 +6,21 @@ nothing new and is not charged. It is allowed only where that was checked: same 
 versions and device, and the last block that was saved comes out again with the hash that it had. The same
 noise under other rows or other arithmetic would cancel in the difference of the two results.
 
+How many rows are worked on at once decides the rounding of a sum, so that it is saved with the streams; where
+memory ends, what was saved is written anew before the step is taken on fewer rows (see :mod:`memory`). In a
+certified replay such a step is refused if it was reserved before: it may have been taken, on more rows.
+
 A run with noise from a seed is replayed where it can be and begun anew where it cannot: its results must
 follow from the seed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.partial import Identity, Partial, PartialState, digest_of
-from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.private_steps import ROWS_AT_ONCE, PrivateSteps
 from auditkit.records import ResumeMode
 
 Tell = Callable[[str], None]
@@ -97,17 +102,24 @@ def go_back(steps: PrivateSteps, partial: Partial, found: Resumption) -> int:
         steps.move_to(before)
         for step in range(previous.step, latest.step):
             steps.take(step)
-        if digest_of(steps.tensors()) != latest.digest or steps.position() != noise:
+        if digest_of(steps.tensors()) != latest.digest or _streams(steps.position()) != _streams(noise):
             raise PrivacyRefusedError(
                 f"{partial.folder}: steps {previous.step} to {latest.step} came out otherwise than before, "
                 f"so that this machine cannot replay them. {_REMEDY}"
             )
+        steps.move_to(noise)  # the streams stand there; the rows at once may be fewer from here on
         return latest.step
     steps.restore(partial.tensors(latest))
     return latest.step
 
 
 _REMEDY = "Go on without --replay, or remove that folder to begin anew"
+
+
+def _streams(position: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Where the streams of every process stand, without the number of rows at once."""
+    everyone = [] if position is None else position.get("processes", [position])
+    return [{name: value for name, value in one.items() if name != ROWS_AT_ONCE} for one in everyone]
 
 
 def _differing(there: dict[str, str], here: dict[str, str]) -> list[str]:
