@@ -57,6 +57,9 @@ def command(
 ) -> None:
     """Train the model of CONFIG again, from scratch, with differential privacy.
 
+    Steps, batches, clipping and augmentation stand under `retrain:` in CONFIG, or are given as
+    `--set retrain.steps=200`; the options here go before them.
+
     Every step is charged to the privacy ledger of the training rows before it is taken (see `auditkit
     ledger`). Repeating an interrupted command goes on where it stopped. Under torchrun (`torchrun
     --nproc_per_node 2 -m auditkit retrain ...`) its processes train together.

@@ -69,6 +69,9 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     operating system, unless ``reproducible``: then they follow from the seed, and whoever knows it can
     take the noise off again; the certificate says so.
 
+    Steps, batches, clipping, augmentation and all else that a ``dp-retrain`` variant can be told are taken
+    from ``retrain:`` of the config; what is given here goes before it.
+
     Pictures get the architecture that does best under privacy, a linear classifier on scattering features,
     unless ``as_audited``.
 
@@ -109,17 +112,24 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         )
         folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
         partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
-        parameters = {
-            "epsilon": epsilon,
-            "delta": delta,
-            "certified": not reproducible,
-            "accept_weak": accept_weak,
-            "accept_lost_ledger": accept_lost_ledger,
-            "recipe": "as-audited" if as_audited else "auto",
-            "fix": fix,
+        asked = {
+            "certified": False if reproducible else None,
+            "accept_weak": accept_weak or None,
+            "accept_lost_ledger": accept_lost_ledger or None,
+            "recipe": "as-audited" if as_audited else None,
+            "fix": fix or None,
             "unit": unit,
         }
-        variant = VARIANTS.make("dp-retrain", parameters)
+        variant = VARIANTS.make(
+            "dp-retrain",
+            {
+                **_DEFAULTS,
+                **project.config.retrain,
+                **{key: value for key, value in asked.items() if value is not None},
+                "epsilon": epsilon,
+                "delta": delta,
+            },
+        )
         context = VariantContext(
             name=f"dp-{epsilon:g}",
             seed=derive_seed(project.config.seed, "variant", f"dp-{epsilon:g}"),
@@ -160,6 +170,10 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             len(data),
             rank,
         )
+
+
+_DEFAULTS = {"certified": True, "recipe": "auto"}
+"""What differs from a variant: the weights are there to be released, and as good as can be."""
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:

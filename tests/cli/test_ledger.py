@@ -11,9 +11,10 @@ from auditkit.privacy.accounting import epsilon_prv
 
 @pytest.fixture
 def private(project, tmp_path, monkeypatch):
-    """The project with a ledger of its own and a short private variant."""
+    """The project with a ledger of its own, a short private variant and a short private training."""
     monkeypatch.setenv("AUDITKIT_LEDGER", str(tmp_path / "ledger"))
     project.rewrite("int8: {kind: quantise}", "dp-6: {kind: dp-retrain, epsilon: 6, steps: 20}")
+    project.rewrite("audits:", "retrain: {steps: 50}\naudits:")
     return project
 
 
