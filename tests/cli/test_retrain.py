@@ -1,8 +1,11 @@
-"""``auditkit retrain``: what the config sets, and what the command sets."""
+"""``auditkit retrain``: what the config sets, what the command sets, and what an interruption costs."""
 
 import json
 
 import pytest
+
+from auditkit.jobs.retrain import retrain
+from tests.privacy.ledgers import Killed, dies_after
 
 
 @pytest.fixture
@@ -56,3 +59,26 @@ def test_impossible_settings_are_refused_in_plain_words(private, capsys, overrid
 def test_an_empty_section_is_as_good_as_none(private):
     private.rewrite("retrain: {steps: 20, max_grad_norm: 0.5, clipping: automatic}", "retrain:")
     assert private.auditkit("config", "show", "loans.yaml") == 0
+
+
+def test_what_an_interruption_charged_twice_stands_at_the_end(private, capsys, monkeypatch):
+    monkeypatch.setattr("auditkit.privacy.recorded.SAVING_SHARE", 1e9)
+    monkeypatch.setattr("auditkit.privacy.recorded.BLOCK_STEPS", 10)
+    steps = ("retrain.steps=30",)
+    with pytest.raises(Killed):
+        retrain("loans.yaml", epsilon=6, overrides=steps, report_progress=dies_after(20))
+    assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6", "--set", *steps) == 0
+    shown = capsys.readouterr()
+    epsilon, after = shown.out.split("10 steps were charged twice after an interruption: epsilon ")[1].split(
+        " where 6 was asked for\n"
+    )
+    assert float(epsilon) > 6
+    assert f"epsilon {epsilon} at delta" in shown.out
+    assert "40 steps" in shown.out
+    assert after.startswith("ledger ")
+    assert "goes on after step 10 of 30" in shown.err
+
+
+def test_one_that_nothing_interrupted_says_nothing_of_it(private, capsys):
+    assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6", "--set", "retrain.steps=30") == 0
+    assert "charged twice" not in capsys.readouterr().out
