@@ -26,7 +26,11 @@ from auditkit.cli.terminal import progress, say
 @click.option("--budget", type=float, default=None, help="Epsilon all trainings on these rows may spend.")
 @click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20 or rows are too few.")
 @click.option("--fix", is_flag=True, help="Exchange layers that mix rows: BatchNorm for GroupNorm.")
-@click.option("--replay", is_flag=True, help="Keep the noise until the end, to repeat steps bit by bit.")
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Keep the noise, locked by $AUDITKIT_REPLAY_KEY_FILE, to repeat steps bit by bit.",
+)
 @click.option(
     "--accept-lost-ledger", is_flag=True, help="Train though the ledger is gone; the certificate says so."
 )

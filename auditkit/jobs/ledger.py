@@ -1,6 +1,7 @@
 """Job: the privacy ledgers of this user: whose they are, what is spent, what is left."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from auditkit.privacy.foreign import read_history
 from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
+from auditkit.privacy.replay_key import VARIABLE as KEY_VARIABLE
 from auditkit.privacy.tuning_cost import Law, tuned_epsilon
 from auditkit.records import Imported, LedgerLine, LedgerPointer, Message
 from auditkit.subjects.checkpoint import certificates_in
@@ -93,6 +95,13 @@ def folder_of(project: Project | None) -> Path:
     return ledger_folder(None if project is None or named is None else project.folder / named)
 
 
+def replay_key_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the key of replays lies: ``$AUDITKIT_REPLAY_KEY_FILE``, else beside the ledgers of the user."""
+    if environment.get(KEY_VARIABLE):
+        return Path(environment[KEY_VARIABLE]).expanduser().resolve()
+    return ledger_folder(None, environment) / "replay.key"
+
+
 def recording_of(
     project: Project,
     *,
@@ -111,7 +120,7 @@ def recording_of(
         runs: Folder of run folders. A line that a variant in one of them names must be in the ledger, as one
             that a checkpoint beside the audited one names.
         accept_lost_ledger: Do not refuse a ledger that lacks one; the certificate then says so.
-        replay: See :class:`Recording`.
+        replay: Keep the noise to come of a certified training, locked by the key of the user.
 
     Raises:
         LedgerError: The ledger was changed, removed, cut off or replaced; nothing was written to it.
@@ -120,7 +129,13 @@ def recording_of(
     folders = [project.checkpoint.parent, *sorted(runs.glob("*/variants"))]
     waivers = _check_lines_are_there(account, folders, accept=accept_lost_ledger)
     _set_budget(account, project, n_rows)
-    return Recording(account=account, purpose=purpose, partial=partial, replay=replay, waivers=waivers)
+    return Recording(
+        account=account,
+        purpose=purpose,
+        partial=partial,
+        replay_key=replay_key_file() if replay else None,
+        waivers=waivers,
+    )
 
 
 def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept: bool) -> tuple[Message, ...]:

@@ -80,7 +80,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
 
     Every step is reserved in the privacy ledger of the rows before it is taken. Repeating an interrupted
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
-    noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
+    noise to come is kept on disk meanwhile, and the repeated steps give the same bits. It is locked by a key
+    file that lies apart: ``$AUDITKIT_REPLAY_KEY_FILE``, else ``replay.key`` beside the ledgers of the user.
 
     A ledger that lacks what a checkpoint beside this one, or a variant under ``runs/``, says of it is
     refused, unless ``accept_lost_ledger``: then the certificate says that what was spent is not known.

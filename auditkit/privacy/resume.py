@@ -48,7 +48,8 @@ def find_resumption(
         tell: Called with a sentence when something was left aside.
 
     Raises:
-        PrivacyRefusedError: A replay was asked for and something differs, which is named.
+        PrivacyRefusedError: A replay was asked for and something differs, which is named, or the key of the
+            noise that was kept is absent or another.
     """
     state = partial.read()
     if state is None or state.latest.step == 0:
@@ -57,10 +58,9 @@ def find_resumption(
     other_machine = _differing(state.identity.machine, identity.machine)
     if state.latest.step == n_steps and not other_content:
         return Resumption(state, "fresh")
-    has_noise = partial.noise(state.latest) is not None
     if certified and replay:
-        reasons = [*other_content, *other_machine, *([] if has_noise else ["its noise was not kept"])]
-        _refuse_replay(partial, reasons)
+        _refuse_replay(partial, [*other_content, *other_machine])
+        _refuse_replay(partial, [] if partial.noise(state.latest) else ["its noise was not kept"])
         return Resumption(state, "replay")
     if other_content:
         tell(
@@ -68,7 +68,7 @@ def find_resumption(
             "this one begins anew. What that one spent stays in the ledger"
         )
         return None
-    if not certified and (other_machine or not has_noise):
+    if not certified and (other_machine or not partial.noise(state.latest)):
         tell("the interrupted training cannot be repeated bit by bit here; it begins anew, charged anew")
         return None
     return Resumption(state, "fresh" if certified else "replay")
