@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from auditkit.audits.audit import Audit
 from auditkit.config import validation_problems
 from auditkit.errors import PluginError, Problem, closest
+from auditkit.variants.dp_choices import DpChoices
 from auditkit.variants.variant import Variant
 
 E = TypeVar("E", bound=BaseModel)
@@ -123,7 +124,7 @@ VARIANTS: Extensions[Variant] = Extensions("auditkit.variants", "variant kind", 
 
 
 def check_extensions(values: Mapping[str, Any]) -> Iterable[Problem]:
-    """Problems with the audits, variants and policy addresses that a config names."""
+    """Problems with the audits, variants, private training and policy addresses that a config names."""
     audits = values.get("audits")
     if isinstance(audits, dict):
         for name, parameters in audits.items():
@@ -134,9 +135,23 @@ def check_extensions(values: Mapping[str, Any]) -> Iterable[Problem]:
             if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
                 parameters = {key: value for key, value in entry.items() if key != "kind"}
                 yield from VARIANTS.problems(entry["kind"], parameters, ("variants", name))
+    if values.get("retrain") is not None:
+        yield from _retrain_problems(values["retrain"])
     policy = values.get("policy")
     if isinstance(policy, list):
         yield from _policy_problems(policy)
+
+
+def _retrain_problems(section: Any) -> Iterator[Problem]:
+    if not isinstance(section, dict):
+        return  # the config itself says that a mapping is expected
+    of_command = [key for key in section if key in {"epsilon", "delta"}]
+    for key in of_command:
+        yield Problem(f"is given with the command: auditkit retrain CONFIG --{key} ...", ("retrain", key))
+    try:
+        DpChoices.model_validate({key: value for key, value in section.items() if key not in of_command})
+    except ValidationError as error:
+        yield from validation_problems(error, DpChoices, ("retrain",))
 
 
 def _policy_problems(policy: list[Any]) -> Iterator[Problem]:

@@ -1,12 +1,18 @@
 """Where figures go: one JSON file per check, with the machine and versions that made them."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from auditkit.jobs.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def missed(found: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """The checks whose figures missed their bar; one that has no bar cannot miss it."""
+    return [name for name, figures in found.items() if not figures.get("holds", True)]
 
 
 def write_result(name: str, figures: dict[str, object]) -> Path:

@@ -26,7 +26,11 @@ from auditkit.cli.terminal import progress, say
 @click.option("--budget", type=float, default=None, help="Epsilon all trainings on these rows may spend.")
 @click.option("--accept-weak", is_flag=True, help="Train even where epsilon is above 20 or rows are too few.")
 @click.option("--fix", is_flag=True, help="Exchange layers that mix rows: BatchNorm for GroupNorm.")
-@click.option("--replay", is_flag=True, help="Keep the noise until the end, to repeat steps bit by bit.")
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Keep the noise, locked by $AUDITKIT_REPLAY_KEY_FILE, to repeat steps bit by bit.",
+)
 @click.option(
     "--accept-lost-ledger", is_flag=True, help="Train though the ledger is gone; the certificate says so."
 )
@@ -56,6 +60,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Train the model of CONFIG again, from scratch, with differential privacy.
+
+    Steps, batches, clipping and augmentation stand under `retrain:` in CONFIG, or are given as
+    `--set retrain.steps=200`; the options here go before them.
 
     Every step is charged to the privacy ledger of the training rows before it is taken (see `auditkit
     ledger`). Repeating an interrupted command goes on where it stopped. Under torchrun (`torchrun

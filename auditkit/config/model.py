@@ -252,6 +252,12 @@ class RunConfig(Section):
     subject: SubjectConfig
     data: DataConfig
     variants: dict[str, VariantConfig] = Field(default_factory=dict)
+    retrain: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How `auditkit retrain` trains: what a dp-retrain variant can be told (steps, clipping, "
+        "expected_batch_size, augmentation_multiplicity, ...) but for epsilon and delta",
+        json_schema_extra={"anyOf": [{"type": "object"}, {"type": "null"}]},
+    )
     audits: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         json_schema_extra={"additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
@@ -285,6 +291,8 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_parameters(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "retrain" in value and value["retrain"] is None:
+            value = {**value, "retrain": {}}
         if isinstance(value, dict) and isinstance(value.get("audits"), dict):
             audits = {name: {} if params is None else params for name, params in value["audits"].items()}
             return {**value, "audits": audits}

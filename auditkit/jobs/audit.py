@@ -200,7 +200,7 @@ def _select(project: Project, only: Sequence[str]) -> Project:
 
 def _run_id(project: Project, subject: Subject, data_digest: str) -> str:
     """``STEM-`` and eight digits of a digest over all that decides figures and findings."""
-    config = project.config.model_dump(mode="json", exclude={"execution", "report"})
+    config = project.config.model_dump(mode="json", exclude={"execution", "report", "retrain"})
     content = [__version__, config, subject.card.digest, data_digest]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{project.stem}-{digest[:8]}"

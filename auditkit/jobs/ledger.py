@@ -1,6 +1,7 @@
 """Job: the privacy ledgers of this user: whose they are, what is spent, what is left."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from auditkit.privacy.foreign import read_history
 from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
+from auditkit.privacy.replay_key import VARIABLE as KEY_VARIABLE
 from auditkit.privacy.tuning_cost import Law, tuned_epsilon
 from auditkit.records import Imported, LedgerLine, LedgerPointer, Message
 from auditkit.subjects.checkpoint import certificates_in
@@ -63,6 +65,13 @@ def account_of(project: Project) -> Account:
         PrivacyRefusedError: The config would raise a budget.
         LedgerError: The ledger was changed, or cannot be written.
     """
+    account, n_rows = _unbudgeted(project)
+    _set_budget(account, project, n_rows)
+    return account
+
+
+def _unbudgeted(project: Project) -> tuple[Account, int]:
+    """The account, nothing of which is written yet, and the number of its rows."""
     config = project.config
     whole = config.data.model_copy(update={"limit": None})
     rows = read_rows(whole, split="train", seed=config.seed, folder=project.folder)
@@ -72,9 +81,12 @@ def account_of(project: Project) -> Account:
         name=rows.name,
         source=config.data.train or config.data.source,
     )
-    if config.privacy_budget is not None:
-        account.set_budget(config.privacy_budget, default_delta(len(rows)))
-    return account
+    return account, len(rows)
+
+
+def _set_budget(account: Account, project: Project, n_rows: int) -> None:
+    if project.config.privacy_budget is not None:
+        account.set_budget(project.config.privacy_budget, default_delta(n_rows))
 
 
 def folder_of(project: Project | None) -> Path:
@@ -83,20 +95,58 @@ def folder_of(project: Project | None) -> Path:
     return ledger_folder(None if project is None or named is None else project.folder / named)
 
 
-def recording_of(project: Project, *, purpose: str, partial: Path, replay: bool = False) -> Recording:
-    """Where a private training of this config is written down."""
-    return Recording(account=account_of(project), purpose=purpose, partial=partial, replay=replay)
+def replay_key_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the key of replays lies: ``$AUDITKIT_REPLAY_KEY_FILE``, else beside the ledgers of the user."""
+    if environment.get(KEY_VARIABLE):
+        return Path(environment[KEY_VARIABLE]).expanduser().resolve()
+    return ledger_folder(None, environment) / "replay.key"
 
 
-def check_lines_are_there(account: Account, folder: Path, *, accept: bool) -> tuple[Message, ...]:
-    """Refuse a ledger that lacks a line which the certificate of a checkpoint in ``folder`` rests on.
+def recording_of(
+    project: Project,
+    *,
+    purpose: str,
+    partial: Path,
+    runs: Path,
+    accept_lost_ledger: bool,
+    replay: bool = False,
+) -> Recording:
+    """Where a private training of this config is written down, once its ledger is found to be whole.
+
+    Args:
+        project: On whose training rows it is.
+        purpose: What the ledger calls it.
+        partial: Folder in which it can be taken up again.
+        runs: Folder of run folders. A line that a variant in one of them names must be in the ledger, as one
+            that a checkpoint beside the audited one names.
+        accept_lost_ledger: Do not refuse a ledger that lacks one; the certificate then says so.
+        replay: Keep the noise to come of a certified training, locked by the key of the user.
+
+    Raises:
+        LedgerError: The ledger was changed, removed, cut off or replaced; nothing was written to it.
+    """
+    account, n_rows = _unbudgeted(project)
+    folders = [project.checkpoint.parent, *sorted(runs.glob("*/variants"))]
+    waivers = _check_lines_are_there(account, folders, accept=accept_lost_ledger)
+    _set_budget(account, project, n_rows)
+    return Recording(
+        account=account,
+        purpose=purpose,
+        partial=partial,
+        replay_key=replay_key_file() if replay else None,
+        waivers=waivers,
+    )
+
+
+def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept: bool) -> tuple[Message, ...]:
+    """Refuse a ledger that lacks a line which the certificate of a checkpoint in ``folders`` rests on.
 
     With ``accept`` it is not refused; what the certificate then has to say is returned.
 
     Raises:
         LedgerError: It was removed, cut off or replaced: what was spent is not known.
     """
-    missing = _missing_lines(account, folder)
+    missing = _missing_lines(account, folders)
     if not missing:
         return ()
     checkpoint, line = missing[0]
@@ -108,22 +158,24 @@ def check_lines_are_there(account: Account, folder: Path, *, accept: bool) -> tu
         f"{account.path}: lacks line {line.number + 1} ({line.hash[:_SHOWN]}), on which the certificate of "
         f"{checkpoint}{others} rests. The privacy ledger of these rows was removed, cut off or replaced, so "
         "what was spent on them is not known. No step was taken. Put the ledger back, or set "
-        "AUDITKIT_LEDGER, or ledger: in the config, to the folder where it lies. --accept-lost-ledger trains "
-        "all the same; the certificate then says so"
+        "AUDITKIT_LEDGER, or ledger: in the config, to the folder where it lies. --accept-lost-ledger "
+        "(accept_lost_ledger: true of a variant) trains all the same; the certificate then says so"
     )
 
 
 _WAIVER = (
     "the ledger of these rows was lost: it lacks lines on which the certificates of {n} earlier models rest "
-    "({checkpoint} for one). What they spent is in no sum here; that was accepted with --accept-lost-ledger"
+    "({checkpoint} for one). What they spent is in no sum here; that was accepted with --accept-lost-ledger "
+    "(accept_lost_ledger: true of a variant)"
 )
 
 
-def _missing_lines(account: Account, folder: Path) -> list[tuple[Path, LedgerPointer]]:
+def _missing_lines(account: Account, folders: Sequence[Path]) -> list[tuple[Path, LedgerPointer]]:
     """Checkpoints trained on these rows, and the line that each names and the ledger lacks."""
     chain = read_chain(account.path)
     return [
         (path, certificate.ledger.line)
+        for folder in folders
         for path, certificate in certificates_in(folder)
         if certificate.ledger is not None
         and certificate.ledger.fingerprint == account.fingerprint

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
-from auditkit.jobs.ledger import check_lines_are_there, recording_of
+from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import (
     Progress,
-    Project,
     audit_data,
     no_progress,
     obtain_subject,
@@ -20,7 +19,6 @@ from auditkit.jobs.prepare import (
 )
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
-from auditkit.privacy.recorded import Recording
 from auditkit.privacy.units import Unit
 from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
@@ -71,6 +69,9 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     operating system, unless ``reproducible``: then they follow from the seed, and whoever knows it can
     take the noise off again; the certificate says so.
 
+    Steps, batches, clipping, augmentation and all else that a ``dp-retrain`` variant can be told are taken
+    from ``retrain:`` of the config; what is given here goes before it.
+
     Pictures get the architecture that does best under privacy, a linear classifier on scattering features,
     unless ``as_audited``.
 
@@ -79,10 +80,11 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
 
     Every step is reserved in the privacy ledger of the rows before it is taken. Repeating an interrupted
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the
-    noise to come is kept on disk meanwhile, and the repeated steps give the same bits.
+    noise to come is kept on disk meanwhile, and the repeated steps give the same bits. It is locked by a key
+    file that lies apart: ``$AUDITKIT_REPLAY_KEY_FILE``, else ``replay.key`` beside the ledgers of the user.
 
-    A ledger that lacks what a checkpoint beside this one says of it is refused, unless
-    ``accept_lost_ledger``: then the certificate says that what was spent before is not known.
+    A ledger that lacks what a checkpoint beside this one, or a variant under ``runs/``, says of it is
+    refused, unless ``accept_lost_ledger``: then the certificate says that what was spent is not known.
 
     What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
 
@@ -111,16 +113,24 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         )
         folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
         partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
-        parameters = {
-            "epsilon": epsilon,
-            "delta": delta,
-            "certified": not reproducible,
-            "accept_weak": accept_weak,
-            "recipe": "as-audited" if as_audited else "auto",
-            "fix": fix,
+        asked = {
+            "certified": False if reproducible else None,
+            "accept_weak": accept_weak or None,
+            "accept_lost_ledger": accept_lost_ledger or None,
+            "recipe": "as-audited" if as_audited else None,
+            "fix": fix or None,
             "unit": unit,
         }
-        variant = VARIANTS.make("dp-retrain", parameters)
+        variant = VARIANTS.make(
+            "dp-retrain",
+            {
+                **_DEFAULTS,
+                **project.config.retrain,
+                **{key: value for key, value in asked.items() if value is not None},
+                "epsilon": epsilon,
+                "delta": delta,
+            },
+        )
         context = VariantContext(
             name=f"dp-{epsilon:g}",
             seed=derive_seed(project.config.seed, "variant", f"dp-{epsilon:g}"),
@@ -130,8 +140,13 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             report_progress=report,
             recording=None
             if rank
-            else lambda: _recording(
-                project, partial.folder, folder.parent, replay=replay, accept=accept_lost_ledger
+            else lambda accept_lost: recording_of(
+                project,
+                purpose=f"retrain {project.stem}",
+                partial=partial.folder,
+                runs=Path("runs"),
+                accept_lost_ledger=accept_lost,
+                replay=replay,
             ),
             tell=None if rank else tell,
             processes=processes,
@@ -158,13 +173,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         )
 
 
-def _recording(
-    project: Project, partial: Path, checkpoints: Path, *, replay: bool, accept: bool
-) -> Recording:
-    """Where the training is written down, once its ledger is found to hold what the checkpoints name."""
-    recording = recording_of(project, purpose=f"retrain {project.stem}", partial=partial, replay=replay)
-    waivers = check_lines_are_there(recording.account, checkpoints, accept=accept)
-    return replace(recording, waivers=waivers)
+_DEFAULTS = {"certified": True, "recipe": "auto"}
+"""What differs from a variant: the weights are there to be released, and as good as can be."""
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:

@@ -115,8 +115,12 @@ def _derive(
         training_data=rows,
         device=project.device,
         report_progress=report_progress,
-        recording=lambda: recording_of(
-            project, purpose=f"variant {name} of {project.stem}", partial=partial.folder
+        recording=lambda accept_lost_ledger: recording_of(
+            project,
+            purpose=f"variant {name} of {project.stem}",
+            partial=partial.folder,
+            runs=folder.path.parent,
+            accept_lost_ledger=accept_lost_ledger,
         ),
     )
     try:

@@ -315,6 +315,11 @@ class RunAccount:
             self.account.refuse_above_budget(LedgerState.of(chain).after(line), self.run)
             append(path, chain, [line])
 
+    def reserved_until(self) -> int:
+        """The first step that was never reserved under this randomness."""
+        reserved = self._reserved(read_chain(self.account.path))
+        return max((one.first_step + one.spending.steps for one in reserved), default=0)
+
     def end(self, executed_steps: int) -> None:
         """Say that the last step was taken."""
         path = self.account.path
@@ -328,12 +333,16 @@ class RunAccount:
     def _is_reserved(self, chain: Chain, first_step: int, steps: int) -> bool:
         """Whether these very steps, with this very randomness, were reserved before."""
         return any(
-            isinstance(line.entry, Reserved)
-            and (line.entry.run, line.entry.stream) == (self.run, self.stream)
-            and line.entry.first_step <= first_step
-            and line.entry.first_step + line.entry.spending.steps >= first_step + steps
-            for line in chain.lines
+            one.first_step <= first_step and one.first_step + one.spending.steps >= first_step + steps
+            for one in self._reserved(chain)
         )
+
+    def _reserved(self, chain: Chain) -> Iterator[Reserved]:
+        """What was reserved of this run with this very randomness."""
+        for line in chain.lines:
+            entry = line.entry
+            if isinstance(entry, Reserved) and (entry.run, entry.stream) == (self.run, self.stream):
+                yield entry
 
 
 def _spending(mechanism: Mechanism, steps: int) -> Spending:

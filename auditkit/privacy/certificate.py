@@ -293,8 +293,9 @@ def _randomness(execution: Execution, *, certified: bool) -> Message:
     if certified and execution.kept_noise:
         return Message(
             text="Certified: the keys of sampling and noise came from the operating system's random source. "
-            "They lay on disk until the training ended, so that it could be repeated bit by bit, and were "
-            "overwritten then: epsilon holds against whoever did not read them."
+            "They lay on disk, locked by a key file that lies apart, until the training ended, so that it "
+            "could be repeated bit by bit, and were overwritten then: epsilon holds against whoever did not "
+            "read both."
         )
     if certified:
         return Message(

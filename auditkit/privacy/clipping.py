@@ -71,6 +71,9 @@ class ClippedGradients:
             of a row, or the rows of a person. Inputs then have ``units * K`` rows; a unit with fewer rows is
             filled up with any finite rows of weight 0.
         clipping: How gradients are scaled; no unit exceeds ``max_grad_norm`` either way.
+
+    Attributes:
+        rows_at_once: ``physical_batch_size`` in whole units, less where memory ended.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class ClippedGradients:
         self.rows_per_unit = rows_per_unit
         self._max_grad_norm = max_grad_norm
         self._clipping = clipping
-        self._rows_at_once = max(1, physical_batch_size // rows_per_unit) * rows_per_unit
+        self.rows_at_once = max(1, physical_batch_size // rows_per_unit) * rows_per_unit
         self._recorder = Recorder(module, rows_per_unit)
 
     def __enter__(self) -> "ClippedGradients":
@@ -141,10 +144,10 @@ class ClippedGradients:
         """
         self._expect_units(inputs)
         ready = before
-        for start in range(0, len(inputs), self._rows_at_once):
+        for start in range(0, len(inputs), self.rows_at_once):
             rows = (inputs, targets, row_weights)
-            if len(inputs) > self._rows_at_once:
-                rows = _part(rows, slice(start, start + self._rows_at_once))
+            if len(inputs) > self.rows_at_once:
+                rows = _part(rows, slice(start, start + self.rows_at_once))
             if self._add(total, rows, factor, ready):
                 ready = _nothing
         ready()
@@ -155,6 +158,12 @@ class ClippedGradients:
         gradients = self._recorder.gradients(inputs, targets, row_weights)
         with torch.no_grad():
             return gradients.squared_norms()[0].sqrt()
+
+    def halve(self) -> bool:
+        """Work on half as many rows at once from now on; false, and no change, where that is one unit."""
+        units = self.rows_at_once // self.rows_per_unit
+        self.rows_at_once = max(1, units // 2) * self.rows_per_unit
+        return units > 1
 
     def _expect_units(self, inputs: Tensor) -> None:
         n_rows, per_unit = len(inputs), self.rows_per_unit

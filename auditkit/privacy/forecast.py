@@ -16,6 +16,7 @@ from auditkit.energy.quantity import Quantity
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import EntropyDraws
+from auditkit.privacy.memory import within_memory
 from auditkit.privacy.noisy_step import noisy_gradients
 from auditkit.randomness import global_generators_seeded, torch_rng
 
@@ -68,7 +69,8 @@ def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism) -> 
     """What training as ``mechanism`` says will come to.
 
     Args:
-        clipped: Open; its module and the global generators are left as they were.
+        clipped: Open; its module and the global generators are left as they were. Where memory ends, it works
+            on fewer rows at once from then on.
         data: Only the shape and type of a row are used.
         mechanism: As it will be.
     """
@@ -97,7 +99,9 @@ def _trial_step(
     walls, cpus = [], []
     for _ in range(1 + TRIALS):
         start, cpu_start = time.perf_counter(), time.process_time()
-        gradients = noisy_gradients(clipped, inputs, targets, everything, draws)
+        gradients = within_memory(
+            clipped, lambda: noisy_gradients(clipped, inputs, targets, everything, draws), lambda: None
+        )
         float(gradients[0].sum())  # waits for an accelerator
         walls.append(time.perf_counter() - start)
         cpus.append(time.process_time() - cpu_start)

@@ -119,4 +119,7 @@ def _sum_beside_noise(
 
     with one_thread():
         running = draws.start_noise(total.on_cpu, deviation * factor)
-        clipped.add_clipped_sum(total.parts, *rows, factor=factor, before=ready)
+        try:
+            clipped.add_clipped_sum(total.parts, *rows, factor=factor, before=ready)
+        finally:
+            running.wait()  # where the sum failed, too: what comes next writes to the same place

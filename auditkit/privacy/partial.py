@@ -4,8 +4,10 @@ It holds the weights, their average, the optimiser and the line of the ledger th
 what was spent, which only the ledger says. An older copy of it therefore never lowers epsilon.
 
 The noise that is to come is kept only where the run is to be replayed bit by bit. Whoever has it and the
-weights can take the noise off; it is overwritten and removed when the run ends. On storage that keeps old
-versions of files (copy-on-write, flash) overwriting may leave a trace: keep such a folder encrypted.
+weights can take the noise off; that of a certified run is locked by a key that lies elsewhere (see
+:mod:`replay_key`), and it is overwritten and removed when the run ends. On storage that keeps old versions of
+files (copy-on-write, flash) overwriting may leave a trace, which is locked as well. The noise of a run with a
+seed follows from the seed and is kept as it is.
 """
 
 import hashlib
@@ -23,6 +25,7 @@ from pydantic import ValidationError
 
 from auditkit import __version__
 from auditkit.errors import CheckpointError
+from auditkit.privacy.replay_key import ReplayKey
 from auditkit.records import LedgerPointer
 from auditkit.records.message import Record
 from auditkit.subjects.tensor_file import read_tensors, write_tensors
@@ -63,10 +66,12 @@ class Partial:
     Attributes:
         folder: Made when needed.
         keeps_noise: Whether the positions of the random streams are kept, for a replay.
+        key: Locks them; ``None`` keeps them as they are.
     """
 
     folder: Path
     keeps_noise: bool
+    key: ReplayKey | None = None
 
     def read(self) -> PartialState | None:
         """What was saved last; ``None`` where nothing readable is."""
@@ -87,13 +92,23 @@ class Partial:
         return found
 
     def noise(self, saved: Saved) -> dict[str, Any] | None:
-        """The positions of the random streams at a saved step; ``None`` where they were not kept."""
+        """The positions of the random streams at a saved step; ``None`` where they were not kept.
+
+        Raises:
+            PrivacyRefusedError: They are locked, and the key is absent or does not fit.
+        """
+        found = self._kept_noise().get(saved.file)
+        if isinstance(found, str) and self.key is not None:
+            found = json.loads(self.key.unlock(found, about=_about(saved)))
+        return found if isinstance(found, dict) else None
+
+    def _kept_noise(self) -> dict[str, Any]:
+        """What ``noise.json`` holds: by name of the file of tensors, positions or what locks them."""
         try:
             values = json.loads((self.folder / NOISE).read_bytes())
         except (OSError, ValueError):
-            return None
-        found = values.get(saved.file)
-        return found if isinstance(found, dict) else None
+            return {}
+        return values if isinstance(values, dict) else {}
 
     def save(
         self,
@@ -102,16 +117,19 @@ class Partial:
         tensors: Mapping[str, torch.Tensor],
         noise: dict[str, Any] | None,
     ) -> None:
-        """Keep one more step, and of the earlier ones the last."""
+        """Keep one more step, and of the earlier ones the last; or the last step anew, with other noise."""
         self.folder.mkdir(parents=True, exist_ok=True)
         earlier = self.read()
-        previous = earlier.latest if earlier and earlier.latest.run == saved.run else None
-        with (self.folder / saved.file).open("wb") as stream:
-            write_tensors(stream, tensors)
-            stream.flush()
-            os.fsync(stream.fileno())
+        last = earlier.latest if earlier and earlier.latest.run == saved.run else None
+        is_anew = last is not None and (last.step, last.digest) == (saved.step, saved.digest)
+        previous = earlier.previous if earlier and is_anew else last
+        if not is_anew:
+            with (self.folder / saved.file).open("wb") as stream:
+                write_tensors(stream, tensors)
+                stream.flush()
+                os.fsync(stream.fileno())
         if noise is not None:
-            self._keep_noise({saved.file: noise}, previous)
+            self._keep_noise(noise, saved, previous)
         state = PartialState(identity=identity, latest=saved, previous=previous)
         _replace(self.folder / STATE, state.model_dump_json().encode())
         kept = {saved.file, *([previous.file] if previous else [])}
@@ -140,19 +158,27 @@ class Partial:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _keep_noise(self, noise: dict[str, Any], previous: Saved | None) -> None:
+    def _keep_noise(self, noise: dict[str, Any], saved: Saved, previous: Saved | None) -> None:
         """Write the positions of this step beside those of the one before."""
+        content: dict[str, Any] = {saved.file: noise}
+        if self.key is not None:
+            content[saved.file] = self.key.lock(json.dumps(noise).encode(), about=_about(saved))
         if previous is not None:
-            noise = {**noise, previous.file: self.noise(previous)}
+            content[previous.file] = self._kept_noise().get(previous.file)
         path = self.folder / NOISE
         fresh = path.with_name(NOISE + ".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(noise).encode())
+            file.write(json.dumps(content).encode())
             file.flush()
             os.fsync(file.fileno())
         self.forget_noise()
         fresh.replace(path)
+
+
+def _about(saved: Saved) -> str:
+    """What the noise of a saved step belongs to."""
+    return f"{saved.run}\0{saved.stream}\0{saved.file}"
 
 
 def file_of(step: int) -> str:

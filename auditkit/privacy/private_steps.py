@@ -1,11 +1,12 @@
 """The steps of a private training: what changes with each of them, and nothing else.
 
 Everything that the next step depends on can be taken out and put back, so that an interrupted training goes
-on, and a replayed one gives the same bits.
+on, and a replayed one gives the same bits. How many rows are worked on at once belongs to that: it decides
+the rounding of a sum.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
@@ -14,12 +15,18 @@ from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
+from auditkit.privacy.memory import within_memory
 from auditkit.privacy.noisy_step import noisy_sum
 from auditkit.privacy.step_place import StepPlace
 from auditkit.privacy.units import PrivateUnits
 
+T = TypeVar("T")
+
 STEPS_PER_MEAN = 50
 """One step in so many measures the mean of the rows, where it is wanted."""
+
+ROWS_AT_ONCE = "rows_at_once"
+"""Key of a position."""
 
 
 class Optimiser(Protocol):
@@ -75,6 +82,7 @@ class PrivateSteps:
             round(mechanism.normaliser * units.rows_per_unit),
         )
         self._average = [parameter.detach().clone() for parameter in clipped.parameters]
+        self._before_smaller: Callable[[int], None] = _nothing
 
     def take(self, step: int) -> None:
         """One private step."""
@@ -91,10 +99,26 @@ class PrivateSteps:
 
     def gradients(self, step: int) -> list[torch.Tensor]:
         """The noisy sum of one Poisson draw over the divisor, a tensor per parameter."""
-        chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
-        engine, batch = self._engine(step), self._units.batch(chosen, step)
+        engine = self._engine(step)
         place = self._place if engine is self._clipped else None
-        return noisy_sum(engine, batch, self._mechanism, self._draws, place)
+
+        def sum_of_draw() -> list[torch.Tensor]:
+            chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
+            batch = self._units.batch(chosen, step)
+            return noisy_sum(engine, batch, self._mechanism, self._draws, place)
+
+        return self._within_memory(step, sum_of_draw)
+
+    def _within_memory(self, step: int, work: Callable[[], T]) -> T:
+        """``work``, again on fewer rows at once where memory ends, with the same draws each time."""
+        draws, generators = self._draws.position(), self._generators()
+
+        def go_back() -> None:
+            self._draws.move_to(draws)
+            self._set_generators(generators)
+            self._before_smaller(step)
+
+        return within_memory(self._clipped, work, go_back)
 
     def _engine(self, step: int) -> ClippedSums:
         """What is summed in a step: rows first, where their mean is wanted, then gradients."""
@@ -116,9 +140,7 @@ class PrivateSteps:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Copies of all that the next step depends on, but for sampling and noise."""
-        found: dict[str, torch.Tensor] = {"generator": torch.random.get_rng_state()}
-        if self._device.type == "cuda":
-            found["cuda generator"] = torch.cuda.get_rng_state(self._device)
+        found = self._generators()
         if self._means is not None:
             found["centre"] = self._means.parameters[0].detach().cpu().clone()
         for index, parameter in enumerate(self._clipped.parameters):
@@ -130,9 +152,7 @@ class PrivateSteps:
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what :meth:`tensors` gave."""
-        torch.random.set_rng_state(tensors["generator"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["cuda generator"], self._device)
+        self._set_generators(tensors)
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(" ")
@@ -148,13 +168,40 @@ class PrivateSteps:
                 parameter.copy_(tensors[f"weight {index}"])
                 self._average[index].copy_(tensors[f"average {index}"])
 
+    def before_smaller(self, do: Callable[[int], None]) -> None:
+        """Have ``do`` called with a step whose memory does not suffice, before it is taken on fewer rows.
+
+        All is then as it was before that step, but for the rows at once. What it raises ends the training.
+        """
+        self._before_smaller = do
+
     def position(self) -> dict[str, Any] | None:
-        """Where sampling and noise stand; ``None`` where nothing could repeat them."""
-        return self._draws.position()
+        """Where sampling and noise stand, and how many rows are worked on at once; a secret.
+
+        ``None`` where nothing could repeat them.
+        """
+        return {**self._draws.position(), ROWS_AT_ONCE: self._clipped.rows_at_once}
 
     def move_to(self, position: dict[str, Any]) -> None:
-        """Let sampling and noise go on from there."""
+        """Let sampling and noise go on from there, on as many rows at once."""
         self._draws.move_to(position)
+        self._clipped.rows_at_once = int(position.get(ROWS_AT_ONCE, self._clipped.rows_at_once))
+
+    def _generators(self) -> dict[str, torch.Tensor]:
+        """Of dropout and augmentation."""
+        found = {"generator": torch.random.get_rng_state()}
+        if self._device.type == "cuda":
+            found["cuda generator"] = torch.cuda.get_rng_state(self._device)
+        return found
+
+    def _set_generators(self, tensors: dict[str, torch.Tensor]) -> None:
+        torch.random.set_rng_state(tensors["generator"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["cuda generator"], self._device)
+
+
+def _nothing(_step: int) -> None:
+    """What is to be done before a step is taken on fewer rows where nothing is written down."""
 
 
 def _move_average(average: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor], decay: float) -> None:

@@ -13,6 +13,7 @@ from auditkit.privacy.accounting import epsilon_prv
 from auditkit.privacy.certificate import Execution, Mechanism
 from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_of
 from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.replay_key import ReplayKey
 from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
 from auditkit.records import Message
 
@@ -33,15 +34,21 @@ class Recording:
         account: Of its rows.
         purpose: What the ledger calls it.
         partial: Folder in which it can be taken up again; ``None`` saves nothing.
-        replay: Keep the noise to come of a certified training, so that it can be replayed bit by bit.
+        replay_key: Keep the noise to come of a certified training, locked by the key in this file, so that it
+            can be replayed bit by bit; ``None`` keeps none.
         waivers: What is wrong with the account and was accepted; goes into the certificate.
     """
 
     account: Account
     purpose: str
     partial: Path | None = None
-    replay: bool = False
+    replay_key: Path | None = None
     waivers: tuple[Message, ...] = ()
+
+    @property
+    def replay(self) -> bool:
+        """Whether it is to be replayed bit by bit."""
+        return self.replay_key is not None
 
 
 def take_all(
@@ -71,13 +78,11 @@ def take_recorded(
         PrivacyRefusedError: The budget does not suffice, or a replay was asked for and is not possible.
         LedgerError: The ledger cannot be read or written; no further step is taken then.
     """
-    partial = None
-    if recording.partial is not None:
-        partial = Partial(recording.partial, keeps_noise=recording.replay or not certified)
-        if recording.replay and certified and steps.position() is None:
-            raise PrivacyRefusedError(
-                "--replay: noise from the operating system cannot be drawn again. Leave --replay out"
-            )
+    partial = _partial_of(recording, certified=certified)
+    if partial and partial.key and steps.position() is None:
+        raise PrivacyRefusedError(
+            "--replay: noise from the operating system cannot be drawn again. Leave --replay out"
+        )
     found = None
     if partial is not None:
         found = find_resumption(
@@ -88,6 +93,8 @@ def take_recorded(
             replay=recording.replay,
             tell=tell,
         )
+    if found is None and partial and partial.key:
+        partial.key.make_if_absent(partial.folder)
     with _opened(recording, mechanism, delta, found, certified=certified) as run:
         start = 0 if found is None or partial is None else go_back(steps, partial, found)
         if found is not None and found.mode == "fresh":
@@ -95,6 +102,8 @@ def take_recorded(
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
+        replayed_until = run.reserved_until() if found and found.mode == "replay" and certified else 0
+        steps.before_smaller(lambda step: _before_smaller(steps, saver, replayed_until, step))
         report = _Report(mechanism, delta, report_progress, charged=lambda: run.state().steps)
         for first, many in blocks(start, mechanism.steps):
             run.reserve(first, many)
@@ -113,6 +122,32 @@ def take_recorded(
             kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
+
+
+def _partial_of(recording: Recording, *, certified: bool) -> Partial | None:
+    """Where the training is saved; its noise is locked where it is kept and does not follow from a seed."""
+    if recording.partial is None:
+        return None
+    key = None
+    if certified and recording.replay_key is not None:
+        key = ReplayKey(recording.replay_key, recording.account.fingerprint)
+    return Partial(recording.partial, keeps_noise=recording.replay or not certified, key=key)
+
+
+def _before_smaller(steps: PrivateSteps, saver: "_Saver | None", replayed_until: int, step: int) -> None:
+    """Write down that from ``step`` on fewer rows are worked on at once, where it is to be replayed.
+
+    Raises:
+        PrivacyRefusedError: The step may have been taken under the same noise, on more rows at once.
+    """
+    if step < replayed_until:
+        raise PrivacyRefusedError(
+            f"--replay: memory ends in step {step}, which may have been taken before with the same noise. On "
+            "fewer rows at once it would be rounded otherwise, and the difference would show what noise "
+            "hides. Free memory and repeat the command, or go on without --replay"
+        )
+    if saver and saver.partial.keeps_noise:
+        saver.save(steps, step, with_noise=True)
 
 
 def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> str:

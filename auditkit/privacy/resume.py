@@ -6,16 +6,21 @@ nothing new and is not charged. It is allowed only where that was checked: same 
 versions and device, and the last block that was saved comes out again with the hash that it had. The same
 noise under other rows or other arithmetic would cancel in the difference of the two results.
 
+How many rows are worked on at once decides the rounding of a sum, so that it is saved with the streams; where
+memory ends, what was saved is written anew before the step is taken on fewer rows (see :mod:`memory`). In a
+certified replay such a step is refused if it was reserved before: it may have been taken, on more rows.
+
 A run with noise from a seed is replayed where it can be and begun anew where it cannot: its results must
 follow from the seed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.partial import Identity, Partial, PartialState, digest_of
-from auditkit.privacy.private_steps import PrivateSteps
+from auditkit.privacy.private_steps import ROWS_AT_ONCE, PrivateSteps
 from auditkit.records import ResumeMode
 
 Tell = Callable[[str], None]
@@ -43,7 +48,8 @@ def find_resumption(
         tell: Called with a sentence when something was left aside.
 
     Raises:
-        PrivacyRefusedError: A replay was asked for and something differs, which is named.
+        PrivacyRefusedError: A replay was asked for and something differs, which is named, or the key of the
+            noise that was kept is absent or another.
     """
     state = partial.read()
     if state is None or state.latest.step == 0:
@@ -52,10 +58,9 @@ def find_resumption(
     other_machine = _differing(state.identity.machine, identity.machine)
     if state.latest.step == n_steps and not other_content:
         return Resumption(state, "fresh")
-    has_noise = partial.noise(state.latest) is not None
     if certified and replay:
-        reasons = [*other_content, *other_machine, *([] if has_noise else ["its noise was not kept"])]
-        _refuse_replay(partial, reasons)
+        _refuse_replay(partial, [*other_content, *other_machine])
+        _refuse_replay(partial, [] if partial.noise(state.latest) else ["its noise was not kept"])
         return Resumption(state, "replay")
     if other_content:
         tell(
@@ -63,7 +68,7 @@ def find_resumption(
             "this one begins anew. What that one spent stays in the ledger"
         )
         return None
-    if not certified and (other_machine or not has_noise):
+    if not certified and (other_machine or not partial.noise(state.latest)):
         tell("the interrupted training cannot be repeated bit by bit here; it begins anew, charged anew")
         return None
     return Resumption(state, "fresh" if certified else "replay")
@@ -97,17 +102,24 @@ def go_back(steps: PrivateSteps, partial: Partial, found: Resumption) -> int:
         steps.move_to(before)
         for step in range(previous.step, latest.step):
             steps.take(step)
-        if digest_of(steps.tensors()) != latest.digest or steps.position() != noise:
+        if digest_of(steps.tensors()) != latest.digest or _streams(steps.position()) != _streams(noise):
             raise PrivacyRefusedError(
                 f"{partial.folder}: steps {previous.step} to {latest.step} came out otherwise than before, "
                 f"so that this machine cannot replay them. {_REMEDY}"
             )
+        steps.move_to(noise)  # the streams stand there; the rows at once may be fewer from here on
         return latest.step
     steps.restore(partial.tensors(latest))
     return latest.step
 
 
 _REMEDY = "Go on without --replay, or remove that folder to begin anew"
+
+
+def _streams(position: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Where the streams of every process stand, without the number of rows at once."""
+    everyone = [] if position is None else position.get("processes", [position])
+    return [{name: value for name, value in one.items() if name != ROWS_AT_ONCE} for one in everyone]
 
 
 def _differing(there: dict[str, str], here: dict[str, str]) -> list[str]:

@@ -21,13 +21,15 @@ process leads: it alone knows of the ledger, and the others do what it says and 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from auditkit.data.dataset import IntArray
+from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.distributed import Processes, ProcessesDisagreeError
@@ -89,7 +91,27 @@ class SharedSteps(PrivateSteps):
         self._refuse_disagreement(step, chosen)
         mine = chosen[self.processes.rank :: self.processes.count]
         batch = self._units.batch(mine, step)
-        return shared_sum(self._engine(step), batch, self._mechanism, self._draws, self.processes)
+        return shared_sum(
+            self._engine(step),
+            batch,
+            self._mechanism,
+            self._draws,
+            self.processes,
+            fitting=lambda work: self._within_memory(step, work),
+        )
+
+    def position(self) -> dict[str, Any] | None:
+        """Where sampling and noise of this process stand; a secret.
+
+        A certified training that is asked for them is to be replayed. Its size of batches is then not changed
+        between two steps that are saved, of which the other processes would not know.
+        """
+        if self._draws.certified:
+            self._before_smaller = _refuse_smaller
+        return super().position()
+
+    def before_smaller(self, do: Callable[[int], None]) -> None:
+        """Does nothing: what is saved needs all processes, and in the midst of a step they wait."""
 
     def take_with(self, step: int, seed: int) -> None:
         """One step, its dropout and augmentation from a stream of this process under ``seed``."""
@@ -115,8 +137,25 @@ class SharedSteps(PrivateSteps):
                     )
 
 
+def _refuse_smaller(step: int) -> None:
+    raise PrivacyRefusedError(
+        f"--replay in several processes: memory ends in step {step}, and on fewer rows at once it could not "
+        "be replayed. Free memory and repeat the command, or go on without --replay"
+    )
+
+
+def _once(work: Callable[[], Tensor]) -> Tensor:
+    return work()
+
+
 def shared_sum(
-    clipped: ClippedSums, batch: Batch, mechanism: Mechanism, draws: Draws, processes: Processes
+    clipped: ClippedSums,
+    batch: Batch,
+    mechanism: Mechanism,
+    draws: Draws,
+    processes: Processes,
+    *,
+    fitting: Callable[[Callable[[], Tensor]], Tensor] = _once,
 ) -> list[Tensor]:
     """The clipped sum of the rows of all processes plus noise, over the fixed divisor; the same everywhere.
 
@@ -126,21 +165,24 @@ def shared_sum(
         mechanism: Its public inputs.
         draws: Noise of this process.
         processes: All of them; each calls this at the same time.
+        fitting: Calls the work of this process, maybe again, before the others are told of it.
 
     Returns:
         One tensor per parameter of ``clipped``.
     """
     deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
     if draws.certified and deviation:
-        total = _flat_sum(clipped, batch).double().cpu()
+        total = fitting(lambda: _flat_sum(clipped, batch)).double().cpu()
         draws.add_noise(total.numpy(), deviation / math.sqrt(processes.count), 1.0)
         total = total.to(clipped.parameters[0].device)
         processes.add_up(total)  # multiples of a power of two below 2^53 of it: no rounding
         total /= mechanism.normaliser
     else:
         noise = mechanism.noise_multiplier if processes.is_first else 0.0
-        parts = noisy_sum(clipped, batch, replace(mechanism, noise_multiplier=noise), draws)
-        total = torch.cat([part.flatten() for part in parts])
+        mine = replace(mechanism, noise_multiplier=noise)
+        total = fitting(
+            lambda: torch.cat([part.flatten() for part in noisy_sum(clipped, batch, mine, draws)])
+        )
         processes.add_up(total)
     return [
         part.to(parameter.dtype)

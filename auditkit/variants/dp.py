@@ -2,30 +2,29 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
-from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.zoo import build_module, check_architecture
-from auditkit.privacy.clipping import Clipping
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
 from auditkit.privacy.preflight.beforehand import start_checks
 from auditkit.privacy.repair import repair
-from auditkit.privacy.units import ROWS_PER_PERSON, Unit, persons_of, unit_of
+from auditkit.privacy.units import persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
-from auditkit.variants.dp_recipe import Recipe, RecipeName, recipe_for
+from auditkit.variants.dp_choices import DpChoices
+from auditkit.variants.dp_recipe import Recipe, recipe_for
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 
 
-class DpRetrain(Variant):
+class DpRetrain(DpChoices, Variant):
     """Train the baseline's architecture with DP-SGD on the baseline's training rows.
 
     Training starts from fresh weights: those of the baseline have seen the rows without protection. The
@@ -43,64 +42,6 @@ class DpRetrain(Variant):
 
     epsilon: float = Field(gt=0, le=100, description="Privacy budget; smaller protects more")
     delta: float | None = Field(None, gt=0, lt=1, description="Below 1/n; default min(1e-5, n^-1.1)")
-    max_grad_norm: float = Field(
-        1.0,
-        gt=0,
-        description="Norm every gradient is clipped to; a larger one is noisier and less overconfident",
-    )
-    expected_batch_size: int | None = Field(
-        None, ge=1, description="Rows (or persons) per step on average; default a power of two near n/12"
-    )
-    recipe: RecipeName = Field(
-        "as-audited",
-        description="as-audited trains the audited architecture; auto what does best under privacy: for "
-        "pictures a linear classifier on scattering features",
-    )
-    steps: int | None = Field(
-        None, ge=1, description="Default 500 (scattering features: 1000), unless epochs are given"
-    )
-    epochs: float | None = Field(None, gt=0, description="Instead of steps")
-    optimizer: Literal["adam", "sgd"] | None = Field(None, description="Default that of the recipe: adam")
-    learning_rate: float | None = Field(
-        None, gt=0, description="Default 0.01; of sgd on scattering features what the noise allows"
-    )
-    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd; default 0.9")
-    clipping: Clipping | None = Field(
-        None, description="flat keeps short gradients as they are; automatic brings all to one length"
-    )
-    averaging: float = Field(0.99, ge=0, lt=1, description="Decay of the running average of the weights")
-    certified: bool = Field(
-        False,
-        description="Noise from the operating system instead of the seed: needed before weights are released",
-    )
-    accept_weak: bool = Field(
-        False, description="Train even where epsilon is above 20, or noise drowns the few rows there are"
-    )
-    fix: bool = Field(
-        False, description="Exchange layers that mix rows: BatchNorm for GroupNorm, no running statistics"
-    )
-    unit: Unit | None = Field(
-        None, description="What is protected as one: person (default where data.person is given) or row"
-    )
-    rows_per_person: int = Field(
-        ROWS_PER_PERSON,
-        ge=1,
-        description="Rows of a person in one step at most; more than that take turns",
-    )
-    augmentation: AugmentationConfig | None = Field(
-        None, description="How rows are changed in each step; see subject.training.augmentation"
-    )
-    augmentation_multiplicity: int = Field(
-        1,
-        ge=1,
-        description="Changed copies of each row in a step, whose gradients are averaged before clipping",
-    )
-
-    @model_validator(mode="after")
-    def _one_length(self) -> "DpRetrain":
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("give steps or epochs, not both")
-        return self
 
     def derive(self, baseline: Subject, context: VariantContext) -> TorchSubject:
         """A privately trained subject with its certificate.
@@ -109,6 +50,7 @@ class DpRetrain(Variant):
             UsageError: The baseline is not a torch model of the zoo, or has layers that DP-SGD cannot train.
             DataError: The training rows are not at hand.
             PrivacyRefusedError: The privacy budget of the rows does not suffice, or epsilon is above 20.
+            LedgerError: The ledger was changed, or lines that earlier checkpoints name are lost.
         """
         if not isinstance(baseline, TorchSubject):
             raise UsageError(
@@ -136,7 +78,7 @@ class DpRetrain(Variant):
             self._settings(data, recipe),
             seed=context.seed,
             device=context.device,
-            recording=None if context.recording is None else context.recording(),
+            recording=None if context.recording is None else context.recording(self.accept_lost_ledger),
             report_progress=context.report_progress,
             tell=context.tell,
             preprocessing=baseline.preprocessing,

@@ -39,8 +39,8 @@ class VariantContext:
         training_data: Gives the rows the baseline was trained on, encoded as it expects them.
             Raises ``DataError`` when they are not at hand.
         report_progress: Called with (done, total, text).
-        recording: Gives the ledger in which a private training of those rows is written down; ``None`` where
-            none is kept.
+        recording: Gives the ledger in which a private training of those rows is written down, told whether
+            it is accepted that lines of it are lost; ``None`` where none is kept.
         tell: Called with sentences for the user; ``None`` where nobody listens.
         processes: Those that derive it together; ``None`` where this one is alone.
     """
@@ -51,7 +51,7 @@ class VariantContext:
     training_data: Callable[[], Dataset]
     device: str = "cpu"
     report_progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None
-    recording: Callable[[], Recording] | None = None
+    recording: Callable[[bool], Recording] | None = None
     tell: Callable[[str], None] | None = None
     processes: Processes | None = None
 

@@ -11,9 +11,10 @@ from auditkit.privacy.accounting import epsilon_prv
 
 @pytest.fixture
 def private(project, tmp_path, monkeypatch):
-    """The project with a ledger of its own and a short private variant."""
+    """The project with a ledger of its own, a short private variant and a short private training."""
     monkeypatch.setenv("AUDITKIT_LEDGER", str(tmp_path / "ledger"))
     project.rewrite("int8: {kind: quantise}", "dp-6: {kind: dp-retrain, epsilon: 6, steps: 20}")
+    project.rewrite("audits:", "retrain: {steps: 50}\naudits:")
     return project
 
 
@@ -116,6 +117,31 @@ def test_that_a_lost_ledger_was_accepted_stands_in_the_certificate(lost, capsys)
     (waiver,) = [one for one in evidence if "was lost" in one["text"]]
     assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
     assert "the ledger of these rows was lost" in captured.err
+
+
+def test_a_variant_is_refused_and_accepted_where_the_ledger_is_gone_as_retrain_is(lost, tmp_path, capsys):
+    assert main(["run", str(lost.config), "--only", "performance", "--out", "audited"]) == 5
+    said = capsys.readouterr().err
+    assert "variant 'dp-6'" in said
+    assert "loans-dp-3" in said
+    assert "accept_lost_ledger: true" in said
+    assert not (tmp_path / "ledger").exists()
+    lost.rewrite("steps: 20", "steps: 20, accept_lost_ledger: true")
+    assert main(["run", str(lost.config), "--only", "performance", "--out", "audited", "--json"]) == 0
+    certificate = json.loads(capsys.readouterr().out)["subjects"][1]["certificate"]
+    (waiver,) = [one for one in certificate["preflight"] if "was lost" in one["text"]]
+    assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
+
+
+def test_a_ledger_that_a_variant_of_another_run_rests_on_is_missed(private, tmp_path, capsys):
+    assert main(["run", str(private.config), "--only", "performance"]) == 0
+    (tmp_path / "ledger").rename(tmp_path / "elsewhere")
+    private.rewrite("steps: 20", "steps: 30")
+    capsys.readouterr()
+    for words in (["run", "--only", "performance"], ["retrain", "--epsilon", "3", "--budget", "9"]):
+        assert main([words[0], str(private.config), *words[1:]]) == 5
+        assert "variants/dp-6 rests" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_checkpoints_of_other_rows_ask_nothing_of_this_ledger(lost):

@@ -22,9 +22,18 @@ def account(folder: Path, *, fingerprint: str = FINGERPRINT, name: str = "people
     return Account(folder=folder, fingerprint=fingerprint, name=name, source="people.csv")
 
 
-def recording(folder: Path, **changes) -> Recording:
-    partial = folder / "unfinished"
-    return Recording(account=account(folder / "ledger"), purpose="test", partial=partial, **changes)
+def key_file(folder: Path) -> Path:
+    """Apart from ``folder``, the same for its neighbours."""
+    return folder.parent / "keys" / "replay.key"
+
+
+def recording(folder: Path, *, replay: bool = False) -> Recording:
+    return Recording(
+        account=account(folder / "ledger"),
+        purpose="test",
+        partial=folder / "unfinished",
+        replay_key=key_file(folder) if replay else None,
+    )
 
 
 def rows(n: int = 600, *, seed: int = 0) -> Dataset:

@@ -38,7 +38,9 @@ def test_what_is_refused_by_its_type_trains_after_the_repair(case):
     repaired = repair(module, row, 3)
     assert repaired.report.refused == ()
     assert [name for name, _ in repaired.module.named_parameters()] == names
-    assert "one step on random rows moved" in str(repaired.changes[-1])
+    proof = repaired.changes[-1].values
+    assert 0 < proof["after"] < proof["before"]
+    assert proof["moved"] == proof["total"] == sum(p.requires_grad for p in module.parameters())
     assert len(repaired.changes) == 2
 
 
@@ -66,8 +68,84 @@ def test_a_residual_network_is_repaired_and_every_change_is_named():
         "Layer 'norm1': BatchNorm2d over 16 channels became GroupNorm of 4 groups.",
         "Layer 'norm2': BatchNorm2d over 16 channels became GroupNorm of 4 groups.",
         "1 layers no longer change their input in place.",
-        "After the repair one step on random rows moved 8 of 8 weight tensors, at a finite loss.",
+        PROOF.format(**repaired.changes[-1].values),
     ]
+    assert (repaired.changes[-1].values["moved"], repaired.changes[-1].values["total"]) == (8, 8)
+
+
+PROOF = (
+    "After the repair one step on random rows moved {moved} of {total} weight tensors, all that the loss "
+    "depends on, and lowered the loss from {before} to {after}."
+)
+
+
+class Asleep(nn.Module):
+    """Units that never fire: their weights have no gradient, and other values would change the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.output = nn.Linear(8, 3)
+        nn.init.constant_(self.first.bias, -100.0)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.norm(torch.relu(self.first(rows))) + rows.mean(dim=1, keepdim=True))
+
+
+def test_weights_that_get_no_gradient_though_the_loss_depends_on_them_are_refused_by_name():
+    with pytest.raises(UsageError, match=r"no gradient reaches .*'first\.bias'") as refused:
+        repair(built(Asleep), VECTOR, 3)
+    assert "'output.weight'" not in str(refused.value)
+
+
+class Uphill(torch.autograd.Function):
+    """Passes values on and turns their gradient round."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        return rows.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class Turned(nn.Module):
+    """Learns in the wrong direction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.output = nn.Linear(8, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return Uphill.apply(self.output(self.norm(self.first(rows))))
+
+
+def test_a_module_whose_loss_no_step_lowers_is_refused():
+    with pytest.raises(UsageError, match="no step on random rows lowers their loss"):
+        repair(built(Turned), VECTOR, 3)
+
+
+class Idle(nn.Module):
+    """With a weight whose factor is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.shift = nn.Parameter(torch.zeros(1))
+        self.norm = nn.BatchNorm1d(8)
+        self.output = nn.Linear(8, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.output(self.norm(self.first(rows))) + 0 * self.shift
+
+
+def test_a_weight_that_the_loss_does_not_depend_on_needs_no_gradient():
+    proof = repair(built(Idle), VECTOR, 3).changes[-1].values
+    assert (proof["moved"], proof["total"]) == (6, 7)
 
 
 def test_weights_and_their_names_stay():

@@ -13,8 +13,20 @@ from auditkit.privacy.dp_fit import dp_fit
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.partial import NOISE, STATE, Identity, Partial
 from auditkit.privacy.recorded import blocks, take_all, take_recorded
+from auditkit.privacy.replay_key import ReplayKey
 from auditkit.records import Reserved
-from tests.privacy.ledgers import DELTA, MECHANISM, QUICK, Killed, dies_after, network, recording, rows
+from tests.privacy.ledgers import (
+    DELTA,
+    FINGERPRINT,
+    MECHANISM,
+    QUICK,
+    Killed,
+    dies_after,
+    key_file,
+    network,
+    recording,
+    rows,
+)
 
 CERTIFIED = replace(QUICK, certified=True)
 
@@ -247,6 +259,9 @@ class CountedSteps:
     def take(self, step: int) -> None:
         self.taken.append(step)
 
+    def before_smaller(self, do) -> None:
+        pass
+
 
 def test_every_length_takes_exactly_its_steps():
     for length in range(1, 2001):
@@ -324,9 +339,16 @@ def test_blocks_from_anywhere_take_what_is_left():
 # --- replaying certified noise ----------------------------------------------------------------------
 
 
+def with_key(folder) -> Partial:
+    key = ReplayKey(key_file(folder), FINGERPRINT)
+    return Partial(folder / "unfinished", keeps_noise=True, key=key)
+
+
 def test_a_certified_training_that_kept_its_noise_is_replayed_and_charged_once(tmp_path):
     killed(tmp_path, CERTIFIED, after=110, replay=True)
-    partial = Partial(tmp_path / "unfinished", keeps_noise=True)
+    partial = Partial(
+        tmp_path / "unfinished", keeps_noise=True, key=ReplayKey(key_file(tmp_path), FINGERPRINT)
+    )
     saved = partial.read().latest
     assert (saved.step, partial.noise(saved) is not None) == (100, True)
     shutil.copytree(tmp_path, tmp_path.with_name(tmp_path.name + "-twin"))
@@ -354,3 +376,40 @@ def test_a_replay_of_noise_that_was_not_kept_is_refused(tmp_path):
     killed(tmp_path, CERTIFIED, after=60)
     with pytest.raises(PrivacyRefusedError, match="noise was not kept"):
         fit(tmp_path, CERTIFIED, replay=True)
+
+
+def test_the_noise_that_lies_on_disk_is_of_no_use_without_the_key_file(tmp_path):
+    killed(tmp_path, CERTIFIED, after=60, replay=True)
+    kept = (tmp_path / "unfinished" / NOISE).read_text()
+    partial = Partial(
+        tmp_path / "unfinished", keeps_noise=True, key=ReplayKey(key_file(tmp_path), FINGERPRINT)
+    )
+    position = partial.noise(partial.read().latest)
+    assert position["noise"]["key"] not in kept
+    assert "calls" not in kept
+    assert Partial(tmp_path / "unfinished", keeps_noise=True).noise(partial.read().latest) is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda key: key.unlink(), "No such file"),
+        (lambda key: key.write_bytes(bytes(32)), "it is another key"),
+        (lambda key: key.write_bytes(b"secret"), "expected a key of 32 bytes, got 6"),
+        (lambda key: key.chmod(0o644), "chmod 600"),
+    ],
+    ids=["absent", "another", "no key", "open to others"],
+)
+def test_without_its_key_a_replay_is_refused_and_fresh_noise_goes_on(tmp_path, spoil, said):
+    killed(tmp_path, CERTIFIED, after=60, replay=True)
+    before, key = spent(tmp_path), key_file(tmp_path)
+    kept = key.read_bytes()
+    try:
+        spoil(key)
+        with pytest.raises(PrivacyRefusedError, match=said):
+            fit(tmp_path, CERTIFIED, replay=True)
+        assert spent(tmp_path) == before
+        assert fit(tmp_path, CERTIFIED).certificate.steps == 120 + 50
+    finally:
+        key.write_bytes(kept)
+        key.chmod(0o600)

@@ -206,13 +206,13 @@ class Recorder:
         """A dimension that happens to be as long as the batch must not be taken for the rows."""
         if len(inputs) <= 2 * self._rows_per_unit:
             return
-        self._tried = True
         devices = [inputs.device] if inputs.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices):
                 self._forward(inputs[self._rows_per_unit :])
         except NoRuleError as error:
             self.without_rule = str(error)
+        self._tried = True
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, Notes]:
         notes = Notes(self._names, len(inputs), self._rows_per_unit)
