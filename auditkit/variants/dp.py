@@ -7,21 +7,25 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from auditkit.config.model import AugmentationConfig
+from auditkit.config.model import Architecture, AugmentationConfig, TuningConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.zoo import build_module, check_architecture
 from auditkit.privacy.clipping import Clipping
-from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.dp_fit import DpFitted, DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
 from auditkit.privacy.repair import repair
+from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
+from auditkit.privacy.tuning import Tuning
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit, persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.dp_recipe import Recipe, RecipeName, recipe_for
+from auditkit.variants.dp_tuning import tuning_of
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 
 
@@ -96,6 +100,10 @@ class DpRetrain(Variant):
         description="Changed copies of each row in a step, whose gradients are averaged before clipping",
     )
 
+    tuning: TuningConfig | None = Field(
+        None, description="Choose settings by a private tuning, within the same epsilon; default none"
+    )
+
     @model_validator(mode="after")
     def _one_length(self) -> "DpRetrain":
         if self.steps is not None and self.epochs is not None:
@@ -123,34 +131,38 @@ class DpRetrain(Variant):
             )
         data = context.training_data()
         recipe = recipe_for(self.recipe, baseline.architecture, data)
+        module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
         architecture = recipe.architecture
-        module = build_module(architecture, rng=torch_rng(context.seed, "initial weights"))
-        changes: tuple[Message, ...] = ()
         if self.fix:
-            module, changes = _repaired(module, data, context.tell)
             apart = architecture.rows_apart or bool(changes)
             architecture = architecture.model_copy(update={"rows_apart": apart})
-        fitted = dp_fit(
-            module,
-            data,
-            self._settings(data, recipe),
-            seed=context.seed,
-            device=context.device,
-            recording=None if context.recording is None else context.recording(),
-            report_progress=context.report_progress,
-            tell=context.tell,
-            preprocessing=baseline.preprocessing,
-            processes=context.processes,
-            beforehand=tuple(
-                start_checks(
-                    module,
-                    baseline.module,
-                    baseline.card.training,
-                    data,
-                    own_class=is_own(baseline.architecture.name),
-                )
-            ),
-        )
+
+        def examine(fresh: nn.Module) -> tuple[Check, ...]:
+            own_class = is_own(baseline.architecture.name)
+            training = baseline.card.training
+            return tuple(start_checks(fresh, baseline.module, training, data, own_class=own_class))
+
+        if self.tuning is not None:
+            models = FreshModels(
+                build=lambda seed: self._fresh(recipe.architecture, data, seed, None)[0],
+                examine=examine,
+                preprocessing=baseline.preprocessing,
+            )
+            fitted = _tuned(models, data, tuning_of(self.tuning, self._settings(data, recipe)), context)
+        else:
+            fitted = dp_fit(
+                module,
+                data,
+                self._settings(data, recipe),
+                seed=context.seed,
+                device=context.device,
+                recording=None if context.recording is None else context.recording(),
+                report_progress=context.report_progress,
+                tell=context.tell,
+                preprocessing=baseline.preprocessing,
+                processes=context.processes,
+                beforehand=examine(module),
+            )
         return TorchSubject.build(
             fitted.module,
             name=context.name,
@@ -165,6 +177,13 @@ class DpRetrain(Variant):
             statements=(*_statements(fitted.certificate, data, recipe), *changes),
             device=context.device,
         )
+
+    def _fresh(
+        self, architecture: Architecture, data: Dataset, seed: int, tell: Callable[[str], None] | None
+    ) -> tuple[nn.Module, tuple[Message, ...]]:
+        """A module to train, and what was changed of it, none where nothing had to be."""
+        module = build_module(architecture, rng=torch_rng(seed, "initial weights"))
+        return _repaired(module, data, tell) if self.fix else (module, ())
 
     def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
@@ -191,6 +210,24 @@ class DpRetrain(Variant):
             augmentation=self.augmentation,
             augmentation_multiplicity=self.augmentation_multiplicity,
         )
+
+
+def _tuned(models: FreshModels, data: Dataset, tuning: Tuning, context: VariantContext) -> DpFitted:
+    if context.processes is not None:
+        raise UsageError(
+            "dp-retrain: a private tuning runs in one process; start it without torchrun, or train in "
+            "several processes without tuning"
+        )
+    return tuned_fit(
+        models,
+        data,
+        tuning,
+        seed=context.seed,
+        device=context.device,
+        recording=None if context.recording is None else context.recording(),
+        report_progress=context.report_progress,
+        tell=context.tell,
+    )
 
 
 def _repaired(
