@@ -119,7 +119,7 @@ def epsilon_rdp(noise_multiplier: float, sample_rate: float, steps: int, delta: 
     Args and raises as :func:`epsilon_prv`; large values are computed too.
     """
     _check(noise_multiplier, sample_rate, steps, delta)
-    return _rdp(noise_multiplier, sample_rate, steps, delta, RDP_ORDERS)
+    return epsilon_from_rdp(rdp_curve(noise_multiplier, sample_rate, steps), RDP_ORDERS, delta)[0]
 
 
 @lru_cache(maxsize=256)
