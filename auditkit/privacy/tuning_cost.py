@@ -57,7 +57,12 @@ def epsilon_of_tuning(tuned: Tuned, delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def tuned_curve(tuned: Tuned) -> FloatArray:
-    """RDP of a whole tuning at every order of ``RDP_ORDERS``; adds up with the curves of other runs."""
+    """RDP of a whole tuning at every order of ``RDP_ORDERS``; adds up with the curves of other runs.
+
+    Raises:
+        UsageError: The mean is out of range.
+    """
+    check_mean(tuned.law, tuned.mean)
     orders, curve, mean = np.array(RDP_ORDERS), _run_curve(tuned), tuned.mean
     if tuned.law == "poisson":
         return _poisson(orders, curve, mean)

@@ -11,7 +11,13 @@ from scipy.stats import norm
 from auditkit.errors import UsageError
 from auditkit.privacy.accounting import RDP_ORDERS, epsilon_from_rdp, rdp_curve
 from auditkit.privacy.composition import RDP_ACCOUNTANT, SPLIT_ACCOUNTANT, composed, quick_rdp
-from auditkit.privacy.tuning_cost import check_mean, epsilon_of_tuning, logarithmic_gamma, tuned_curve
+from auditkit.privacy.tuning_cost import (
+    _poisson,
+    check_mean,
+    epsilon_of_tuning,
+    logarithmic_gamma,
+    tuned_curve,
+)
 from auditkit.privacy.tuning_plan import SCORE_SHARE, plan_tuning
 from auditkit.records import Spending, Tuned
 from tests.tolerances import FLOAT
@@ -98,9 +104,12 @@ def test_of_several_alternatives_the_dearest_counts_at_each_order():
 
 
 def test_fewer_than_one_run_expected_is_refused():
+    """The formula would say less than nothing there, and the divergence of the best run is positive."""
     check_mean("poisson", 1.0)
+    assert divergence("poisson", 0.5, 2.0, (0.0, 1.0), highest=True) > 0
+    assert _poisson(np.array(RDP_ORDERS), rdp_curve(SIGMA, 1.0, 1), 0.5).min() < 0
     with pytest.raises(UsageError, match=r"a mean of at least 1, got 0\.5"):
-        check_mean("poisson", 0.5)
+        tuned_curve(tuned(GAUSSIAN, mean=0.5))
 
 
 @pytest.mark.parametrize(("law", "epsilon"), [("poisson", 8.0), ("geometric", 1.0)])
