@@ -111,7 +111,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     seed: int,
     device: str = "cpu",
     recording: Recording | None = None,
-    report_progress: Progress = lambda _done, _total, _text: None,
+    report_progress: Progress | None = None,
     tell: Tell | None = None,
     preprocessing: Preprocessing | None = None,
     processes: Processes | None = None,
@@ -130,7 +130,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         device: Where to train.
         recording: The ledger that every step is reserved in before it is taken; ``None`` records nothing,
             and the certificate says so.
-        report_progress: Called with (done, total, text); tells nothing about the rows.
+        report_progress: Called with (done, total, text); tells nothing about the rows. Without it no epsilon
+            is computed on the way.
         tell: Called with sentences for the user, a forecast among them; tells nothing about the rows either.
         preprocessing: How ``data`` was encoded; tells augmentations what black is.
         processes: Those that train together, each of which calls this with the same rows and seed; only the
@@ -143,7 +144,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         LedgerError: The ledger cannot be read or written.
         DivergedError: The weights became infinite.
     """
-    report_progress(0, settings.steps, "noise for the privacy budget")
+    if report_progress is not None:
+        report_progress(0, settings.steps, "noise for the privacy budget")
     checked = _checked(
         module,
         data,
@@ -192,7 +194,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                     identity,
                     recording,
                     certified=settings.certified,
-                    report_progress=report_progress,
+                    report_progress=report_progress or (lambda _done, _total, _text: None),
                     tell=tell or (lambda _text: None),
                 )
             steps.finish()
