@@ -7,7 +7,9 @@ AuditkitError                 3   anything unforeseen that we raise ourselves
 │   ├── CheckpointError       2   truncated, incomplete or mismatching weights
 │   ├── PluginError           2   a broken or clashing entry point
 │   └── RunFolderError        2   a run that is unfinished, damaged or too new to read
+├── DivergedError             3   a private training whose weights became infinite
 ├── NothingMeasuredError      3   every audit failed or was skipped
+├── NothingReleasedError      3   a private tuning that drew no run, or none that gave a model
 ├── UnsafeError               5   refused: loading it could execute code
 ├── PrivacyRefusedError       5   refused: privacy would be spent beyond what was allowed, or without a record
 │   └── LedgerError           5   a privacy ledger that was changed, or cannot be read or written
@@ -71,6 +73,14 @@ class PluginError(UsageError):
 
 class RunFolderError(UsageError):
     """A run folder that is unfinished, damaged or written by a newer version."""
+
+
+class DivergedError(AuditkitError):
+    """A private training whose weights became infinite."""
+
+
+class NothingReleasedError(AuditkitError):
+    """A private tuning without a result. It is charged all the same."""
 
 
 class NothingMeasuredError(AuditkitError):

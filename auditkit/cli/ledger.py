@@ -11,8 +11,11 @@ from auditkit.cli.options import json_option, set_option
 from auditkit.cli.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from auditkit.jobs.ledger import LedgerSummary
-    from auditkit.privacy.tuning_cost import Law
+    from auditkit.privacy.ledger import RunState
+    from auditkit.records import Law
 
 
 @click.command("ledger")
@@ -104,10 +107,10 @@ def _show(one: "LedgerSummary") -> None:
         f"by looking at results{_left(one)}"
     )
     for run in one.state.runs.values():
-        ended = "ended" if run.has_ended else "imported" if run.planned is None else _unfinished(one, run.run)
         kind = "certified" if run.certified else "not certified"
-        spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spent else "nothing spent"
-        click.echo(f"  {run.run}  {run.purpose}: {run.steps:,} steps, {spent}, {kind}, {ended}")
+        spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spends else "nothing spent"
+        what = " and ".join(_parts(run))
+        click.echo(f"  {run.run}  {run.purpose}: {what}, {spent}, {kind}, {_became(one, run)}")
     click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
 
 
@@ -118,8 +121,20 @@ def _show_unverified(one: "LedgerSummary") -> None:
         click.echo(f"- {assumption}")
 
 
-def _unfinished(one: "LedgerSummary", run: str) -> str:
-    return "going on" if one.account.is_alive(run) else "interrupted"
+def _parts(run: "RunState") -> "Iterator[str]":
+    """What a run did, without the number of runs in a tuning, which nobody knows."""
+    for tuned in run.tunings:
+        yield f"a tuning ({tuned.law}, {tuned.mean:g} runs expected)"
+    if run.steps or not run.tunings:
+        yield f"{run.steps:,} steps"
+
+
+def _became(one: "LedgerSummary", run: "RunState") -> str:
+    if run.has_ended:
+        return "ended"
+    if run.planned is None:
+        return "charged as a whole" if run.tunings else "imported"
+    return "going on" if one.account.is_alive(run.run) else "interrupted"
 
 
 def _left(one: "LedgerSummary") -> str:
@@ -134,6 +149,7 @@ def _runs(one: "LedgerSummary") -> list[dict[str, Any]]:
             "run": run.run,
             "purpose": run.purpose,
             "steps": run.steps,
+            "tunings": [tuned.model_dump(mode="json") for tuned in run.tunings],
             "epsilon": one.epsilon_of(run),
             "certified": run.certified,
             "resumes": run.resumes,

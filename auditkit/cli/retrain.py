@@ -40,6 +40,12 @@ from auditkit.cli.terminal import progress, say
     default=None,
     help="What is protected as one; default person where data.person is given.",
 )
+@click.option(
+    "--tune",
+    type=click.Choice(["private"]),
+    default=None,
+    help="Choose settings on the private rows, within epsilon (tuning: in CONFIG); default none.",
+)
 @set_option
 @device_option
 @json_option
@@ -55,6 +61,7 @@ def command(
     replay: bool,
     accept_lost_ledger: bool,
     unit: Literal["person", "row"] | None,
+    tune: Literal["private"] | None,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -82,6 +89,7 @@ def command(
             replay=replay,
             accept_lost_ledger=accept_lost_ledger,
             unit=unit,
+            tune=tune,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
             tell=say,
@@ -109,6 +117,13 @@ def command(
         f"{certificate.steps:,} steps\n"
         f"{result.quality} {result.before:.4f} before, {result.after:.4f} after ({moved}, n {result.n:,})"
     )
+    if certificate.tuning is not None:
+        tuning = certificate.tuning
+        click.echo(
+            f"tuned by the {tuning.tuned.law} law, {tuning.tuned.mean:g} runs expected: {tuning.chosen}, of "
+            f"{len(tuning.candidates)} candidates. That run alone, its settings fixed beforehand, would have "
+            f"spent epsilon {tuning.untuned_epsilon:.3f}"
+        )
     again = certificate.steps - (certificate.planned_steps or certificate.steps)
     if again:
         click.echo(

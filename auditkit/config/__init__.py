@@ -9,6 +9,7 @@ from auditkit.config.model import (
     RunConfig,
     SubjectConfig,
     TrainingConfig,
+    TuningConfig,
     VariantConfig,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "RunConfig",
     "SubjectConfig",
     "TrainingConfig",
+    "TuningConfig",
     "VariantConfig",
     "load_config",
     "read_document",

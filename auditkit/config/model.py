@@ -244,6 +244,46 @@ class VariantConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class CandidateConfig(Section):
+    """Settings that a run of a private tuning may draw; what is left out stays as it would be without."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    optimizer: Literal["adam", "sgd"] | None = None
+    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd")
+    clipping: Literal["flat", "automatic"] | None = None
+    max_grad_norm: float | None = Field(None, gt=0, description="Norm every gradient is clipped to")
+    averaging: float | None = Field(None, ge=0, lt=1, description="Decay of the average of the weights")
+    steps: int | None = Field(None, ge=1)
+    expected_batch_size: int | None = Field(None, ge=1, description="Rows (or persons) on average")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "CandidateConfig":
+        if not self.changes:
+            raise ValueError("a candidate sets at least one of " + ", ".join(type(self).model_fields))
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What it sets."""
+        return self.model_dump(exclude_none=True)
+
+
+class TuningConfig(Section):
+    """A private tuning: the best of a random number of private runs, within one epsilon for all of them."""
+
+    law: Literal["poisson", "geometric", "logarithmic"] = Field(
+        "poisson", description="Of the number of runs, which is drawn before the first"
+    )
+    mean: float | None = Field(
+        None, ge=1, description="Expected number of runs; default twice the number of candidates"
+    )
+    candidates: tuple[CandidateConfig, ...] = Field(
+        (),
+        description="Each run draws one of them. Choose them without looking at the rows; default a third, "
+        "once and three times the usual learning rate",
+    )
+
+
 class RunConfig(Section):
     """A whole audit: subject, data, variants, audits, policy, report."""
 
@@ -268,6 +308,9 @@ class RunConfig(Section):
         gt=0,
         description="Epsilon that all private trainings on these rows together may spend, at delta "
         "min(1e-5, n^-1.1); refused before the first step where it would not suffice",
+    )
+    tuning: TuningConfig = Field(
+        TuningConfig(), description="How retrain --tune private chooses settings; without --tune nothing is"
     )
     ledger: str | None = Field(
         None,

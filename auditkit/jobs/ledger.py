@@ -17,8 +17,8 @@ from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.replay_key import VARIABLE as KEY_VARIABLE
-from auditkit.privacy.tuning_cost import Law, tuned_epsilon
-from auditkit.records import Imported, LedgerLine, LedgerPointer, Message
+from auditkit.privacy.tuning_cost import tuned_epsilon
+from auditkit.records import Imported, Law, LedgerLine, LedgerPointer, Message
 from auditkit.subjects.checkpoint import certificates_in
 
 DEFAULT_DELTA = 1e-5
@@ -54,7 +54,7 @@ class LedgerSummary:
 
     def epsilon_of(self, run: RunState) -> float:
         """What one run spent, at the delta of the ledger."""
-        return composed(run.spent, self.delta).epsilon
+        return composed(run.spent, self.delta, run.tunings).epsilon
 
 
 def account_of(project: Project) -> Account:
@@ -221,7 +221,7 @@ def summary_of(path: Path, *, delta: float | None) -> LedgerSummary:
     if state.opened is None:
         raise LedgerError(f"{path}: is empty. A ledger names its rows in its first line; was it cut off?")
     chosen = delta or (DEFAULT_DELTA if state.budget is None else state.budget.delta)
-    spent = composed(state.spent(), chosen)
+    spent = composed(state.spent(), chosen, state.tunings())
     return LedgerSummary(
         account=Account(
             folder=path.parent,
@@ -241,8 +241,9 @@ def _remaining(state: LedgerState, spent: Composed, delta: float) -> float | Non
     """Epsilon that is left of the budget, at the delta of the budget."""
     if state.budget is None:
         return None
-    at_its_delta = spent if delta == state.budget.delta else composed(state.spent(), state.budget.delta)
-    return max(0.0, state.budget.epsilon - at_its_delta.epsilon)
+    if delta != state.budget.delta:
+        spent = composed(state.spent(), state.budget.delta, state.tunings())
+    return max(0.0, state.budget.epsilon - spent.epsilon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

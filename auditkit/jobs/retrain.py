@@ -59,6 +59,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     replay: bool = False,
     accept_lost_ledger: bool = False,
     unit: Unit | None = None,
+    tune: Literal["private"] | None = None,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
     tell: Callable[[str], None] | None = None,
@@ -88,6 +89,10 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
 
     What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
 
+    With ``tune`` the config's ``tuning`` chooses settings on the private rows: the best of a random number of
+    runs, all of which together are within ``epsilon``. The checkpoint goes to ``NAME-dp-EPSILON-tuned``. What
+    was interrupted is not taken up again; repeating the call is another tuning, charged again.
+
     Under ``torchrun`` all its processes train together; each calls this.
 
     Raises:
@@ -95,9 +100,15 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         PrivacyRefusedError: The privacy budget of the rows does not suffice; or ``accept_weak`` is
             not given, and epsilon is above 20 or noise drowns the few rows there are.
         LedgerError: The ledger was changed, removed or cut off, or cannot be written.
+        NothingReleasedError: A tuning gave no model.
         ProcessesDisagreeError: The processes do not have the same rows, settings or versions.
     """
     _check_budget(epsilon, delta)
+    if tune and replay:
+        raise UsageError(
+            "retrain: --tune and --replay exclude each other: where a tuning stopped is kept nowhere, as it "
+            "would tell how many runs there are. Leave --replay out"
+        )
     project = open_project(config, overrides)
     if project.config.data.task == "regression":
         raise UsageError(
@@ -111,7 +122,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             if processes is None
             else processes.first_then_others(lambda: obtain_subject(project, report))
         )
-        folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-dp-{epsilon:g}")
+        name = f"dp-{epsilon:g}-tuned" if tune else f"dp-{epsilon:g}"
+        folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-{name}")
         partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
         asked = {
             "certified": False if reproducible else None,
@@ -120,6 +132,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             "recipe": "as-audited" if as_audited else None,
             "fix": fix or None,
             "unit": unit,
+            "tuning": project.config.tuning if tune else None,
         }
         variant = VARIANTS.make(
             "dp-retrain",
@@ -132,8 +145,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             },
         )
         context = VariantContext(
-            name=f"dp-{epsilon:g}",
-            seed=derive_seed(project.config.seed, "variant", f"dp-{epsilon:g}"),
+            name=name,
+            seed=derive_seed(project.config.seed, "variant", name),
             folder=folder.parent,
             training_data=lambda: training_data(project, baseline),
             device=project.device,

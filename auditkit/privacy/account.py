@@ -36,6 +36,8 @@ from auditkit.records import (
     ResumeMode,
     Spending,
     Started,
+    Tuned,
+    TuningReserved,
 )
 
 VARIABLE = "AUDITKIT_LEDGER"
@@ -126,6 +128,46 @@ class Account:
                 append(self.path, chain, [start])
             yield RunAccount(account=self, run=run, mechanism=mechanism, delta=delta, certified=certified)
 
+    def reserve_tuning(
+        self, tuned: Tuned, mechanism: Mechanism, delta: float, *, purpose: str, certified: bool
+    ) -> str:
+        """Count a whole private tuning as spent, on disk, before its first run and whatever becomes of it.
+
+        What it spends is bounded as a whole only, so nothing of it is ever given back: one that was
+        interrupted is not taken up, and trying again is another one, charged again.
+
+        Args:
+            tuned: Everything that epsilon follows from.
+            mechanism: Of one of its runs; says what is protected.
+            delta: Of the guarantee.
+            purpose: What the ledger calls it.
+            certified: Whether all its randomness comes from the operating system.
+
+        Returns:
+            The name of it in the ledger.
+
+        Raises:
+            PrivacyRefusedError: It does not fit into the budget.
+            LedgerError: The ledger cannot be read or written.
+        """
+        run = uuid.uuid4().hex[:16]
+        line = TuningReserved(
+            run=run,
+            purpose=purpose,
+            tuned=tuned,
+            delta=delta,
+            adjacency=mechanism.adjacency,
+            unit_of_privacy=mechanism.unit,
+            certified=certified,
+            code=f"auditkit {__version__}",
+        )
+        with locked(self.path):
+            chain = self._opened()
+            self.refuse_other_unit(chain, mechanism)
+            self.refuse_above_budget(LedgerState.of(chain).after(line), run)
+            append(self.path, chain, [line])
+        return run
+
     @contextmanager
     def take_up(
         self, saved: Saved, mechanism: Mechanism, delta: float, *, mode: ResumeMode, certified: bool
@@ -183,11 +225,11 @@ class Account:
         """What all runs together come to, and the line that says so."""
         chain = read_chain(self.path)
         state = LedgerState.of(chain)
-        found = composed(state.spent(), delta)
+        found = composed(state.spent(), delta, state.tunings())
         return LedgerReference(
             fingerprint=self.fingerprint,
             line=chain.head,
-            n_runs=sum(1 for run in state.runs.values() if run.spent),
+            n_runs=sum(1 for run in state.runs.values() if run.spends),
             epsilon=found.epsilon,
             delta=delta,
             accountant=found.accountant,
@@ -247,7 +289,11 @@ class Account:
         Raises:
             PrivacyRefusedError: Something was spent per row and this would be per person, or the reverse.
         """
-        units = {line.entry.unit_of_privacy for line in chain.lines if isinstance(line.entry, Reserved)}
+        units = {
+            line.entry.unit_of_privacy
+            for line in chain.lines
+            if isinstance(line.entry, Reserved | TuningReserved)
+        }
         other = sorted(units - {mechanism.unit})
         if other:
             raise PrivacyRefusedError(

@@ -119,7 +119,7 @@ def epsilon_rdp(noise_multiplier: float, sample_rate: float, steps: int, delta: 
     Args and raises as :func:`epsilon_prv`; large values are computed too.
     """
     _check(noise_multiplier, sample_rate, steps, delta)
-    return _rdp(noise_multiplier, sample_rate, steps, delta, RDP_ORDERS)
+    return epsilon_from_rdp(rdp_curve(noise_multiplier, sample_rate, steps), RDP_ORDERS, delta)[0]
 
 
 @lru_cache(maxsize=256)
@@ -150,10 +150,10 @@ def noise_for_epsilon(epsilon: float, delta: float, sample_rate: float, steps: i
         high, excess_high = low, excess_low
         low = int(0.85 * low)
         excess_low = excess(low) if low else math.inf
-    return round(_smallest_that_fits(excess, (low, excess_low), (high, excess_high)) * SIGMA_STEP, 3)
+    return round(smallest_that_fits(excess, (low, excess_low), (high, excess_high)) * SIGMA_STEP, 3)
 
 
-def _smallest_that_fits(
+def smallest_that_fits(
     excess: Callable[[int], float], below: tuple[int, float], above: tuple[int, float]
 ) -> int:
     """Root of a falling function on a grid: log-linear interpolation, every third step bisection."""

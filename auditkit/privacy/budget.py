@@ -12,7 +12,7 @@ ROUNDING = 1e-9
 def refuse_above_budget(state: LedgerState, run: str, others: Iterable[str], *, rows: str) -> None:
     """Refuse ``run`` when it and everything else together would exceed the budget; without one nothing is.
 
-    All steps are composed jointly, and the smaller of the two bounds decides.
+    All steps and tunings are composed jointly, and the smaller of the two bounds decides.
 
     Args:
         state: With the line that is to be written next.
@@ -27,13 +27,13 @@ def refuse_above_budget(state: LedgerState, run: str, others: Iterable[str], *, 
         return
     budget, delta = state.budget.epsilon, state.budget.delta
     others = set(others)
-    committed = state.committed({run, *others})
-    if quick_rdp(committed, delta) <= budget:
+    committed, tunings = state.committed({run, *others}), state.tunings()
+    if quick_rdp(committed, delta, tunings) <= budget:
         return
-    needed = composed(committed, delta).epsilon
+    needed = composed(committed, delta, tunings).epsilon
     if needed <= budget * (1 + ROUNDING):
         return
-    spent = composed(state.committed(others), delta).epsilon
+    spent = composed(state.committed(others), delta, state.tunings(but=run)).epsilon
     raise PrivacyRefusedError(
         f"{rows}: with this run epsilon would reach {needed:.4g} at delta {delta:g}. The privacy budget of "
         f"these rows is {budget:g}, of which {spent:.4g} is spent or promised to runs that go on. No step "

@@ -9,6 +9,7 @@ from auditkit.errors import AuditkitError
 from auditkit.privacy.accounting import ACCOUNTANT, epsilon_prv, epsilon_rdp
 from auditkit.privacy.clipping import STABILITY, Clipping
 from auditkit.privacy.second_accountant import contradicts, epsilon_pld
+from auditkit.privacy.tuning_cost import epsilon_of_tuning
 from auditkit.privacy.units import Unit
 from auditkit.records import Certificate, LedgerReference, Message, TrainedWeights
 
@@ -185,6 +186,8 @@ def _randomness_source(*, certified: bool) -> Message:
 
 def recomputed_epsilon(certificate: Certificate) -> float:
     """Epsilon from the certificate's own public inputs, for whoever wants to check it."""
+    if certificate.tuning is not None:
+        return epsilon_of_tuning(certificate.tuning.tuned, certificate.delta)
     return epsilon_prv(
         certificate.noise_multiplier, certificate.sample_rate, certificate.steps, certificate.delta
     )
@@ -205,7 +208,7 @@ def _assumptions(
             text="Preprocessing statistics fitted on the training rows (means, scales, fill values, category "
             "levels) are not covered, unless they were public beforehand."
         ),
-        *_beyond_this_run(execution.ledger),
+        *beyond_this_run(execution.ledger),
         Message(
             text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks on "
             "the difference are hindered at most, not excluded."
@@ -254,7 +257,8 @@ def _other_processes(processes: int, *, certified: bool) -> tuple[Message, ...]:
     )
 
 
-def _beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
+def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
+    """What other trainings on the same rows make of the guarantee."""
     if ledger is None:
         return (
             Message(

@@ -30,7 +30,7 @@ from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
 from auditkit.privacy.forecast import forecast
 from auditkit.privacy.leading_steps import certified_together, steps_of
 from auditkit.privacy.partial import Identity, digest_of, machine_of
-from auditkit.privacy.preflight import Check, refuse_unsuitable
+from auditkit.privacy.preflight import Check, PreflightReport, refuse_unsuitable
 from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
 from auditkit.privacy.preflight.report import warned
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
@@ -70,6 +70,8 @@ class DpSettings:
         rows_per_person: Of a person in one step at most.
         augmentation: How the rows of a batch are changed.
         augmentation_multiplicity: Changed copies of each row, whose gradients are averaged before clipping.
+        noise_multiplier: Of a run whose noise was settled with that of others; ``None`` is the least with
+            which this training alone keeps within ``epsilon``.
     """
 
     epsilon: float
@@ -89,6 +91,7 @@ class DpSettings:
     rows_per_person: int = ROWS_PER_PERSON
     augmentation: AugmentationConfig | None = None
     augmentation_multiplicity: int = 1
+    noise_multiplier: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     seed: int,
     device: str = "cpu",
     recording: Recording | None = None,
-    report_progress: Progress = lambda _done, _total, _text: None,
+    report_progress: Progress | None = None,
     tell: Tell | None = None,
     preprocessing: Preprocessing | None = None,
     processes: Processes | None = None,
@@ -127,7 +130,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         device: Where to train.
         recording: The ledger that every step is reserved in before it is taken; ``None`` records nothing,
             and the certificate says so.
-        report_progress: Called with (done, total, text); tells nothing about the rows.
+        report_progress: Called with (done, total, text); tells nothing about the rows. Without it no epsilon
+            is computed on the way.
         tell: Called with sentences for the user, a forecast among them; tells nothing about the rows either.
         preprocessing: How ``data`` was encoded; tells augmentations what black is.
         processes: Those that train together, each of which calls this with the same rows and seed; only the
@@ -138,26 +142,20 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         UsageError: Settings are out of range or the module is not suitable (see ``refuse_unsuitable``).
         PrivacyRefusedError: The budget of the rows does not suffice, or epsilon protects next to nothing.
         LedgerError: The ledger cannot be read or written.
-        AuditkitError: The weights became infinite.
+        DivergedError: The weights became infinite.
     """
-    module = module.to(device).train()
-    learner, seen = _behind_front(module, data, settings)
-    units = _units(seen, settings, torch.device(device), preprocessing)
-    delta = default_delta(len(units)) if settings.delta is None else settings.delta
-    _check(settings, delta, len(units), units.unit)
-    row = data.inputs[0].to(device)
-    report = refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
-    settings = replace(
+    if report_progress is not None:
+        report_progress(0, settings.steps, "noise for the privacy budget")
+    checked = _checked(
+        module,
+        data,
         settings,
-        physical_batch_size=settings.physical_batch_size or rows_at_once(learner, seen.inputs[:1].to(device)),
+        device=device,
+        preprocessing=preprocessing,
+        beforehand=(*beforehand, *_waived(recording)),
     )
-    report_progress(0, settings.steps, "noise for the privacy budget")
-    mechanism = plan(settings, delta, len(units), units.unit)
-    checks = _checks_of(module, data, settings, mechanism, preprocessing)
-    report = report.with_([*beforehand, *checks, *_waived(recording)])
-    report.raise_if_refused()
-    if settings.learning_rate is None:
-        settings = replace(settings, learning_rate=steady_rate(mechanism))
+    learner, units, delta = checked.learner, checked.units, checked.delta
+    settings, mechanism, report = checked.settings, checked.mechanism, checked.report
     identity = _identity(module, data, mechanism, settings, seed=seed, processes=processes)
 
     start = time.perf_counter()
@@ -172,10 +170,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         ) as clipped,
     ):
         if tell is not None:
-            for sentence in forecast(clipped, seen, mechanism).sentences():
-                tell(sentence)
-            for check in report.warned:
-                tell(str(check.message))
+            _foretell(clipped, checked, tell)
         draws: Draws = EntropyDraws() if settings.certified else SeededDraws.from_seed(seed)
         steps = steps_of(
             clipped,
@@ -199,7 +194,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                     identity,
                     recording,
                     certified=settings.certified,
-                    report_progress=report_progress,
+                    report_progress=report_progress or (lambda _done, _total, _text: None),
                     tell=tell or (lambda _text: None),
                 )
             steps.finish()
@@ -221,6 +216,88 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
 
     record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
     return DpFitted(module.eval(), record, certificate)
+
+
+def rehearse(
+    module: nn.Module,
+    data: Dataset,
+    settings: DpSettings,
+    *,
+    device: str = "cpu",
+    tell: Tell | None = None,
+    preprocessing: Preprocessing | None = None,
+    beforehand: Sequence[Check] = (),
+) -> None:
+    """Everything that :func:`dp_fit` does with the same arguments before its first step; nothing is spent.
+
+    Raises:
+        UsageError: As :func:`dp_fit`.
+        PrivacyRefusedError: As :func:`dp_fit`.
+    """
+    checked = _checked(
+        module, data, settings, device=device, preprocessing=preprocessing, beforehand=beforehand
+    )
+    if tell is None:
+        return
+    with ClippedGradients(
+        checked.learner,
+        checked.mechanism.max_grad_norm,
+        physical_batch_size=checked.settings.physical_batch_size or MOST_ROWS,
+        rows_per_unit=checked.units.rows_per_unit,
+        clipping=checked.settings.clipping,
+    ) as clipped:
+        _foretell(clipped, checked, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A training that may begin: what learns, what it sees, and its settings with all that was left open."""
+
+    learner: nn.Module
+    seen: Dataset
+    units: PrivateUnits
+    delta: float
+    settings: DpSettings
+    mechanism: Mechanism
+    report: PreflightReport
+
+
+def _checked(
+    module: nn.Module,
+    data: Dataset,
+    settings: DpSettings,
+    *,
+    device: str,
+    preprocessing: Preprocessing | None,
+    beforehand: Sequence[Check],
+) -> _Checked:
+    """The training, when nothing speaks against it."""
+    module = module.to(device).train()
+    learner, seen = _behind_front(module, data, settings)
+    units = _units(seen, settings, torch.device(device), preprocessing)
+    delta = default_delta(len(units)) if settings.delta is None else settings.delta
+    check_settings(settings, delta, len(units), units.unit)
+    row = data.inputs[0].to(device)
+    report = refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
+    settings = replace(
+        settings,
+        physical_batch_size=settings.physical_batch_size or rows_at_once(learner, seen.inputs[:1].to(device)),
+    )
+    mechanism = plan(settings, delta, len(units), units.unit)
+    checks = _checks_of(module, data, settings, mechanism, preprocessing)
+    report = report.with_([*beforehand, *checks])
+    report.raise_if_refused()
+    if settings.learning_rate is None:
+        settings = replace(settings, learning_rate=steady_rate(mechanism))
+    return _Checked(learner, seen, units, delta, settings, mechanism, report)
+
+
+def _foretell(clipped: ClippedGradients, checked: _Checked, tell: Tell) -> None:
+    """What the training will come to, and what epsilon will not cover."""
+    for sentence in forecast(clipped, checked.seen, checked.mechanism).sentences():
+        tell(sentence)
+    for check in checked.report.warned:
+        tell(str(check.message))
 
 
 def _trained(parameters: Sequence[nn.Parameter]) -> TrainedWeights:
@@ -306,7 +383,8 @@ def plan(settings: DpSettings, delta: float, n_units: int, unit: Unit = "row") -
     batch = settings.expected_batch_size or default_batch_size(n_units)
     sample_rate = batch / n_units
     return Mechanism(
-        noise_multiplier=noise_for_epsilon(settings.epsilon, delta, sample_rate, settings.steps),
+        noise_multiplier=settings.noise_multiplier
+        or noise_for_epsilon(settings.epsilon, delta, sample_rate, settings.steps),
         sample_rate=sample_rate,
         steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
@@ -354,7 +432,14 @@ def rows_at_once(module: nn.Module, row: torch.Tensor) -> int:
     return int(min(MOST_ROWS, max(FEWEST_ROWS, FLOPS_AT_ONCE // max(1, flops))))
 
 
-def _check(settings: DpSettings, delta: float, n_units: int, unit: Unit) -> None:
+def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit) -> None:
+    """Refuse settings that are out of range, whatever the rows.
+
+    Raises:
+        UsageError: With all that is.
+        PrivacyRefusedError: Epsilon protects next to nothing.
+        DataError: There are fewer than two units.
+    """
     problems = []
     batch = settings.expected_batch_size
     if not 0 < delta < 1 / n_units:

@@ -17,6 +17,8 @@ from auditkit.records import (
     Resumed,
     Spending,
     Started,
+    Tuned,
+    TuningReserved,
 )
 
 
@@ -26,7 +28,8 @@ class RunState:
 
     Attributes:
         spent: All steps reserved so far; they count whether or not they were taken.
-        planned: All steps it means to take; ``None`` for what was imported.
+        tunings: Private tunings, each of which counts whole; their runs are in no other figure here.
+        planned: All steps it means to take; ``None`` for what was imported, and for tunings.
         reserved_until: The step after the last one reserved.
         stream: The randomness it draws from now, see :class:`Reserved`.
         resumes: How often it was taken up again.
@@ -38,11 +41,17 @@ class RunState:
     certified: bool
     delta: float | None
     spent: tuple[Spending, ...] = ()
+    tunings: tuple[Tuned, ...] = ()
     planned: Spending | None = None
     reserved_until: int = 0
     stream: int = 0
     resumes: int = 0
     has_ended: bool = False
+
+    @property
+    def spends(self) -> bool:
+        """Whether anything counts as spent."""
+        return bool(self.spent or self.tunings)
 
     @property
     def steps(self) -> int:
@@ -78,6 +87,10 @@ class LedgerState:
         """The steps of all runs together."""
         return merged(one for state in self.runs.values() for one in state.spent)
 
+    def tunings(self, *, but: str | None = None) -> tuple[Tuned, ...]:
+        """All tunings, which count whole from the first; without those of the run ``but``."""
+        return tuple(one for run, state in self.runs.items() if run != but for one in state.tunings)
+
     def committed(self, alive: Iterable[str]) -> tuple[Spending, ...]:
         """What is spent, and what the runs that are still going on mean to spend."""
         going = set(alive)
@@ -100,7 +113,9 @@ def _after(state: LedgerState, entry: LedgerEntry) -> LedgerState:
     return replace(state, runs={**state.runs, entry.run: _run_after(state.runs.get(entry.run), entry)})
 
 
-def _run_after(known: RunState | None, entry: Started | Reserved | Resumed | Ended | Imported) -> RunState:
+def _run_after(
+    known: RunState | None, entry: Started | Reserved | Resumed | Ended | Imported | TuningReserved
+) -> RunState:
     if isinstance(entry, Imported):
         earlier = () if known is None else known.spent
         return RunState(
@@ -109,6 +124,7 @@ def _run_after(known: RunState | None, entry: Started | Reserved | Resumed | End
             certified=False,
             delta=None,
             spent=merged([*earlier, *entry.spendings]),
+            tunings=() if known is None else known.tunings,
         )
     if isinstance(entry, Started):
         begun = RunState(
@@ -118,8 +134,16 @@ def _run_after(known: RunState | None, entry: Started | Reserved | Resumed | End
             delta=entry.delta,
             planned=entry.spending,
         )
-        return begun if known is None else replace(begun, spent=known.spent)
+        return begun if known is None else replace(begun, spent=known.spent, tunings=known.tunings)
     state = known or RunState(run=entry.run, purpose="", certified=False, delta=None)
+    if isinstance(entry, TuningReserved):
+        return replace(
+            state,
+            purpose=entry.purpose,
+            certified=entry.certified,
+            delta=entry.delta,
+            tunings=(*state.tunings, entry.tuned),
+        )
     if isinstance(entry, Reserved):
         return replace(
             state,

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
-from auditkit.errors import AuditkitError, UsageError
+from auditkit.errors import DivergedError, UsageError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
@@ -128,10 +128,10 @@ class PrivateSteps:
         """Put the average in place of the weights.
 
         Raises:
-            AuditkitError: The weights became infinite.
+            DivergedError: The weights became infinite.
         """
         if not all(bool(torch.isfinite(tensor).all()) for tensor in self._average):
-            raise AuditkitError(
+            raise DivergedError(
                 "The private training diverged: weights became infinite. Lower learning_rate."
             )
         with torch.no_grad():

@@ -1,7 +1,9 @@
 """The honest price of choosing settings by training privately several times and keeping the best run.
 
 The number of runs must be drawn at random before the first of them, and only the best one may be seen; the
-others spend privacy all the same. The bound is on Rényi DP and so on one run's RDP curve.
+others spend privacy all the same. The bound is on Rényi DP and so on one run's RDP curve. All runs must be
+the same randomised mechanism: one that draws its settings from a fixed set, whatever came before, trains with
+them, and gives the result with its score.
 
 Source: Papernot and Steinke (2022), arXiv:2110.03620, theorems 2 (truncated negative binomial: eta = 1 is
 geometric, eta = 0 logarithmic) and 6 (Poisson).
@@ -9,16 +11,14 @@ geometric, eta = 0 logarithmic) and 6 (Poisson).
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 
 from auditkit.data.dataset import FloatArray
 from auditkit.errors import UsageError
 from auditkit.privacy.accounting import RDP_ORDERS, epsilon_from_rdp, rdp_curve
-from auditkit.records import Spending
-
-Law = Literal["poisson", "geometric", "logarithmic"]
+from auditkit.records import Law, Spending, Tuned
 
 
 def tuned_epsilon(run: Sequence[Spending], delta: float, *, law: Law, mean: float) -> float:
@@ -28,28 +28,71 @@ def tuned_epsilon(run: Sequence[Spending], delta: float, *, law: Law, mean: floa
         run: What each of them spends.
         delta: Of the guarantee.
         law: Of the number of runs. Poisson may draw none; then nothing is released.
-        mean: Expected number of runs, above 1 (any above 0 for Poisson).
+        mean: Expected number of runs, above 1 (1 or more for Poisson).
 
     Raises:
         UsageError: ``mean`` is out of range, or nothing is spent.
     """
-    if not run or not (math.isfinite(mean) and mean > (0 if law == "poisson" else 1)):
-        raise UsageError(f"tuned by {law}: expected at least one run and a mean above 1, got {mean:g}")
-    orders = np.array(RDP_ORDERS)
-    curve = sum(
-        (rdp_curve(one.noise_multiplier, one.sample_rate, one.steps) for one in run), np.zeros(len(orders))
-    )
-    if law == "poisson":
-        tuned = _poisson(orders, curve, mean)
-    elif law == "geometric":
-        tuned = _negative_binomial(orders, curve, gamma=1 / mean, eta=1.0, mean=mean)
-    else:
-        tuned = _negative_binomial(orders, curve, gamma=_logarithmic_gamma(mean), eta=0.0, mean=mean)
-    return epsilon_from_rdp(tuned, RDP_ORDERS, delta)[0]
+    check_mean(law, mean)
+    if not run:
+        raise UsageError(f"tuned by {law}: expected runs that spend something, got none")
+    return epsilon_of_tuning(Tuned(law=law, mean=mean, alternatives=(tuple(run),)), delta)
+
+
+def check_mean(law: Law, mean: float) -> None:
+    """Refuse an expected number of runs that the law cannot have.
+
+    Raises:
+        UsageError: It is not above 1 (1 or more for Poisson), or not finite.
+    """
+    if not math.isfinite(mean) or mean < 1 or (mean == 1 and law != "poisson"):
+        least = "of at least 1" if law == "poisson" else "above 1"
+        raise UsageError(f"tuned by {law}: expected a mean {least}, got {mean:g}")
+
+
+def epsilon_of_tuning(tuned: Tuned, delta: float) -> float:
+    """Upper bound on the epsilon of a whole tuning, by RDP."""
+    return epsilon_from_rdp(tuned_curve(tuned), RDP_ORDERS, delta)[0]
+
+
+@lru_cache(maxsize=256)
+def tuned_curve(tuned: Tuned) -> FloatArray:
+    """RDP of a whole tuning at every order of ``RDP_ORDERS``; adds up with the curves of other runs.
+
+    Raises:
+        UsageError: The mean is out of range.
+    """
+    check_mean(tuned.law, tuned.mean)
+    orders, curve, mean = np.array(RDP_ORDERS), _run_curve(tuned), tuned.mean
+    if tuned.law == "poisson":
+        return _poisson(orders, curve, mean)
+    if tuned.law == "geometric":
+        return _negative_binomial(orders, curve, gamma=1 / mean, eta=1.0, mean=mean)
+    return _negative_binomial(orders, curve, gamma=logarithmic_gamma(mean), eta=0.0, mean=mean)
+
+
+def _run_curve(tuned: Tuned) -> FloatArray:
+    """RDP of one run that draws one of the alternatives: at each order at most that of the dearest.
+
+    With the alternative named beside the result, the order-``a`` moment of the whole is the mean of those of
+    the alternatives, which their largest bounds.
+    """
+    curves = [
+        sum(
+            (rdp_curve(one.noise_multiplier, one.sample_rate, one.steps) for one in alternative),
+            np.zeros(len(RDP_ORDERS)),
+        )
+        for alternative in dict.fromkeys(tuned.alternatives)
+    ]
+    return np.asarray(np.max(curves, axis=0))
 
 
 def _poisson(orders: FloatArray, curve: FloatArray, mean: float) -> FloatArray:
-    """Theorem 6: at each order, delta of the run at epsilon log(1 + 1/(order - 1))."""
+    """Theorem 6: at each order, delta of the run at epsilon log(1 + 1/(order - 1)).
+
+    For a mean below 1 it would be no bound: of runs that spend nothing it would say less than nothing. From 1
+    on it covers the outcome without any run, too, which the moment of the whole holds with its chance.
+    """
     found = []
     for order, rdp in zip(orders, curve, strict=True):
         delta = _delta_from_rdp(orders, curve, math.log1p(1 / (order - 1)))
@@ -71,7 +114,7 @@ def _delta_from_rdp(orders: FloatArray, curve: FloatArray, epsilon: float) -> fl
     return float(min(1.0, math.exp(min(0.0, logarithms.min()))))
 
 
-def _logarithmic_gamma(mean: float) -> float:
+def logarithmic_gamma(mean: float) -> float:
     """The parameter at which the logarithmic distribution has this mean, by bisection.
 
     Its mean is ``(1 - g) / (g log(1/g))``, which falls with g.

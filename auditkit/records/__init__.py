@@ -8,6 +8,7 @@ English template with its parameters kept apart, so that one stored run renders 
 from auditkit.records.cards import (
     UNTRAINED,
     Certificate,
+    CertifiedTuning,
     DataCard,
     Environment,
     Json,
@@ -38,6 +39,7 @@ from auditkit.records.ledger import (
     Budgeted,
     Ended,
     Imported,
+    Law,
     LedgerEntry,
     LedgerLine,
     LedgerPointer,
@@ -48,6 +50,8 @@ from auditkit.records.ledger import (
     ResumeMode,
     Spending,
     Started,
+    Tuned,
+    TuningReserved,
 )
 from auditkit.records.measurement import Better, Interval, Kind, Measurement, Provenance, Unit
 from auditkit.records.message import Message, Record
@@ -74,6 +78,7 @@ __all__ = [
     "Budgeted",
     "Cell",
     "Certificate",
+    "CertifiedTuning",
     "Cost",
     "Curve",
     "DataCard",
@@ -89,6 +94,7 @@ __all__ = [
     "Interval",
     "Json",
     "Kind",
+    "Law",
     "LedgerEntry",
     "LedgerLine",
     "LedgerPointer",
@@ -119,6 +125,8 @@ __all__ = [
     "Tokens",
     "TrainedWeights",
     "TrainingRecord",
+    "Tuned",
+    "TuningReserved",
     "Unit",
     "Verdict",
     "address",

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from auditkit.records.ledger import LedgerReference
+from auditkit.records.ledger import LedgerReference, Tuned
 from auditkit.records.message import Message, Record
 
 Json = Any
@@ -35,12 +35,34 @@ class TrainedWeights(Record):
     dtype: str
 
 
+class CertifiedTuning(Record):
+    """How the settings of a private training were chosen, as part of what the certificate is about.
+
+    Attributes:
+        tuned: All that epsilon follows from.
+        candidates: What could be drawn, each in words such as ``learning_rate 0.01``.
+        chosen: The one of them that the released model was trained with.
+        score: What the runs were compared by.
+        score_noise: Standard deviation of the noise of that score, in rows or persons.
+        untuned_epsilon: What the released training alone would have spent, had its settings been fixed
+            beforehand and nothing been compared.
+    """
+
+    tuned: Tuned
+    candidates: tuple[str, ...]
+    chosen: str
+    score: Message
+    score_noise: float
+    untuned_epsilon: float
+
+
 class Certificate(Record):
     """What a differentially private training guarantees, to whom and under which assumptions.
 
     ``epsilon`` at ``delta`` is an upper bound from ``accountant`` for add-or-remove-one-record adjacency,
     over the ``steps`` that were charged: at least ``planned_steps``, as steps repeated after an interruption
-    count again. It is about this training; ``ledger`` says what all trainings on the rows come to.
+    count again. It is about this training; ``ledger`` says what all trainings on the rows come to. Where
+    there is a ``tuning``, epsilon is that of the whole of it, and the mechanism that of the released run.
     """
 
     epsilon: float
@@ -64,6 +86,8 @@ class Certificate(Record):
     sampler: Message | None = None
     randomness: Message | None = None
     preflight: tuple[Message, ...] = ()
+    # Left out where there is none, so that the seals of cards written before still hold.
+    tuning: CertifiedTuning | None = Field(None, exclude_if=lambda value: value is None)
     ledger: LedgerReference | None = None
     assumptions: tuple[Message, ...] = ()
 

@@ -11,6 +11,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 ResumeMode = Literal["fresh", "replay"]
+Law = Literal["poisson", "geometric", "logarithmic"]
+"""Of a random number of runs."""
 
 
 class Spending(Record):
@@ -19,6 +21,18 @@ class Spending(Record):
     noise_multiplier: Positive
     sample_rate: Share
     steps: Count
+
+
+class Tuned(Record):
+    """Everything that says what the best of a random number of private runs spends.
+
+    Each run draws one of the candidates, all with the same chance. ``alternatives`` holds what a run spends
+    with each of them, its score included.
+    """
+
+    law: Law
+    mean: Positive
+    alternatives: Annotated[tuple[tuple[Spending, ...], ...], Field(min_length=1)]
 
 
 class Opened(Record):
@@ -100,8 +114,26 @@ class Imported(Record):
     sha256: str | None = None
 
 
+class TuningReserved(Record):
+    """A private tuning that counts as spent from this line on, whole, whatever becomes of it.
+
+    No line says that it ended: the time of such a line would give away how many runs there were.
+    """
+
+    kind: Literal["tuning"] = "tuning"
+    run: str
+    purpose: str
+    tuned: Tuned
+    delta: Probability
+    adjacency: str
+    unit_of_privacy: str
+    certified: bool
+    code: str
+
+
 LedgerEntry = Annotated[
-    Opened | Budgeted | Started | Reserved | Resumed | Ended | Imported, Field(discriminator="kind")
+    Opened | Budgeted | Started | Reserved | Resumed | Ended | Imported | TuningReserved,
+    Field(discriminator="kind"),
 ]
 
 

@@ -7,13 +7,18 @@ from typing import ClassVar
 from pydantic import Field
 from torch import nn
 
+from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.zoo import build_module, check_architecture
-from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.dp_fit import DpFitted, DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
+from auditkit.privacy.recorded import Recording
 from auditkit.privacy.repair import repair
+from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
+from auditkit.privacy.tuning import Tuning
 from auditkit.privacy.units import persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
@@ -21,6 +26,7 @@ from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.dp_choices import DpChoices
 from auditkit.variants.dp_recipe import Recipe, recipe_for
+from auditkit.variants.dp_tuning import tuning_of
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 
 
@@ -42,6 +48,9 @@ class DpRetrain(DpChoices, Variant):
 
     epsilon: float = Field(gt=0, le=100, description="Privacy budget; smaller protects more")
     delta: float | None = Field(None, gt=0, lt=1, description="Below 1/n; default min(1e-5, n^-1.1)")
+    tuning: TuningConfig | None = Field(
+        None, description="Choose settings by a private tuning, within the same epsilon; default none"
+    )
 
     def derive(self, baseline: Subject, context: VariantContext) -> TorchSubject:
         """A privately trained subject with its certificate.
@@ -65,34 +74,40 @@ class DpRetrain(DpChoices, Variant):
             )
         data = context.training_data()
         recipe = recipe_for(self.recipe, baseline.architecture, data)
+        module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
         architecture = recipe.architecture
-        module = build_module(architecture, rng=torch_rng(context.seed, "initial weights"))
-        changes: tuple[Message, ...] = ()
         if self.fix:
-            module, changes = _repaired(module, data, context.tell)
             apart = architecture.rows_apart or bool(changes)
             architecture = architecture.model_copy(update={"rows_apart": apart})
-        fitted = dp_fit(
-            module,
-            data,
-            self._settings(data, recipe),
-            seed=context.seed,
-            device=context.device,
-            recording=None if context.recording is None else context.recording(self.accept_lost_ledger),
-            report_progress=context.report_progress,
-            tell=context.tell,
-            preprocessing=baseline.preprocessing,
-            processes=context.processes,
-            beforehand=tuple(
-                start_checks(
-                    module,
-                    baseline.module,
-                    baseline.card.training,
-                    data,
-                    own_class=is_own(baseline.architecture.name),
-                )
-            ),
-        )
+
+        def examine(fresh: nn.Module) -> tuple[Check, ...]:
+            own_class = is_own(baseline.architecture.name)
+            training = baseline.card.training
+            return tuple(start_checks(fresh, baseline.module, training, data, own_class=own_class))
+
+        recording = None if context.recording is None else context.recording(self.accept_lost_ledger)
+        if self.tuning is not None:
+            models = FreshModels(
+                build=lambda seed: self._fresh(recipe.architecture, data, seed, None)[0],
+                examine=examine,
+                preprocessing=baseline.preprocessing,
+            )
+            tuning = tuning_of(self.tuning, self._settings(data, recipe))
+            fitted = _tuned(models, data, tuning, context, recording)
+        else:
+            fitted = dp_fit(
+                module,
+                data,
+                self._settings(data, recipe),
+                seed=context.seed,
+                device=context.device,
+                recording=recording,
+                report_progress=context.report_progress,
+                tell=context.tell,
+                preprocessing=baseline.preprocessing,
+                processes=context.processes,
+                beforehand=examine(module),
+            )
         return TorchSubject.build(
             fitted.module,
             name=context.name,
@@ -107,6 +122,13 @@ class DpRetrain(DpChoices, Variant):
             statements=(*_statements(fitted.certificate, data, recipe), *changes),
             device=context.device,
         )
+
+    def _fresh(
+        self, architecture: Architecture, data: Dataset, seed: int, tell: Callable[[str], None] | None
+    ) -> tuple[nn.Module, tuple[Message, ...]]:
+        """A module to train, and what was changed of it, none where nothing had to be."""
+        module = build_module(architecture, rng=torch_rng(seed, "initial weights"))
+        return _repaired(module, data, tell) if self.fix else (module, ())
 
     def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
@@ -133,6 +155,26 @@ class DpRetrain(DpChoices, Variant):
             augmentation=self.augmentation,
             augmentation_multiplicity=self.augmentation_multiplicity,
         )
+
+
+def _tuned(
+    models: FreshModels, data: Dataset, tuning: Tuning, context: VariantContext, recording: Recording | None
+) -> DpFitted:
+    if context.processes is not None:
+        raise UsageError(
+            "dp-retrain: a private tuning runs in one process; start it without torchrun, or train in "
+            "several processes without tuning"
+        )
+    return tuned_fit(
+        models,
+        data,
+        tuning,
+        seed=context.seed,
+        device=context.device,
+        recording=recording,
+        report_progress=context.report_progress,
+        tell=context.tell,
+    )
 
 
 def _repaired(

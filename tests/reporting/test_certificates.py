@@ -2,7 +2,16 @@
 
 import pytest
 
-from auditkit.records import Certificate, LedgerPointer, LedgerReference, Message, TrainedWeights
+from auditkit.records import (
+    Certificate,
+    CertifiedTuning,
+    LedgerPointer,
+    LedgerReference,
+    Message,
+    Spending,
+    TrainedWeights,
+    Tuned,
+)
 from auditkit.reporting.html import render_html
 from auditkit.reporting.language import texts_for
 from auditkit.reporting.view.certificates import certificate_views, unbroken
@@ -20,11 +29,64 @@ LEDGER = LedgerReference(
     budget_delta=1e-5,
 )
 
+TUNING = CertifiedTuning(
+    tuned=Tuned(
+        law="poisson",
+        mean=4.0,
+        alternatives=((Spending(noise_multiplier=9.0, sample_rate=0.2, steps=500),),),
+    ),
+    candidates=("learning_rate 0.01", "learning_rate 0.03"),
+    chosen="learning_rate 0.03",
+    score=Message(
+        text="the number of training rows answered right, with Gaussian noise of deviation {noise} in each "
+        "run",
+        values={"noise": 8.5},
+    ),
+    score_noise=8.5,
+    untuned_epsilon=1.2341,
+)
 
-def details(certificate: Certificate) -> list[tuple[str, str]]:
+
+def details(certificate: Certificate, language: str = "en") -> list[tuple[str, str]]:
     (card,) = [card for card in sample_run().subjects if card.certificate is not None]
-    (view,) = certificate_views([card.model_copy(update={"certificate": certificate})], texts_for("en"))
+    (view,) = certificate_views([card.model_copy(update={"certificate": certificate})], texts_for(language))
     return list(view.details)
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        (
+            "en",
+            {
+                "tuning": "the best of a random number of runs, Poisson law, 4 expected",
+                "candidates": "learning_rate 0.01; learning_rate 0.03",
+                "settings released": "learning_rate 0.03",
+                "runs compared by": "the number of training rows answered right, with Gaussian noise of "
+                "deviation 8.5 in each run",
+                "without tuning": "ε ≤ 1.24",
+            },
+        ),
+        (
+            "zh",
+            {
+                "调参": "随机轮数中最好的一轮，泊松分布，期望 4 轮",
+                "候选设置": "learning_rate 0.01; learning_rate 0.03",
+                "各轮比较依据": "答对的训练记录数，每轮加上标准差为 8.5 的高斯噪声",
+                "不调参时": "ε ≤ 1.24",
+            },
+        ),
+    ],
+)
+def test_how_settings_were_chosen_is_shown_with_what_it_cost(language, expected):
+    shown = dict(details(CERTIFICATE.model_copy(update={"tuning": TUNING}), language))
+    assert {label: shown[label] for label in expected} == expected
+
+
+def test_a_certificate_without_tuning_is_written_as_before():
+    assert "tuning" not in CERTIFICATE.model_dump(mode="json")
+    tuned = CERTIFICATE.model_copy(update={"tuning": TUNING})
+    assert Certificate.model_validate_json(tuned.model_dump_json()) == tuned
 
 
 def test_what_all_trainings_come_to_is_shown_with_the_line_that_says_so():

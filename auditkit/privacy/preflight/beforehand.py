@@ -187,10 +187,10 @@ def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bo
             n=round(mechanism.normaliser),
             weights=n_parameters,
         )
-    yield passed(
-        "plan",
-        Message(
-            text="steps, rates and learning rate were fixed beforehand; nothing is stopped, chosen or "
-            "scaled by what the rows give"
-        ),
-    )
+    yield passed("plan", FIXED_BEFOREHAND)
+
+
+FIXED_BEFOREHAND = Message(
+    text="steps, rates and learning rate were fixed beforehand; nothing is stopped, chosen or scaled by what "
+    "the rows give"
+)

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, Context
 
 from markupsafe import Markup
 
-from auditkit.records import Certificate, LedgerReference, SubjectCard
+from auditkit.records import Certificate, CertifiedTuning, Law, LedgerReference, SubjectCard
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import decimal_shortest
 
@@ -112,6 +112,8 @@ def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
     yield texts.text("adjacency"), texts.text(certificate.adjacency)
     yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
     yield from _mechanism(certificate, texts)
+    if certificate.tuning is not None:
+        yield from _tuning(certificate.tuning, texts)
     yield texts.text("accountant"), certificate.accountant
     for name, epsilon in certificate.cross_check.items():
         yield texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {rounded_up(epsilon)}"
@@ -144,6 +146,26 @@ def _mechanism(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, st
         (texts.text("randomness"), certificate.randomness),
     )
     yield from ((label, texts.message(message)) for label, message in how if message is not None)
+
+
+def _tuning(tuning: CertifiedTuning, texts: Texts) -> Iterator[tuple[str, str]]:
+    """How the settings were chosen; the mechanism above is that of the run that was released."""
+    runs = texts.text(
+        "the best of a random number of runs, {law} law, {mean} expected",
+        law=_law(tuning.tuned.law, texts),
+        mean=decimal_shortest(tuning.tuned.mean, 4),
+    )
+    yield texts.text("tuning"), runs
+    yield texts.text("candidates"), "; ".join(tuning.candidates)
+    yield texts.text("settings released"), tuning.chosen
+    yield texts.text("runs compared by"), texts.message(tuning.score)
+    yield texts.text("without tuning"), f"ε ≤ {rounded_up(tuning.untuned_epsilon)}"
+
+
+def _law(law: Law, texts: Texts) -> str:
+    if law == "poisson":
+        return texts.text("Poisson")
+    return texts.text("geometric") if law == "geometric" else texts.text("logarithmic")
 
 
 def _ledger(ledger: LedgerReference, texts: Texts) -> Iterator[tuple[str, str]]:
