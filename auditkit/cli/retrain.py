@@ -36,6 +36,14 @@ from auditkit.cli.terminal import progress, say
     default=None,
     help="What is protected as one; default person where data.person is given.",
 )
+@click.option(
+    "--train",
+    "trained",
+    type=click.Choice(["head", "biases", "low-rank", "all"]),
+    default=None,
+    help="What of pretrained weights is trained; default as the config says.",
+)
+@click.option("--public-body", is_flag=True, help="Pretrained weights were not trained on these rows.")
 @set_option
 @device_option
 @json_option
@@ -51,6 +59,8 @@ def command(
     replay: bool,
     accept_lost_ledger: bool,
     unit: Literal["person", "row"] | None,
+    trained: Literal["head", "biases", "low-rank", "all"] | None,
+    public_body: bool,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -75,6 +85,8 @@ def command(
             replay=replay,
             accept_lost_ledger=accept_lost_ledger,
             unit=unit,
+            trained=trained,
+            public_body=public_body,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
             tell=say,

@@ -18,6 +18,7 @@ from auditkit.jobs.prepare import (
     open_project,
     training_data,
 )
+from auditkit.models.hf_encoder import Trained
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
 from auditkit.privacy.recorded import Recording
@@ -61,6 +62,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     replay: bool = False,
     accept_lost_ledger: bool = False,
     unit: Unit | None = None,
+    trained: Trained | None = None,
+    public_body: bool = False,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
     tell: Callable[[str], None] | None = None,
@@ -85,6 +88,11 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     ``accept_lost_ledger``: then the certificate says that what was spent before is not known.
 
     What is protected as one is the person where the config names ``data.person``, unless ``unit`` is ``row``.
+
+    ``trained`` says what of pretrained weights is trained; by default as the architecture says, and of a
+    classifier of transformers (``subject.hf``) a new head. ``public_body`` says that pretrained weights were
+    not trained on these rows. It must be said of a folder that holds a classifier; of any other it is an
+    assumption of the certificate.
 
     Under ``torchrun`` all its processes train together; each calls this.
 
@@ -119,6 +127,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             "recipe": "as-audited" if as_audited else "auto",
             "fix": fix,
             "unit": unit,
+            "train": trained,
+            "public_body": public_body,
         }
         variant = VARIANTS.make("dp-retrain", parameters)
         context = VariantContext(
