@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from auditkit.__main__ import main
 from auditkit.config.model import Architecture
 from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.errors import ConfigError, UsageError
@@ -209,6 +210,17 @@ def test_each_part_is_retrained_privately_from_the_config_alone(request, tmp_pat
     assert fits(part, moved(again, folder))
 
 
+@pytest.mark.proof
+def test_an_audited_folder_is_retrained_on_its_public_body(classifier, tmp_path):
+    path = project(classifier, tmp_path, "{hf: model}")
+    done = retrain(path, epsilon=3, trained="low-rank", public_body=True, accept_weak=True)
+    assert done.certificate.certified
+    assert done.certificate.epsilon <= 3
+    again = load_checkpoint(done.folder)
+    assert again.card.digest == done.subject.card.digest
+    assert again.architecture.parameters["train"] == "low-rank"
+
+
 def test_parts_are_of_pretrained_weights_alone(tmp_path, encoder):
     path = project(encoder, tmp_path, "{architecture: bert, training: {epochs: 1}}")
     with pytest.raises(UsageError, match="bert starts from fresh ones"):
@@ -224,10 +236,13 @@ def test_the_body_of_a_classifier_is_not_taken_for_public_in_silence(classifier,
         retrain(path, epsilon=3)
 
 
-def test_a_folder_is_refused_with_the_lines_that_would_retrain_it(classifier, tmp_path):
+def test_a_folder_is_refused_with_the_lines_that_would_retrain_it(classifier, tmp_path, capsys):
     path = project(classifier, tmp_path, "{hf: model}")
-    with pytest.raises(UsageError, match=r"public_body: true, train: head.*name: hf-encoder, folder: FOLDER"):
-        retrain(path, epsilon=3)
+    assert main(["retrain", str(path), "--epsilon", "3", "--train", "biases"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "auditkit retrain --public-body --train biases" in told
+    assert "{kind: dp-retrain, epsilon: 3, public_body: true, train: biases}" in told
+    assert "subject: {architecture: {name: hf-encoder, folder: FOLDER, train: biases}" in told
 
 
 def test_a_new_classifier_is_trained_on_the_public_body_of_an_audited_folder(classifier, tmp_path):
