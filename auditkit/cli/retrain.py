@@ -46,6 +46,14 @@ from auditkit.cli.terminal import progress, say
     default=None,
     help="Choose settings on the private rows, within epsilon (tuning: in CONFIG); default none.",
 )
+@click.option(
+    "--train",
+    "trained",
+    type=click.Choice(["head", "biases", "low-rank", "all"]),
+    default=None,
+    help="What of pretrained weights is trained; default as the config says.",
+)
+@click.option("--public-body", is_flag=True, help="Pretrained weights were not trained on these rows.")
 @set_option
 @device_option
 @json_option
@@ -62,6 +70,8 @@ def command(
     accept_lost_ledger: bool,
     unit: Literal["person", "row"] | None,
     tune: Literal["private"] | None,
+    trained: Literal["head", "biases", "low-rank", "all"] | None,
+    public_body: bool,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -90,6 +100,8 @@ def command(
             accept_lost_ledger=accept_lost_ledger,
             unit=unit,
             tune=tune,
+            trained=trained,
+            public_body=public_body,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
             tell=say,

@@ -5,6 +5,7 @@ the network that the library imports, and in versions before 5.3 did so even whe
 (CVE-2026-4372, CVE-2026-5241). Whatever names code is refused here, whether or not a library would use it.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,19 @@ def _problem(key: str, value: Any) -> str | None:
 def _is_built_in_kernel(value: Any) -> bool:
     chosen = list(value.values()) if isinstance(value, dict) else [value]
     return all(isinstance(one, str | None) and one in KERNELS for one in chosen)
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 of the weights in a screened folder: of the one file, or of the sha256 of its parts by name."""
+    if (folder / WEIGHTS).is_file():
+        return _sha256(folder / WEIGHTS)
+    parts = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256("".join(f"{part.name} {_sha256(part)}\n" for part in parts).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_weights(folder: Path, files: list[Path]) -> None:

@@ -17,6 +17,7 @@ from auditkit.jobs.prepare import (
     open_project,
     training_data,
 )
+from auditkit.models.hf_encoder import Trained
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
 from auditkit.privacy.units import Unit
@@ -60,6 +61,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     accept_lost_ledger: bool = False,
     unit: Unit | None = None,
     tune: Literal["private"] | None = None,
+    trained: Trained | None = None,
+    public_body: bool = False,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
     tell: Callable[[str], None] | None = None,
@@ -92,6 +95,11 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     With ``tune`` the config's ``tuning`` chooses settings on the private rows: the best of a random number of
     runs, all of which together are within ``epsilon``. The checkpoint goes to ``NAME-dp-EPSILON-tuned``. What
     was interrupted is not taken up again; repeating the call is another tuning, charged again.
+
+    ``trained`` says what of pretrained weights is trained; by default as the architecture says, and of a
+    classifier of transformers (``subject.hf``) a new head. ``public_body`` says that pretrained weights were
+    not trained on these rows. It must be said of a folder that holds a classifier; of any other it is an
+    assumption of the certificate.
 
     Under ``torchrun`` all its processes train together; each calls this.
 
@@ -133,6 +141,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             "fix": fix or None,
             "unit": unit,
             "tuning": project.config.tuning if tune else None,
+            "train": trained,
+            "public_body": public_body or None,
         }
         variant = VARIANTS.make(
             "dp-retrain",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -77,6 +78,10 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Probability with which a hidden unit is silenced in training."""
 
 
+def _from_fresh_weights(_: Any) -> Path | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ArchitectureKind:
     """One architecture: the class of its parameters and how a module is built from them.
@@ -85,6 +90,7 @@ class ArchitectureKind:
     module takes a batch of rows and gives logits, shape ``(n, n_classes)``; with the task language modelling
     it takes token ids ``(n, length)`` and gives logits ``(n, length, vocabulary_size)``. With
     ``foretells_values`` it can also be built with ``n_classes`` 1 and then gives a number, shape ``(n, 1)``.
+    ``pretrained`` tells the folder whose weights the module starts from, ``None`` where all are drawn.
     """
 
     parameters: type[Parameters]
@@ -92,3 +98,4 @@ class ArchitectureKind:
     takes: Takes = "numbers"
     task: Task = "classification"
     foretells_values: bool = False
+    pretrained: Callable[[Any], Path | None] = _from_fresh_weights

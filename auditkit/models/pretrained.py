@@ -86,6 +86,15 @@ def encoder_like(folder: Path) -> nn.Module:
     return module.eval()
 
 
+def reads_one_way(folder: Path) -> bool:
+    """Whether a token's state in the folder's model knows only the tokens before it, as in GPT."""
+    kind = screen_folder(folder).get("model_type")
+    with _library() as transformers:
+        tables = transformers.models.auto.modeling_auto
+        causal, masked = (getattr(tables, _HEADS[head]) for head in ("causal", "masked"))
+        return kind in causal and kind not in masked
+
+
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 

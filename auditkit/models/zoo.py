@@ -118,6 +118,19 @@ def check_architecture(architecture: Architecture, folders: Sequence[Path] = ())
     return []
 
 
+def pretrained_folder(architecture: Architecture) -> Path | None:
+    """The transformers folder whose weights a module starts from; ``None`` where all of them are drawn.
+
+    Raises:
+        ConfigError: The name or a parameter is unknown or out of range.
+    """
+    problems = check_architecture(architecture)
+    if problems:
+        raise ConfigError(problems)
+    kind = kind_of(architecture)
+    return kind.pretrained(kind.parameters.model_validate(architecture.parameters))
+
+
 def require_value_model(architecture: Architecture) -> None:
     """Refuse architectures that only tell classes.
 

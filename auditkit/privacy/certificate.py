@@ -68,7 +68,7 @@ class Execution:
     processes: int = 1
 
 
-def certify(
+def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of its run
     mechanism: Mechanism,
     delta: float,
     *,
@@ -78,6 +78,7 @@ def certify(
     preflight: tuple[Message, ...] = (),
     clipping: Clipping = "flat",
     trained: TrainedWeights | None = None,
+    assumed: tuple[Message, ...] = (),
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
@@ -90,6 +91,7 @@ def certify(
         preflight: What was examined before the first step.
         clipping: How gradients were scaled to the clipping norm.
         trained: How many weights, and of which type.
+        assumed: What must be believed besides, that of this training alone.
 
     Raises:
         AuditkitError: The accountants contradict each other.
@@ -126,7 +128,7 @@ def certify(
         randomness=_randomness_source(certified=certified),
         preflight=preflight,
         ledger=execution.ledger,
-        assumptions=_assumptions(mechanism, n_units, execution, certified=certified),
+        assumptions=(*assumed, *_assumptions(mechanism, n_units, execution, certified=certified)),
     )
 
 

@@ -209,6 +209,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 preflight=report.evidence,
                 clipping=settings.clipping,
                 trained=_trained(clipped.parameters),
+                assumed=report.assumed,
             )
 
         certificate = certified_together(steps, train)

@@ -68,6 +68,13 @@ def load(request: Request) -> Subject:
     return MaskedLanguageModel.around(inner, tokenizer)
 
 
+def folder_of_classifier(subject: Subject) -> Path | None:
+    """The folder that a classifier of transformers was read from; ``None`` for any other subject."""
+    if not isinstance(subject, TorchSubject) or not isinstance(subject.module, TokenModel):
+        return None
+    return Path(subject.card.source) if subject.task == "classification" else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """Tokens per row, the most that the model can read, and the id it is shown in place of padding."""

@@ -1,7 +1,8 @@
 """The variant that differential privacy gives: trained again from fresh weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -11,10 +12,11 @@ from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
-from auditkit.models.zoo import build_module, check_architecture
+from auditkit.models.zoo import build_module, pretrained_folder
 from auditkit.privacy.dp_fit import DpFitted, DpSettings, default_batch_size, dp_fit
 from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
+from auditkit.privacy.preflight.pretrained import pretrained_checks
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.repair import repair
 from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
@@ -22,8 +24,10 @@ from auditkit.privacy.tuning import Tuning
 from auditkit.privacy.units import persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
+from auditkit.subjects.huggingface import folder_of_classifier
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.variants.dp_body import architecture_of
 from auditkit.variants.dp_choices import DpChoices
 from auditkit.variants.dp_recipe import Recipe, recipe_for
 from auditkit.variants.dp_tuning import tuning_of
@@ -66,24 +70,17 @@ class DpRetrain(DpChoices, Variant):
                 f"dp-retrain: {baseline.card.title!r} cannot be trained again; expected a torch model with "
                 "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
             )
-        if check_architecture(baseline.architecture):
-            raise UsageError(
-                f"dp-retrain: {baseline.card.title!r} came with an architecture of its own "
-                f"({baseline.architecture.name}), which cannot be started again from fresh weights. Give "
-                "subject.architecture and subject.training to train a model privately."
-            )
+        audited = architecture_of(baseline, trained=self.train, rank=self.rank, is_public=self.public_body)
         data = context.training_data()
-        recipe = recipe_for(self.recipe, baseline.architecture, data)
+        recipe = recipe_for(self.recipe, audited, data)
         module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
-        architecture = recipe.architecture
+        architecture, folder = recipe.architecture, pretrained_folder(recipe.architecture)
         if self.fix:
             apart = architecture.rows_apart or bool(changes)
             architecture = architecture.model_copy(update={"rows_apart": apart})
 
         def examine(fresh: nn.Module) -> tuple[Check, ...]:
-            own_class = is_own(baseline.architecture.name)
-            training = baseline.card.training
-            return tuple(start_checks(fresh, baseline.module, training, data, own_class=own_class))
+            return tuple(self._start_checks(fresh, baseline, data, folder))
 
         recording = None if context.recording is None else context.recording(self.accept_lost_ledger)
         if self.tuning is not None:
@@ -119,7 +116,7 @@ class DpRetrain(DpChoices, Variant):
             preprocessing=baseline.preprocessing,
             training=fitted.training,
             certificate=fitted.certificate,
-            statements=(*_statements(fitted.certificate, data, recipe), *changes),
+            statements=(*_statements(fitted.certificate, data, recipe, folder), *changes),
             device=context.device,
         )
 
@@ -129,6 +126,21 @@ class DpRetrain(DpChoices, Variant):
         """A module to train, and what was changed of it, none where nothing had to be."""
         module = build_module(architecture, rng=torch_rng(seed, "initial weights"))
         return _repaired(module, data, tell) if self.fix else (module, ())
+
+    def _start_checks(
+        self, module: nn.Module, baseline: TorchSubject, data: Dataset, folder: Path | None
+    ) -> Iterator[Check]:
+        """What is to be said of the weights to start from.
+
+        The body of an audited folder is the same in both, and public by the user's word.
+        """
+        if folder is not None:
+            yield from pretrained_checks(folder, is_public=self.public_body)
+        if folder_of_classifier(baseline) is None:
+            own_class = is_own(baseline.architecture.name)
+            yield from start_checks(
+                module, baseline.module, baseline.card.training, data, own_class=own_class
+            )
 
     def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
@@ -190,17 +202,28 @@ def _repaired(
     return repaired.module, repaired.changes
 
 
-def _statements(certificate: Certificate, data: Dataset, recipe: Recipe) -> tuple[Message, ...]:
-    trained = Message(
-        text="Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
-        "noise multiplier {noise_multiplier}, {steps} steps.",
-        values={
-            "epsilon": round(certificate.epsilon, 3),
-            "delta": float(f"{certificate.delta:.3g}"),
-            "noise_multiplier": certificate.noise_multiplier,
-            "steps": certificate.steps,
-        },
-    )
+_FRESH = (
+    "Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
+    "noise multiplier {noise_multiplier}, {steps} steps."
+)
+_PRETRAINED = (
+    "Trained on the pretrained weights in {folder} with differential privacy: epsilon {epsilon} at delta "
+    "{delta}, noise multiplier {noise_multiplier}, {steps} steps."
+)
+
+
+def _statements(
+    certificate: Certificate, data: Dataset, recipe: Recipe, folder: Path | None
+) -> tuple[Message, ...]:
+    figures: dict[str, str | int | float] = {
+        "epsilon": round(certificate.epsilon, 3),
+        "delta": float(f"{certificate.delta:.3g}"),
+        "noise_multiplier": certificate.noise_multiplier,
+        "steps": certificate.steps,
+    }
+    trained = Message(text=_FRESH, values=figures)
+    if folder is not None:
+        trained = Message(text=_PRETRAINED, values={**figures, "folder": folder.resolve().name})
     exchanged = Message(
         text="Another architecture than the audited one: a linear classifier on scattering features, which "
         "are fixed by a formula and cost no privacy. The first of its steps measure their mean."

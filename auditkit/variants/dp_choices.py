@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from auditkit.config.model import AugmentationConfig
+from auditkit.models.hf_encoder import Trained
 from auditkit.privacy.clipping import Clipping
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit
 from auditkit.variants.dp_recipe import RecipeName
@@ -73,6 +74,16 @@ class DpChoices(BaseModel):
         1,
         ge=1,
         description="Changed copies of each row in a step, whose gradients are averaged before clipping",
+    )
+    train: Trained | None = Field(
+        None,
+        description="Of pretrained weights: head, biases, low-rank or all; default as audited, and of "
+        "subject.hf a new head",
+    )
+    rank: int | None = Field(None, ge=1, description="Of train: low-rank; default as audited, else 8")
+    public_body: bool = Field(
+        False,
+        description="Pretrained weights were not trained on these rows; must be said of classifiers",
     )
 
     @model_validator(mode="after")

@@ -166,6 +166,13 @@ def test_the_record_says_whether_a_front_was_frozen_in_the_training_before():
     assert statuses(fresh, earlier, recorded([])) == ["refused"]
 
 
+def test_a_front_that_was_frozen_before_may_be_trained_now():
+    earlier = built(networks.mlp)
+    fresh = frozen_front(earlier).requires_grad_(True)
+    assert statuses(fresh, earlier, recorded(["hidden.bias", "hidden.weight"])) == ["passed"]
+    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+
+
 @pytest.mark.parametrize("record", [None, trained_on(data().digest())], ids=["unknown", "same rows"])
 def test_where_no_record_says_it_a_frozen_front_is_refused_of_an_own_class_and_told_of_others(record):
     earlier = built(networks.mlp)

@@ -7,13 +7,20 @@ import pytest
 import torch
 from torch import nn
 
+from auditkit.config.model import Architecture
+from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.models.losses import per_row_loss
+from auditkit.models.zoo import build_module
 from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients
 from auditkit.privacy.per_example.book_keeping import Recorder
 from auditkit.randomness import global_generators_seeded, torch_rng
 from tests.privacy.reference import clipped_together, length
 
-transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+import transformers
+
+from tests.subjects.tiny_folders import save_model
 
 TOLERANCE = 1e-5
 VOCABULARY, LENGTH = 40, 9
@@ -121,6 +128,42 @@ def test_a_clipped_sum_with_tied_embeddings_equals_one_backward_pass_per_row():
         found = clipped.clipped_sum(inputs, targets)
     difference = length([a.double() - b for a, b in zip(found, expected, strict=True)])
     assert difference <= TOLERANCE * length(expected)
+
+
+NO_DROPOUT = dict.fromkeys(
+    ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "resid_pdrop",
+     "embd_pdrop", "attn_pdrop"), 0.0)  # fmt: skip
+
+
+@pytest.mark.parametrize("class_name", ["BertModel", "DistilBertModel", "RobertaModel", "GPT2Model"])
+def test_norms_of_each_trained_part_equal_those_of_one_backward_pass_per_row(tmp_path, class_name):
+    folder = save_model(tmp_path / "model", class_name, initializer_range=0.1, **NO_DROPOUT)
+    n_tokens = len(FolderTokenizer.read(folder).vocabulary)
+    rng = torch_rng(0, "ids", class_name)
+    inputs = torch.randint(1, n_tokens - 1, (6, LENGTH), generator=rng)
+    targets = torch.randint(0, 2, (6,), generator=rng)
+    for part in ("head", "biases", "low-rank", "all"):
+        module = _classifier(folder, part, n_tokens)
+        inputs[-1, 4:] = module.front.padding
+        expected = torch.tensor([length(row) for row in _gradients(module, inputs, targets)])
+        with ClippedGradients(module, 1.0) as clipped:
+            found = clipped.norms(inputs, targets)
+        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=0.0)
+
+
+def _classifier(folder, part: str, n_tokens: int) -> nn.Module:
+    """In training mode; products that start at zero are given values."""
+    pooling = "last" if part == "biases" else "mean"
+    architecture = Architecture.model_validate(
+        {"name": "hf-encoder", "folder": str(folder), "train": part, "pooling": pooling, "dropout": 0.0}
+    )
+    sizes = {"vocabulary_size": n_tokens, "length": LENGTH, "n_classes": 2}
+    module = build_module(architecture, rng=torch_rng(0, part), **sizes).train()
+    rng = torch_rng(0, "products")
+    for name, parameter in module.named_parameters():
+        if ".up." in name:
+            nn.init.normal_(parameter, std=0.3, generator=rng)
+    return module
 
 
 def _gradients(module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> list[list[torch.Tensor]]:

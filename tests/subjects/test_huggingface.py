@@ -291,12 +291,12 @@ def test_a_vocabulary_of_any_size_is_answered_in_pieces_with_the_same_figures(tm
     assert pieces.nats == pytest.approx(whole.nats, **FLOAT32)
 
 
-def test_a_folder_cannot_be_retrained_from_fresh_weights_and_that_is_said(bert, tmp_path):
-    subject = loaded(bert)
+def test_a_model_of_language_cannot_be_retrained_from_fresh_weights_and_that_is_said(tmp_path):
+    subject = loaded(save_model(tmp_path / "gpt", "GPT2LMHeadModel"), steps=LANGUAGE_STEPS)
     context = VariantContext(
-        name="dp-3", seed=0, folder=tmp_path, training_data=lambda: reviews(subject), device="cpu"
+        name="dp-3", seed=0, folder=tmp_path, training_data=lambda: language(subject), device="cpu"
     )
-    with pytest.raises(UsageError, match=r"architecture of its own.*BertForSequenceClassification"):
+    with pytest.raises(UsageError, match=r"architecture of its own.*GPT2LMHeadModel"):
         DpRetrain(epsilon=3).derive(subject, context)
 
 

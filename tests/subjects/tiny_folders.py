@@ -44,8 +44,14 @@ def save_model(folder: Path, class_name: str, **settings) -> Path:
     is_gpt = class_name.startswith("GPT2")
     n_tokens = save_tokenizer(folder, kind="gpt" if is_gpt else "bert")
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 48}
-    if class_name.startswith("Bert"):
-        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    if class_name.startswith(("Bert", "Roberta")):
+        sizes = {"pad_token_id": 0} if class_name.startswith("Roberta") else {}
+        sizes |= {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        }
         sizes |= {"max_position_embeddings": 40}
     if class_name.startswith("DistilBert"):
         sizes = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 40}
@@ -54,7 +60,7 @@ def save_model(folder: Path, class_name: str, **settings) -> Path:
     if is_gpt:
         sizes |= {"bos_token_id": 0, "eos_token_id": 0}
     # Wide initial values, so that random models differ between inputs by more than rounding.
-    config = config_class(vocab_size=n_tokens, initializer_range=0.5, **sizes, **settings)
+    config = config_class(vocab_size=n_tokens, **{"initializer_range": 0.5, **sizes, **settings})
     with global_generators_seeded(1):
         model = getattr(transformers, class_name)(config)
     model.save_pretrained(folder)

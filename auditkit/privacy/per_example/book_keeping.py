@@ -18,11 +18,16 @@ from auditkit.privacy.per_example.notes import (
     UnsuitableLayerError as UnsuitableLayerError,  # noqa: PLC0414 - callers know it from here
 )
 from auditkit.privacy.per_example.parts import Part, Products
+from auditkit.privacy.per_example.registered import RegisteredLayer, registered_layers, sampled
 from auditkit.privacy.per_example.rules import RULES
 from auditkit.privacy.per_example.whole import needed, whole_gradients
 
 _TURNED_LINEAR = ("transformers.pytorch_utils", "Conv1D")
 """A linear layer that folds rows and positions before it multiplies; GPT-2 is built from it."""
+
+
+_NOT_VECTORISED = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What a forward pass may raise under ``torch.func.vmap``."""
 
 
 class _Watch(TorchFunctionMode):
@@ -74,6 +79,11 @@ def _plain_use(notes: Notes, function: Any, arguments: Sequence[Any], options: d
     if any(value.requires_grad for value in _tensors([result])):
         raise NoRuleError(f"{getattr(function, '__name__', function)} has no rule")
     return result
+
+
+def _devices(inputs: Tensor) -> list[torch.device]:
+    """Those besides the CPU that random numbers may be drawn on."""
+    return [inputs.device] if inputs.device.type == "cuda" else []
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
@@ -170,6 +180,7 @@ class Recorder:
             if (type(layer).__module__, type(layer).__name__) == _TURNED_LINEAR
         ]
         self._tried = False
+        self._registered: list[RegisteredLayer] | None = None
 
     def gradients(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> UnitGradients:
         """Losses and gradients of the units; see :meth:`parts`."""
@@ -200,15 +211,36 @@ class Recorder:
                 return self._noted(inputs, targets, weights)
             except NoRuleError as error:
                 self.without_rule = str(error)
-        return self._whole(inputs, targets, weights)
+        if self._registered is None:
+            self._registered = self._last_resort(inputs, targets, weights)
+        if not self._registered:
+            return self._whole(inputs, targets, weights)
+        try:
+            return self._noted(inputs, targets, weights)
+        except NoRuleError as error:
+            raise UnsuitableLayerError(
+                f"{error}, the module cannot be vectorised by torch.func.vmap, and no grad sampler is "
+                "registered for the layer"
+            ) from None
+
+    def _last_resort(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> list[RegisteredLayer]:
+        """The layers to ask their registered samplers of; none where the module can be vectorised."""
+        layers = registered_layers(self.module)
+        if not layers:
+            return []
+        try:
+            with torch.random.fork_rng(_devices(inputs)):
+                self._whole(inputs, targets, weights)
+        except _NOT_VECTORISED:
+            return layers
+        return []
 
     def _try_other_size(self, inputs: Tensor) -> None:
         """A dimension that happens to be as long as the batch must not be taken for the rows."""
         if len(inputs) <= 2 * self._rows_per_unit:
             return
-        devices = [inputs.device] if inputs.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices):
+            with torch.random.fork_rng(_devices(inputs)):
                 self._forward(inputs[self._rows_per_unit :])
         except NoRuleError as error:
             self.without_rule = str(error)
@@ -216,7 +248,8 @@ class Recorder:
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, Notes]:
         notes = Notes(self._names, len(inputs), self._rows_per_unit)
-        with torch.enable_grad(), _not_folding(self._folding), _Watch(notes):
+        layers = self._registered or []
+        with torch.enable_grad(), _not_folding(self._folding), sampled(layers, notes), _Watch(notes):
             return self.module(inputs), notes
 
     def _noted(

@@ -1,6 +1,7 @@
 """Which functions a forward pass calls on which parameters, noted for the gradients of single units."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,16 @@ class Notes:
     def watches(self, value: object) -> bool:
         """Whether ``value`` is a watched parameter or made from such alone."""
         return id(value) in self.names or id(value) in self.whole
+
+    @contextmanager
+    def looking_away(self, parameters: Iterable[Tensor]) -> Iterator[None]:
+        """Do not watch ``parameters`` inside."""
+        watched, unseen = self.names, {id(parameter) for parameter in parameters}
+        self.names = {key: name for key, name in watched.items() if key not in unseen}
+        try:
+            yield
+        finally:
+            self.names = watched
 
     def derive(self, result: Any) -> None:
         """Watch tensors that were made from watched ones alone."""

@@ -86,8 +86,9 @@ def start_checks(
 ) -> Iterator[Check]:
     """Whether the weights to start from are fresh, and not those of a model that saw the rows unprotected.
 
-    What is not to be trained counts, too, unless the earlier training had left it as it was: a public front
-    stays what it is in both. Equal zeros and ones of biases and norms say nothing.
+    What is not to be trained counts, too. What the earlier training had left as it was does not: a public
+    front stays what it is in both, whichever part of it is trained now. Equal zeros and ones of biases and
+    norms say nothing.
 
     Args:
         fresh: The module to be trained.
@@ -98,7 +99,8 @@ def start_checks(
     """
     if training is not None and training.data_digest != data.digest():
         return
-    known = dict(earlier.named_parameters())
+    kept = _kept(training)
+    known = {name: one for name, one in earlier.named_parameters() if name not in kept}
     same = [
         name
         for name, parameter in fresh.named_parameters()
@@ -142,8 +144,13 @@ def _changed(earlier: nn.Module, training: TrainingRecord | None) -> list[torch.
     if training is None or UNTRAINED not in training.recipe:
         statistics = [one for name, one in buffers.items() if name.endswith(_STATISTICS)]
         return [*weights.values(), *statistics]
-    kept = set(training.recipe[UNTRAINED])
+    kept = _kept(training)
     return [one for name, one in (weights | buffers).items() if name not in kept]
+
+
+def _kept(training: TrainingRecord | None) -> set[str]:
+    """What the record says that the earlier training left as it was."""
+    return set() if training is None else set(training.recipe.get(UNTRAINED, ()))
 
 
 _STATISTICS = ("running_mean", "running_var")

@@ -133,7 +133,7 @@ def _wrong_gradients(module: nn.Module, rows: RandomRows, plain: _Plain) -> Chec
 _NO_GRADIENTS = (
     "no per-example gradients ({error}). The forward pass must call every trained layer with one row per "
     "entry of the first dimension, none folded into another; a layer of a kind of its own must work under "
-    "torch.func.vmap"
+    "torch.func.vmap, or have a grad sampler registered with opacus.grad_sample.register_grad_sampler"
 )
 _WRONG = (
     "the gradients of {names} are not seen row by row. Use them by ordinary torch functions: no compiled or "

@@ -7,7 +7,7 @@ from typing import Literal
 from auditkit.errors import UsageError
 from auditkit.records import Message
 
-Status = Literal["passed", "warned", "refused"]
+Status = Literal["passed", "warned", "assumed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Check:
     Attributes:
         name: In kebab case; several problems of one kind share it.
         status: ``warned``: the training may begin, but the sentence belongs into the certificate.
+            ``assumed``: so it is, and the sentence is one that the guarantee rests on.
         message: What was found and, unless it passed, what to do.
     """
 
@@ -40,6 +41,11 @@ class PreflightReport:
     def warned(self) -> tuple[Check, ...]:
         """Those that the reader of the certificate has to know of."""
         return tuple(check for check in self.checks if check.status == "warned")
+
+    @property
+    def assumed(self) -> tuple[Message, ...]:
+        """What could not be examined and must be believed."""
+        return tuple(check.message for check in self.checks if check.status == "assumed")
 
     @property
     def evidence(self) -> tuple[Message, ...]:
@@ -70,6 +76,11 @@ def passed(name: str, message: Message) -> Check:
 def warned(name: str, message: Message) -> Check:
     """One that the reader of the certificate has to know of."""
     return Check(name, "warned", message)
+
+
+def assumed(name: str, message: Message) -> Check:
+    """One that nothing could examine, and that the guarantee rests on."""
+    return Check(name, "assumed", message)
 
 
 def refused(name: str, text: str, /, **values: str | int | float) -> Check:
