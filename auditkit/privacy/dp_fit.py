@@ -172,7 +172,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         ) as clipped,
     ):
         if tell is not None:
-            for sentence in forecast(clipped, seen, mechanism).sentences():
+            for sentence in forecast(clipped, seen, mechanism, settings).sentences():
                 tell(sentence)
             for check in report.warned:
                 tell(str(check.message))
