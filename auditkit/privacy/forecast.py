@@ -94,7 +94,7 @@ def _of_loss(found: Rehearsal, plan: Mechanism) -> Iterator[str]:
         f"inputs and {found.n_classes} classes that are told apart at {100 * min(ends):.0f} to "
         f"{100 * max(ends):.0f} % without noise and clipping; {found.steps:,} steps of {found.rows:,} stand "
         f"for {plan.steps:,} of {plan.normaliser:,.0f}, with as much noise in all. None of your rows was "
-        "looked at: they may lose less or more"
+        "looked at: they may lose more, or less, above all where a training without noise would overfit"
     )
 
 
