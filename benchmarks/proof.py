@@ -15,6 +15,7 @@ CHECKS = (
     "null_simulation",
     "coverage",
     "dp_accuracy",
+    "dp_forecast",
     "dp_step",
     "secure_draws",
     "privacy_checks",

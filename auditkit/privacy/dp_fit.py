@@ -219,7 +219,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     return DpFitted(module.eval(), record, certificate)
 
 
-def rehearse(
+def examine_fit(
     module: nn.Module,
     data: Dataset,
     settings: DpSettings,
@@ -295,7 +295,7 @@ def _checked(
 
 def _foretell(clipped: ClippedGradients, checked: _Checked, tell: Tell) -> None:
     """What the training will come to, and what epsilon will not cover."""
-    for sentence in forecast(clipped, checked.seen, checked.mechanism).sentences():
+    for sentence in forecast(clipped, checked.seen, checked.mechanism, checked.settings).sentences():
         tell(sentence)
     for check in checked.report.warned:
         tell(str(check.message))

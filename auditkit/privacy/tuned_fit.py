@@ -21,7 +21,7 @@ from torch import nn
 from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import DivergedError, NothingReleasedError
-from auditkit.privacy.dp_fit import DpFitted, dp_fit, rehearse
+from auditkit.privacy.dp_fit import DpFitted, dp_fit, examine_fit
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.report import warned
@@ -94,7 +94,7 @@ def tuned_fit(
     if recording is not None:
         models = replace(models, waivers=recording.waivers)
     runs = _Runs(planned, models, data, seed, device)
-    runs.rehearse(tell)
+    runs.examine(tell)
     report_progress(0, 1, "private tuning")
     if recording is not None:
         recording.account.reserve_tuning(
@@ -147,11 +147,11 @@ class _Runs:
     seed: int
     device: str
 
-    def rehearse(self, tell: Tell | None) -> None:
+    def examine(self, tell: Tell | None) -> None:
         """All that could be refused, with every candidate; nothing is drawn or spent."""
         for number, settings in enumerate(self.planned.candidates):
             module = self.models.build(self.seed)
-            rehearse(
+            examine_fit(
                 module,
                 self.data,
                 settings,

@@ -23,7 +23,7 @@ def test_a_retrained_model_is_in_the_ledger_and_its_certificate_names_the_line(p
     captured = capsys.readouterr()
     certificate = json.loads(captured.out)["certificate"]
     assert "noise of a step" in captured.err
-    assert "not known beforehand" in captured.err
+    assert "loss of accuracy: about" in captured.err
     assert main(["ledger", "--json"]) == 0
     (ledger,) = json.loads(capsys.readouterr().out)
     assert ledger["fingerprint"] == certificate["ledger"]["fingerprint"]
