@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 from io import BytesIO
 
@@ -16,7 +17,7 @@ from auditkit.data.picture_folder import (
     read_picture_folder,
     sha256_of_pictures,
 )
-from auditkit.errors import DataError
+from auditkit.errors import DataError, UsageError
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 6), dtype=np.uint8)
 
@@ -172,6 +173,14 @@ def test_whatever_is_no_picture_is_named_before_anything_is_opened(tmp_path):
         "'e.png' is no file",
     ):
         assert named in text
+
+
+def test_without_pillow_it_is_named_and_no_file_is_blamed(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(packed(GREY))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(UsageError, match="pip install pillow") as caught:
+        read_picture_folder(tmp_path, height=8, width=6)
+    assert not isinstance(caught.value, DataError)
 
 
 def test_a_name_cannot_write_to_the_terminal(tmp_path):
