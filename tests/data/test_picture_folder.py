@@ -74,6 +74,12 @@ def test_a_jpeg_of_one_grey_is_that_grey(tmp_path):
     assert (read_grey(tmp_path / "a.jpeg", height=8, width=6) == 77).all()
 
 
+def test_of_a_photograph_with_a_preview_behind_it_the_photograph_is_read(tmp_path):
+    photograph, preview = Image.new("L", (6, 8), 77), Image.new("L", (3, 4), 10)
+    photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview])
+    assert (read_grey(tmp_path / "a.jpg", height=8, width=6) == 77).all()
+
+
 def test_colours_become_their_luma(tmp_path):
     (tmp_path / "a.png").write_bytes(packed(np.full((2, 2, 3), (200, 100, 50), dtype=np.uint8)))
     expected = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
