@@ -6,11 +6,12 @@ Our own extensions come through the same door as those of third parties.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from auditkit.audits.audit import Audit
+from auditkit.audits.audit import Audit, reading_from
 from auditkit.config import validation_problems
 from auditkit.errors import PluginError, Problem, closest
 from auditkit.variants.dp_choices import DpChoices
@@ -83,9 +84,15 @@ class Extensions(Generic[E]):
                 "Give both the same name"
             )
 
-    def make(self, name: str, parameters: Mapping[str, Any]) -> E:
-        """An instance with validated parameters; see :meth:`problems` for a check beforehand."""
-        return self.load(name).model_validate(dict(parameters))
+    def make(self, name: str, parameters: Mapping[str, Any], *, folder: Path | None = None) -> E:
+        """An instance with validated parameters; see :meth:`problems` for a check beforehand.
+
+        Args:
+            name: Of the extension.
+            parameters: As in the config.
+            folder: That of the config file, where relative paths among the parameters start.
+        """
+        return self.load(name).model_validate(dict(parameters), context=reading_from(folder))
 
     def problems(self, name: str, parameters: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
         """What is wrong with asking for ``name`` with ``parameters``; both stand at ``path``."""

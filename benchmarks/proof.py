@@ -47,6 +47,8 @@ def main(names: list[str]) -> int:
     # as the command line does, before torch is imported: threads that spin take the cores from one another
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     found = {}
+
+    failed = []
     for name in names or CHECKS:
         start = time.perf_counter()
         found[name] = figures = import_module(f"benchmarks.{name}").run()

@@ -28,6 +28,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base"
 LATE_IMPORTS = {
     "cli": "so that --help imports neither torch nor pandas",
     "randomness.py": "so that NumPy streams do not need torch",
+    "data/picture_file.py": "Pillow comes with Captum, which need not bring it for ever",
     "energy/memory.py": "resource exists on POSIX only",
     "privacy/second_accountant.py": "dp-accounting is an extra",
     "testing": "pytest is needed by authors of audits alone",

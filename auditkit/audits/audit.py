@@ -7,6 +7,7 @@ stateless, never write files, never print and never judge.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.files import find_file
 from auditkit.randomness import derive_seed, numpy_rng, torch_rng
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.subjects.subject import Subject
@@ -154,3 +156,18 @@ class ShardedAudit(Audit, Generic[Partial]):
 def parameters(audit: BaseModel) -> dict[str, Any]:
     """The parameters of an audit or variant as plain JSON values."""
     return audit.model_dump(mode="json")
+
+
+def reading_from(folder: Path | None) -> dict[str, Path]:
+    """What parameters are validated with, so that paths among them start at the folder of the config."""
+    return {} if folder is None else {"folder": folder}
+
+
+def place_of(path: str, context: Any) -> Path:
+    """Where a path among the parameters leads: from the folder of the config, else the working directory.
+
+    Args:
+        path: As it was written.
+        context: Of the validation, from :func:`reading_from`; without any there is no config.
+    """
+    return find_file(path, (context or {}).get("folder", Path()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auditkit import __version__
+from auditkit.audits.audit import parameters
 from auditkit.data.dataset import Dataset
 from auditkit.errors import ConfigError, NothingMeasuredError
 from auditkit.execution.executor import make_executor
@@ -18,6 +19,7 @@ from auditkit.jobs.prepare import (
     Progress,
     Project,
     audit_data,
+    audits_of,
     no_progress,
     obtain_subject,
     open_project,
@@ -49,7 +51,7 @@ class Prepared:
         subject: The baseline.
         data: Rows to audit, with members where the config names them.
         data_digest: Digest of those rows.
-        run_id: The same for the same config, subject, data and version; names the run folder.
+        run_id: The same for the same config, files named by audits, subject, data and version; names the run.
     """
 
     project: Project
@@ -136,7 +138,7 @@ def _execute(
         data=prepared.data,
         data_digest=prepared.data_digest,
         held_out=prepared.data.held_out(),
-        audits={name: AUDITS.make(name, parameters) for name, parameters in config.audits.items()},
+        audits=audits_of(project),
         seed=config.seed,
         batch_size=config.execution.batch_size,
         device=project.device,
@@ -200,7 +202,9 @@ def _select(project: Project, only: Sequence[str]) -> Project:
 
 def _run_id(project: Project, subject: Subject, data_digest: str) -> str:
     """``STEM-`` and eight digits of a digest over all that decides figures and findings."""
-    config = project.config.model_dump(mode="json", exclude={"execution", "report", "retrain"})
-    content = [__version__, config, subject.card.digest, data_digest]
+    config = project.config.model_dump(mode="json", exclude={"execution", "report", "retrain", "tuning"})
+    # files that audits name are known by their digest, which the config as it was written lacks
+    audits = {name: parameters(one) for name, one in audits_of(project).items()}
+    content = [__version__, config, audits, subject.card.digest, data_digest]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{project.stem}-{digest[:8]}"

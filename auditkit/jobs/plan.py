@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from auditkit.jobs.audit import Prepared
+from auditkit.jobs.prepare import audits_of
 from auditkit.jobs.variants import check_variants
 from auditkit.records import SubjectCard
-from auditkit.registry import AUDITS, VARIANTS
+from auditkit.registry import VARIANTS
 from auditkit.runner import unmet_requirements
 
 
@@ -46,7 +47,6 @@ def _described(card: SubjectCard) -> str:
 
 
 def _audit_lines(prepared: Prepared) -> Iterator[str]:
-    for name, parameters in prepared.project.config.audits.items():
-        audit = AUDITS.make(name, parameters)
+    for name, audit in audits_of(prepared.project).items():
         unmet = unmet_requirements(audit, prepared.subject, prepared.data)
         yield f"audit     {name}: " + (f"skipped, needs {', '.join(unmet)}" if unmet else audit.info.question)

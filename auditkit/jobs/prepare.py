@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from auditkit.audits.audit import Audit
 from auditkit.config import RunConfig, load_config
 from auditkit.data.dataset import Dataset
 from auditkit.data.loading import load_dataset, load_raw_data, load_training_data
@@ -15,7 +16,7 @@ from auditkit.jobs.model_folder import with_model_folder
 from auditkit.models.zoo import build_module, check_architecture, complete, require_value_model
 from auditkit.randomness import derive_seed, torch_rng
 from auditkit.records import Message
-from auditkit.registry import check_extensions
+from auditkit.registry import AUDITS, check_extensions
 from auditkit.subjects.black_box import ROWS_ASKED
 from auditkit.subjects.checkpoint import checkpoint_files, save_checkpoint
 from auditkit.subjects.sources import ADAPTERS, Request, load_source
@@ -244,6 +245,14 @@ def _check_recipe(project: Project, subject: Subject) -> None:
             f"subject.training: {project.checkpoint} was trained with other settings "
             f"({'; '.join(differing)}). `auditkit train` trains it again; without training: it is kept"
         )
+
+
+def audits_of(project: Project) -> dict[str, Audit]:
+    """The audits of the config by name; relative paths among their parameters start at its folder."""
+    return {
+        name: AUDITS.make(name, parameters, folder=project.folder)
+        for name, parameters in project.config.audits.items()
+    }
 
 
 def audit_data(project: Project, subject: Subject) -> Dataset:

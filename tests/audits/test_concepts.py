@@ -10,14 +10,16 @@ from captum.attr import LayerGradientXActivation
 from captum.concept import CAV, TCAV, Classifier, Concept
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 from torch import nn
 
-from auditkit.audits.audit import AuditContext
+from auditkit.audits.audit import AuditContext, parameters
 from auditkit.audits.explainability.concepts.activations import Reader
 from auditkit.audits.explainability.concepts.concepts import Concepts
 from auditkit.audits.explainability.concepts.definition import ConceptDefinition
+from auditkit.audits.explainability.concepts.example_file import rows_of_examples
 from auditkit.audits.explainability.concepts.layers import Place, places_of
 from auditkit.audits.explainability.concepts.patterns import painted, pattern_of
 from auditkit.audits.explainability.concepts.sensitivity import Explained, Plan, Pool, sensitivity
@@ -35,6 +37,7 @@ from auditkit.errors import DataError, UsageError
 from auditkit.execution.isolation import unchanged
 from auditkit.models.given_weights import BagOfWords, linear_layer
 from auditkit.records import Message
+from auditkit.registry import AUDITS
 from auditkit.selftest.subjects import logistic, rows_of, subject_of
 from auditkit.subjects.torch_subject import TorchSubject
 from tests.tolerances import FLOAT, FLOAT32, statistical
@@ -441,7 +444,7 @@ def test_examples_of_a_file_are_a_concept(tmp_path):
     assert found["concept_accuracy[bakers]"].n == 60
     audit = Concepts.model_validate({"concepts": {"bakers": {"examples": str(path)}}})
     path.write_text(path.read_text() + "1,clerk\n")
-    with pytest.raises(DataError, match="is not the file with the sha256"):
+    with pytest.raises(DataError, match="does not hold what has the sha256"):
         audit.measure(subject, data, CONTEXT)
     with pytest.raises(DataError, match="no file"):
         measured(subject, data, {"x": {"examples": str(tmp_path / "absent.csv")}})
@@ -449,7 +452,7 @@ def test_examples_of_a_file_are_a_concept(tmp_path):
 
 def test_pictures_of_a_file_are_a_concept(tmp_path):
     subject, data = pictures()
-    stripes = np.zeros((40, 8, 8), dtype=np.uint8)
+    stripes = rng_of(14).integers(0, 2, (40, 8, 8), dtype=np.uint8)
     stripes[:, ::2] = 1
     np.save(tmp_path / "stripes.npy", stripes)
     found = figures(measured(subject, data, {"stripes": {"examples": str(tmp_path / "stripes.npy")}}))
@@ -457,6 +460,120 @@ def test_pictures_of_a_file_are_a_concept(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros((3, 8)))
     with pytest.raises(DataError, match="expected uint8 grey values"):
         measured(subject, data, {"x": {"examples": str(tmp_path / "flat.npy")}})
+
+
+def folder_of(path, grey):
+    """Pictures of these grey values, shape ``(n, height, width)``, as PNG files."""
+    path.mkdir()
+    for index, picture in enumerate(grey):
+        Image.fromarray(np.round(255 * picture).astype(np.uint8)).save(path / f"{index:03}.png")
+    return {"examples": str(path)}
+
+
+def striped(n=40, side=16):
+    """Stripes that have period 2 once they are 8 pixels high, under noise that differs from file to file."""
+    grey = 0.5 * rng_of(15).random((n, side, side))
+    grey[:, np.arange(side) % (side // 4) < side // 8] += 0.5
+    return grey
+
+
+def test_stripes_in_a_folder_are_shown_and_a_folder_of_rows_like_any_other_is_not(tmp_path):
+    subject, data = pictures()
+    both = {
+        "stripes": folder_of(tmp_path / "stripes", striped()),
+        "noise": folder_of(tmp_path / "noise", rng_of(16).random((40, 8, 8))),
+    }
+    found = figures(measured(subject, data, both))
+    assert found["concept_effect[stripes,yes]"].note.values["p_adjusted"] <= 0.05
+    assert found["concept_effect[stripes,yes]"].value > 0
+    assert found["shown_concepts[]"].value == 1
+
+
+def test_pictures_of_a_folder_are_encoded_as_the_rows_are(tmp_path):
+    grey = rng_of(17).integers(0, 256, (12, 8, 8)) / 255
+    for steps in (
+        ImagePreprocessing(
+            target="t",
+            classes=("no", "yes"),
+            height=8,
+            width=8,
+            divisor=16,
+            mean=0.3,
+            scale=0.5,
+            flatten=True,
+        ),
+        ImagePreprocessing(
+            target="t", classes=("no", "yes"), height=8, width=8, divisor=255, mean=0, scale=1, flatten=False
+        ),
+    ):
+        subject = TorchSubject.build(
+            network((64, 2)),
+            architecture=Architecture(name="test"),
+            classes=("no", "yes"),
+            preprocessing=steps,
+        )
+        place = tmp_path / f"{steps.divisor}"
+        folder_of(place, grey)
+        found = rows_of_examples(place, None, subject)
+        assert found.shape == ((12, 64) if steps.flatten else (12, 8, 8))
+        assert found.reshape(grey.shape).numpy() == pytest.approx(
+            (grey - steps.mean) / steps.scale, **FLOAT32
+        )
+
+
+def test_the_report_shows_a_picture_of_the_folder_as_the_model_reads_it(tmp_path):
+    subject, data = pictures()
+    output = measured(subject, data, {"stripes": folder_of(tmp_path / "stripes", striped())})
+    (shown,) = [one for one in output.evidence if one.kind == "picture"]
+    assert [str(panel.label) for panel in shown.panels] == ["with stripes", "a row of the data"]
+    lines = np.array(shown.panels[0].pixels).mean(axis=1)
+    assert lines[::2].min() > lines[1::2].max() + 0.2
+    assert "made grey" in " ".join(str(note) for note in output.notes)
+
+
+def test_copies_of_a_picture_are_one_example(tmp_path):
+    subject, data = pictures()
+    nine = {"stripes": folder_of(tmp_path / "stripes", np.repeat(striped(9), 10, axis=0))}
+    reason = str(figures(measured(subject, data, nine))["tcav_score[stripes,yes]"].missing)
+    assert "9 rows (persons) show it" in reason
+    assert "10 of each are needed" in reason
+
+
+def test_a_damaged_picture_of_a_folder_is_named_and_nothing_is_measured(tmp_path):
+    subject, data = pictures()
+    stripes = {"stripes": folder_of(tmp_path / "stripes", striped())}
+    broken = tmp_path / "stripes" / "007.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"1 of 40 files cannot be used: '007\.png' is damaged"):
+        measured(subject, data, stripes)
+
+
+def test_a_folder_whose_pictures_were_exchanged_is_refused(tmp_path):
+    subject, data = pictures()
+    audit = Concepts.model_validate({"concepts": {"a": folder_of(tmp_path / "a", striped())}})
+    (tmp_path / "a" / "000.png").write_bytes((tmp_path / "a" / "001.png").read_bytes())
+    with pytest.raises(DataError, match="does not hold what has the sha256"):
+        audit.measure(subject, data, CONTEXT)
+
+
+def test_a_model_of_a_table_reads_no_folder_of_pictures(tmp_path):
+    subject, data = table()
+    with pytest.raises(DataError, match="is a folder of pictures, which baseline does not read"):
+        measured(subject, data, {"a": folder_of(tmp_path / "a", striped(10))})
+
+
+def test_a_path_starts_at_the_folder_of_the_config_and_the_record_is_the_same_anywhere(tmp_path):
+    records = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        folder_of(tmp_path / name / "stripes", striped(10))
+        audit = AUDITS.make(
+            "concepts", {"concepts": {"stripes": {"examples": "stripes"}}}, folder=tmp_path / name
+        )
+        assert audit.concepts["stripes"].place == tmp_path / name / "stripes"
+        records.append(parameters(audit))
+    assert records[0] == records[1]
+    assert records[0]["concepts"]["stripes"]["examples"] == "stripes"
 
 
 @pytest.mark.parametrize(

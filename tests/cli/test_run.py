@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from auditkit.jobs.audit import prepare_audit
 from auditkit.records import Run, figure_address
 from tests.tolerances import SAME_RUN
 
@@ -116,6 +117,16 @@ def test_another_seed_is_another_run(project, capsys):
     first = run_json(project, capsys, "--only", "performance")
     second = run_json(project, capsys, "--only", "performance", "--set", "seed=4")
     assert first.run_id != second.run_id
+
+
+def test_another_file_behind_the_same_config_is_another_run(project):
+    project.rewrite("  performance: {}", "  concepts: {concepts: {rich: {examples: rich.csv}}}")
+    run_ids = []
+    for income in (5, 5, 6):
+        (project.folder / "rich.csv").write_text("income,job\n" + f"{income},office\n" * 20, encoding="utf-8")
+        run_ids.append(prepare_audit(project.config).run_id)
+    assert run_ids[0] == run_ids[1]
+    assert run_ids[1] != run_ids[2]
 
 
 def test_a_dry_run_measures_nothing(project, capsys):

@@ -10,7 +10,7 @@ from pydantic import Field
 from auditkit.audits.audit import Audit, AuditContext, AuditInfo, AuditOutput
 from auditkit.audits.explainability.concepts.activations import Positions, Reader
 from auditkit.audits.explainability.concepts.definition import ConceptDefinition
-from auditkit.audits.explainability.concepts.evidence import evidence_of, painted_pictures
+from auditkit.audits.explainability.concepts.evidence import evidence_of, given_pictures, painted_pictures
 from auditkit.audits.explainability.concepts.examination import Examination
 from auditkit.audits.explainability.concepts.examples import Examples, definitions_for, examples_of
 from auditkit.audits.explainability.concepts.explained_rows import rows_of_classes
@@ -57,7 +57,7 @@ class Concepts(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="concepts",
-        version=1,
+        version=2,
         area="explainability",
         question="Do its decisions lean on concepts that a person can name?",
         requires=frozenset({"predictions", "gradients", "layers"}),
@@ -146,13 +146,16 @@ def _pictures(
     model: WhiteBox,
     data: Dataset,
 ) -> list[Picture]:
-    shape = data.features.image_shape
-    found = {
-        name: (one.inputs, one.shows)
-        for name, one in examples.items()
-        if definitions[name].pattern is not None and isinstance(one, Examples)
-    }
-    return [] if shape is None or not found else [painted_pictures(found, preprocessing_of(model), shape)]
+    shape, steps = data.features.image_shape, preprocessing_of(model)
+    if shape is None:
+        return []
+    sides = {name: (one.inputs, one.shows) for name, one in examples.items() if isinstance(one, Examples)}
+    painted = {name: one for name, one in sides.items() if definitions[name].pattern is not None}
+    given = {name: one for name, one in sides.items() if definitions[name].is_folder}
+    return [
+        *([painted_pictures(painted, steps, shape)] if painted else []),
+        *([given_pictures(given, steps, shape)] if given else []),
+    ]
 
 
 def _white_box(subject: Subject) -> WhiteBox:

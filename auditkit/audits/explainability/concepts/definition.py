@@ -1,10 +1,14 @@
 """What a user writes to say which rows show a concept."""
 
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
+from auditkit.audits.audit import place_of
 from auditkit.data.csv_texts import sha256_of_texts
+from auditkit.data.picture_folder import sha256_of_pictures
+from auditkit.errors import DataError
 
 Pattern = Literal["horizontal-stripes", "vertical-stripes", "bright-centre", "bright-border"]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
@@ -15,8 +19,9 @@ class ConceptDefinition(BaseModel):
 
     ``feature`` with ``level`` or with ``above`` and ``below`` is a condition on a column, in the unit that
     the data have. ``tokens`` are words of a text. ``pattern`` is painted over half of the pictures.
-    ``examples`` is a file of rows that show the concept: a table with the columns of the data, a ``.npy``
-    file of pictures, or a ``.txt`` file with one text per line.
+    ``examples`` are rows that show the concept: a folder of pictures, a table with the columns of the data, a
+    ``.npy`` file of pictures, or a ``.txt`` file with one text per line. The path starts at the folder of the
+    config, else at the working directory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,13 +32,14 @@ class ConceptDefinition(BaseModel):
     below: float | None = Field(None, description="The concept is a number below this")
     tokens: tuple[str, ...] = Field((), description="The concept is a text with any of these words")
     pattern: Pattern | None = Field(None, description="The concept is painted over pictures")
-    examples: str | None = Field(None, description="A file of rows that show the concept")
-    examples_sha256: str | None = Field(None, description="Of that file; filled in")
+    examples: str | None = Field(None, description="A folder of pictures, or a file of rows, that show it")
+    examples_sha256: str | None = Field(None, description="Of that folder or file; filled in")
+    _place: Path | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
-    def _as_lists(cls, value: Any) -> Any:
-        """A single level stands for a list of one, whatever YAML took it for; the file is known by digest."""
+    def _as_lists(cls, value: Any, info: ValidationInfo) -> Any:
+        """A single level is a list of one, whatever YAML took it for; examples are known by digest."""
         if not isinstance(value, dict):
             return value
         found = dict(value)
@@ -42,7 +48,7 @@ class ConceptDefinition(BaseModel):
                 one = found[key]
                 found[key] = [str(item) for item in (one if isinstance(one, list | tuple) else [one])]
         if isinstance(found.get("examples"), str) and found.get("examples_sha256") is None:
-            found["examples_sha256"] = sha256_of_texts(found["examples"])
+            found["examples_sha256"] = sha256_of_examples(place_of(found["examples"], info.context))
         return found
 
     @model_validator(mode="after")
@@ -62,3 +68,28 @@ class ConceptDefinition(BaseModel):
         if self.feature is None and (self.level or has_bounds):
             raise ValueError("level, above and below belong to feature")
         return self
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Note where the examples are; the path stays as written, so that records are the same anywhere."""
+        if self.examples is not None:
+            self._place = place_of(self.examples, context)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the examples are a folder of pictures."""
+        return self._place is not None and self._place.is_dir()
+
+    @property
+    def place(self) -> Path | None:
+        """Where the examples are, as found when this was read."""
+        return self._place
+
+
+def sha256_of_examples(place: Path) -> str | None:
+    """sha256 of a file or of a folder of pictures; ``None`` where there is none that can be read."""
+    if not place.is_dir():
+        return sha256_of_texts(str(place))
+    try:
+        return sha256_of_pictures(place)
+    except (DataError, OSError):
+        return None

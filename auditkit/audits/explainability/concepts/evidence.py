@@ -1,5 +1,7 @@
 """Chart, table and pictures of concepts."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -121,23 +123,43 @@ def _accuracy(concept: ConceptAtLayer) -> Estimate:
     return Estimate(value=value, low=interval.low, high=interval.high, n=concept.n)
 
 
-def painted_pictures(
-    concepts: dict[str, tuple[torch.Tensor, BoolArray]], preprocessing: object, shape: tuple[int, int]
-) -> Picture:
+Sides = Mapping[str, tuple[torch.Tensor, BoolArray]]
+"""Inputs by concept, and which of them show it."""
+
+
+def painted_pictures(concepts: Sides, preprocessing: object, shape: tuple[int, int]) -> Picture:
     """One picture with each concept, and beside it one under the same paint shuffled."""
+    return Picture(
+        title=Message(
+            text="A concept is a pattern painted over pictures; its counterpart is the same paint shuffled"
+        ),
+        panels=_panels(concepts, Message(text="the same paint, shuffled"), preprocessing, shape),
+        scale=Message(text="grey values as the model reads them"),
+    )
+
+
+def given_pictures(concepts: Sides, preprocessing: object, shape: tuple[int, int]) -> Picture:
+    """One picture of each folder as the model reads it, and beside it one row of the data."""
+    return Picture(
+        title=Message(
+            text="A concept is what the pictures of a folder have in common; its counterpart are rows of the "
+            "data"
+        ),
+        panels=_panels(concepts, Message(text="a row of the data"), preprocessing, shape),
+        scale=Message(text="grey values as the model reads them"),
+    )
+
+
+def _panels(
+    concepts: Sides, counterpart: Message, preprocessing: object, shape: tuple[int, int]
+) -> tuple[Panel, ...]:
     panels = []
     for name, (inputs, shows) in concepts.items():
         grey = grey_values(inputs.double().numpy(), preprocessing, shape)
         for label, side in (
             (Message(text="with {concept}", values={"concept": name}), shows),
-            (Message(text="the same paint, shuffled"), ~shows),
+            (counterpart, ~shows),
         ):
             pixels = np.round(grey[np.flatnonzero(side)[0]], DECIMALS) + 0.0
             panels.append(Panel(label=label, pixels=tuple(tuple(row) for row in pixels.tolist())))
-    return Picture(
-        title=Message(
-            text="A concept is a pattern painted over pictures; its counterpart is the same paint shuffled"
-        ),
-        panels=tuple(panels),
-        scale=Message(text="grey values as the model reads them"),
-    )
+    return tuple(panels)

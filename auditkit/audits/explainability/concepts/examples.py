@@ -8,7 +8,7 @@ import torch
 
 from auditkit.audits.explainability.concepts.columns import Holders, holders
 from auditkit.audits.explainability.concepts.definition import PATTERNS, ConceptDefinition
-from auditkit.audits.explainability.concepts.example_file import rows_of_file
+from auditkit.audits.explainability.concepts.example_file import rows_of_examples
 from auditkit.audits.explainability.concepts.patterns import painted
 from auditkit.data.dataset import BoolArray, Dataset, IntArray
 from auditkit.records import Message
@@ -25,8 +25,8 @@ class Examples:
     Attributes:
         inputs: Shape ``(n, *d)``.
         shows: Shape ``(n,)``; as many rows do as do not.
-        units: Which rows belong together with which rows of the data: a person or a row; those of a file have
-            negative numbers.
+        units: Which rows belong together with which rows of the data: a person or a row; those of a file or
+            folder have negative numbers, equal pictures the same.
     """
 
     inputs: torch.Tensor
@@ -57,12 +57,12 @@ def examples_of(
     """At most ``most`` rows of either kind, drawn with the seed, or why there are none.
 
     Raises:
-        DataError: A file of examples cannot be read.
+        DataError: A file or folder of examples cannot be read.
     """
     if definition.pattern is not None:
         return _painted(definition, subject, data, most, rng)
-    if definition.examples is not None:
-        given = rows_of_file(definition.examples, definition.examples_sha256, subject)
+    if definition.place is not None:
+        given = rows_of_examples(definition.place, definition.examples_sha256, subject)
         return _beside_data(given, data, most, rng)
     found = (
         _of_tokens(data, definition)
@@ -97,21 +97,29 @@ def _painted(
 def _beside_data(
     given: torch.Tensor, data: Dataset, most: int, rng: np.random.Generator
 ) -> Examples | Message:
-    """Examples of a file against rows of the data, whatever those show."""
+    """Examples of a file or folder against rows of the data, whatever those show."""
     n = min(most, len(given), len(data))
     if given[0].numel() != data.inputs[0].numel():
         return Message(
             text="its examples have {n} numbers each, the rows have {expected}",
             values={"n": given[0].numel(), "expected": data.inputs[0].numel()},
         )
-    if n < FEWEST:
-        return _too_few(len(given), len(data))
     chosen = rng.permutation(len(given))[:n]
+    own = _told_apart(given[torch.from_numpy(chosen)], data)
+    if min(n, len(np.unique(own))) < FEWEST:
+        return _too_few(len(np.unique(_told_apart(given, data))), len(data))
     rows = np.sort(rng.permutation(len(data))[:n])
     beside = data.inputs[torch.from_numpy(rows)].cpu()
     inputs = torch.cat([given[torch.from_numpy(chosen)].reshape(beside.shape), beside])
-    units = np.concatenate([-1 - np.arange(n), units_of(data)[rows]])
-    return Examples(inputs, np.arange(2 * n) < n, units)
+    return Examples(inputs, np.arange(2 * n) < n, np.concatenate([-1 - own, units_of(data)[rows]]))
+
+
+def _told_apart(given: torch.Tensor, data: Dataset) -> IntArray:
+    """Which examples are one and the same: copies of a picture; rows of a table may be equal by chance."""
+    if data.features.image_shape is None:
+        return np.arange(len(given))
+    _, codes = torch.unique(given.reshape(len(given), -1), dim=0, return_inverse=True)
+    return np.asarray(codes.numpy(), dtype=np.int64)
 
 
 def _of_tokens(data: Dataset, definition: ConceptDefinition) -> Holders | Message:

@@ -38,7 +38,7 @@ def no_concept(data: Dataset, preprocessing: object) -> Message:
             )
     return Message(
         text="no concept is named. Under audits: concepts: write for example "
-        "concepts: {NAME: {examples: FILE}}, a file of rows that show it"
+        "concepts: {NAME: {examples: PATH}}, a folder of pictures or a file of rows that show it"
     )
 
 
@@ -76,6 +76,15 @@ def notes_of(
             Message(
                 text="A painted concept is half paint, half picture: what is measured is whether the "
                 "arrangement of the paint moves the score, on pictures unlike those of the data."
+            )
+        )
+    if any(definition.is_folder for definition in definitions.values()):
+        notes.append(
+            Message(
+                text="Pictures of a folder were made grey, cut in the middle to the shape of the rows and "
+                "resampled to their size. All that sets them apart from the rows belongs to the concept, "
+                "how they were taken and resampled included: a second folder of other pictures, taken in the "
+                "same way, tells what that alone does."
             )
         )
     return notes
