@@ -153,9 +153,11 @@ def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, *, avera
 
 
 def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
-    first = stretches.first_stretches(path, rows, STRETCHES)
+    path = path.take(rows)
+    paths = stretches.paths_of(path)
+    first = stretches.first_stretches(path, paths, STRETCHES)
     progress: Progress[stretches.Stretches] = Progress(goal, n_units, FIRST_IN_STRETCHES, per_halving=4)
-    return _until_done(first, lambda pieces: stretches.halved(path, rows, pieces), progress)
+    return _until_done(first, lambda pieces: stretches.halved(path, paths, pieces), progress)
 
 
 def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
