@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages
@@ -302,6 +303,16 @@ def test_batch_size_changes_nothing(batch_size):
     found, reference = summed(score, inputs, batch_size=batch_size), summed(score, inputs)
     assert found.values == pytest.approx(reference.values, rel=1e-4, abs=ROUNDING)
     assert (found.n_evaluations == reference.n_evaluations).all()
+
+
+def test_how_many_rows_are_walked_at_once_changes_nothing(monkeypatch):
+    module, shape = NETWORKS["convolutions"]()
+    score, inputs = first_output(drawn(module)), normal(5, *shape, seed=1)
+    together = summed(score, inputs)
+    monkeypatch.setattr(integrated, "ELEMENTS_AT_ONCE", 2 * inputs[0].numel())
+    found = summed(score, inputs)
+    assert found.values == pytest.approx(together.values, rel=1e-4, abs=ROUNDING)
+    assert (found.n_evaluations == together.n_evaluations).all()
 
 
 def test_two_runs_are_equal_bit_for_bit():

@@ -35,6 +35,10 @@ OPEN_AT_ONCE: Final = 32
 MEMORY_BYTES: Final = 2**27
 """For what is known of open segments, as a rule; rows beyond wait."""
 
+ELEMENTS_AT_ONCE: Final = 2**22
+"""Of the inputs, where layers have kinks: what leading layers make of them, often many times as much, is kept
+while rows are walked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Precision:
@@ -117,6 +121,8 @@ def integrated_gradients(
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
     averaged = precision.max_evaluations >= FIRST_IN_STRETCHES and stretches.has_kinks(path)
+    if averaged:
+        at_once = max(1, min(at_once, ELEMENTS_AT_ONCE // inputs[:1].numel()))
     parts = []
     for start in range(0, len(inputs), at_once):
         rows = torch.arange(start, min(start + at_once, len(inputs)))
