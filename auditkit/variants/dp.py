@@ -73,29 +73,19 @@ class DpRetrain(DpChoices, Variant):
         audited = architecture_of(baseline, trained=self.train, rank=self.rank, is_public=self.public_body)
         data = context.training_data()
         recipe = recipe_for(self.recipe, audited, data)
-        module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
-        architecture, folder = recipe.architecture, pretrained_folder(recipe.architecture)
-        if self.fix:
-            apart = architecture.rows_apart or bool(changes)
-            architecture = architecture.model_copy(update={"rows_apart": apart})
+        folder = pretrained_folder(recipe.architecture)
 
         def examine(fresh: nn.Module) -> tuple[Check, ...]:
             return tuple(self._start_checks(fresh, baseline, data, folder))
 
+        module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
         recording = None if context.recording is None else context.recording(self.accept_lost_ledger)
-        if self.tuning is not None:
-            models = FreshModels(
-                build=lambda seed: self._fresh(recipe.architecture, data, seed, None)[0],
-                examine=examine,
-                preprocessing=baseline.preprocessing,
-            )
-            tuning = tuning_of(self.tuning, self._settings(data, recipe))
-            fitted = _tuned(models, data, tuning, context, recording)
-        else:
+        settings = self._settings(data, recipe)
+        if self.tuning is None:
             fitted = dp_fit(
                 module,
                 data,
-                self._settings(data, recipe),
+                settings,
                 seed=context.seed,
                 device=context.device,
                 recording=recording,
@@ -105,6 +95,17 @@ class DpRetrain(DpChoices, Variant):
                 processes=context.processes,
                 beforehand=examine(module),
             )
+        else:
+            models = FreshModels(
+                build=lambda seed: self._fresh(recipe.architecture, data, seed, None)[0],
+                examine=examine,
+                preprocessing=baseline.preprocessing,
+            )
+            fitted = _tuned(models, data, tuning_of(self.tuning, settings), context, recording)
+        architecture = recipe.architecture
+        if self.fix:
+            apart = architecture.rows_apart or bool(changes)
+            architecture = architecture.model_copy(update={"rows_apart": apart})
         return TorchSubject.build(
             fitted.module,
             name=context.name,

@@ -34,7 +34,7 @@ class Recipe:
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float | None = 0.01
     momentum: float = 0.9
-    clipping: Clipping = "flat"
+    clipping: Clipping = "automatic"
 
 
 def recipe_for(name: RecipeName, audited: Architecture, data: Dataset) -> Recipe:

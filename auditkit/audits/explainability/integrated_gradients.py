@@ -38,6 +38,10 @@ OPEN_AT_ONCE: Final = 32
 MEMORY_BYTES: Final = 2**27
 """For what is known of open segments, as a rule; rows beyond wait."""
 
+ELEMENTS_AT_ONCE: Final = 2**22
+"""Of the inputs, where layers have kinks: what leading layers make of them, often many times as much, is kept
+while rows are walked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Precision:
@@ -122,6 +126,8 @@ def integrated_gradients(
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
     kinks = stretches.kinks_of(path)
+    if kinks == "averaged":
+        at_once = max(1, min(at_once, ELEMENTS_AT_ONCE // inputs[:1].numel()))
     parts = []
     for first in range(0, len(inputs), at_once):
         rows = torch.arange(first, min(first + at_once, len(inputs)))
@@ -164,9 +170,11 @@ def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, kinks: K
 
 
 def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
-    first = stretches.first_stretches(path, rows, STRETCHES)
+    path = path.take(rows)
+    paths = stretches.paths_of(path)
+    first = stretches.first_stretches(path, paths, STRETCHES)
     progress: Progress[stretches.Stretches] = Progress(goal, n_units, FIRST_IN_STRETCHES, per_halving=4)
-    return _until_done(first, lambda pieces: stretches.halved(path, rows, pieces), progress)
+    return _until_done(first, lambda pieces: stretches.halved(path, paths, pieces), progress)
 
 
 def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:

@@ -1,101 +1,92 @@
 """What a model does before anything bends, done once per path instead of at every point of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_CONVOLUTIONS: Final = (torch.conv1d, torch.conv2d, torch.conv3d)
-_RESHAPES: Final = (
-    Tensor.view,
-    Tensor.reshape,
-    Tensor.flatten,
-    Tensor.unflatten,
-    Tensor.unsqueeze,
-    torch.reshape,
-    torch.flatten,
-    torch.unflatten,
-    torch.unsqueeze,
+from auditkit.audits.explainability.straight_path.kinks import RECTIFIED
+from auditkit.audits.explainability.straight_path.layers import layer_of
+from auditkit.audits.explainability.straight_path.paths import Groups, Lines, Paths
+
+_ABOUT: Final = frozenset(
+    {
+        Tensor.device.__get__,
+        Tensor.dim,
+        Tensor.dtype.__get__,  # type: ignore[attr-defined]  # annotated as plain
+        Tensor.ndim.__get__,  # type: ignore[attr-defined]  # annotated as plain
+        Tensor.numel,
+        Tensor.shape.__get__,  # type: ignore[attr-defined]  # annotated as plain
+        Tensor.size,
+        Tensor.__len__,
+    }
 )
-_PICTURE_DIMS: Final = 2
-
-FEW_CHANNELS: Final = 3
-"""For so few, the kernels made for many are slow: of one channel, with six behind it, they take five times as
-long as :func:`_back_to_few_channels`, of three with 64 four times."""
+"""What they tell of numbers is known before these are made."""
 
 
-class Layer(NamedTuple):
-    """Linear, row by row.
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """Numbers at all points that a model was given and that are not made before it asks for them.
 
     Attributes:
-        with_bias: From what it takes to what it gives.
-        forward: From changes of the one to changes of the other.
-        back: From gradients with respect to the latter to such with respect to the former.
+        stand_in: What the model holds: of the right shape, and no number, so that what gets hold of it
+            unseen gives none.
+        lines: How the numbers change along paths.
+        rectified: Whether they are cut off below zero.
+        made: The numbers, once they were asked for.
     """
 
-    with_bias: Callable[[Tensor], Tensor]
-    forward: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor], Tensor]
+    stand_in: Tensor
+    lines: Lines
+    rectified: bool = False
+    made: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reached:
-    """Values that change along a path as straight as the inputs do.
+class _Cut(NamedTuple):
+    """Where gradients are taken, on which lines, and how they are summed over the points of each group."""
 
-    Attributes:
-        values: At all points, shape ``(k, *e)``.
-        edge: With respect to which gradients are taken: that of ``values`` before a model changes them in
-            place.
-        at_start: At the baseline, shape ``(1, *e)``.
-        changes: From there to the end of each path, shape ``(r, *e)``.
-        layers: From the inputs to here.
-    """
-
-    values: Tensor
-    edge: GradientEdge
-    at_start: Tensor
-    changes: Tensor
-    layers: tuple[Layer, ...]
+    of: GradientEdge
+    lines: Lines
+    summed: Callable[[Tensor], Tensor]
 
 
 class AffineStart(TorchFunctionMode):
     """While entered, leading linear layers and convolutions run on baseline and changes alone.
 
     Args:
-        baseline: Shape ``(1, *d)``.
-        changes: From there to the end of each path, shape ``(r, *d)``.
-        path_of: Of each group of points, shape ``(g,)``.
-        places: How far along its path each point of a group is, shape ``(g, p)``.
+        paths: From the baseline to the inputs. What leading layers make of them is kept there.
+        groups: Points on the paths.
     """
 
-    def __init__(self, baseline: Tensor, changes: Tensor, path_of: Tensor, places: Tensor) -> None:
+    def __init__(self, paths: Paths, groups: Groups) -> None:
         super().__init__()
-        self._path_of = path_of
-        self._places = places.to(changes.dtype)
-        self._shape = changes.shape[1:]
-        self._reached = [self._reach(baseline, changes, ())]
-
-    @property
-    def points(self) -> Tensor:
+        self.groups = groups
+        self.known = paths.known
+        self.known.begin()
+        self._waiting: dict[int, Waiting] = {}
+        self._cuts: list[_Cut] = []
+        self._shape = paths.inputs.changes.shape[1:]
+        self.points = self.wait(paths.inputs)
         """What the model is to be given: the points of one group after those of another, ``(g * p, *d)``."""
-        return self._reached[0].values
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        before = next((found for found in self._reached if args and args[0] is found.values), None)
-        following = None if before is None else self._following(before, func, args, kwargs)
-        if following is None:
+        if func in _ABOUT:
             return func(*args, **kwargs)
-        self._reached.append(following)
-        return following.values
+        first = self._waiting.get(id(args[0])) if args else None
+        if first is not None:
+            others, named = self._made(args[1:]), self._made(kwargs)
+            with torch._C.DisableTorchFunction():
+                given = self.instead(first, func, others, named)
+            if given is not None:
+                return given
+        return func(*self._made(args), **self._made(kwargs))
 
     def summed_gradients(self, total: Tensor) -> Tensor:
         """Of a score with respect to the inputs, summed over the points of each group.
@@ -106,123 +97,94 @@ class AffineStart(TorchFunctionMode):
         Returns:
             Shape ``(g, *d)``.
         """
-        gradients = torch.autograd.grad(total, [reached.edge for reached in self._reached], allow_unused=True)
-        summed = total.new_zeros(len(self._path_of), *self._shape)
-        for reached, gradient in zip(self._reached, gradients, strict=True):
+        cuts = [*self._cuts, *map(self._stand_in_cut, self._waiting.values())]
+        gradients = torch.autograd.grad(total, [cut.of for cut in cuts], allow_unused=True)
+        summed = total.new_zeros(self.groups.n_points // self.groups.size, *self._shape)
+        for cut, gradient in zip(cuts, gradients, strict=True):
             if gradient is not None:
-                of_group = gradient.view(*self._places.shape, *gradient.shape[1:]).sum(dim=1)
-                for layer in reversed(reached.layers):
-                    of_group = layer.back(of_group)
-                summed = summed + of_group
+                summed += cut.lines.back_to_inputs(cut.summed(gradient))
         return summed
 
-    def _following(
-        self, before: _Reached, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> _Reached | None:
-        layer = None if before.values._version else _layer(before, func, args[1:], kwargs)
+    def wait(self, lines: Lines, *, rectified: bool = False) -> Tensor:
+        """A tensor that stands for numbers at all points until they are asked for."""
+        shape = (self.groups.n_points, *lines.at_start.shape[1:])
+        # a function written by hand takes this for its argument, and sends gradients back to it
+        stand_in = lines.at_start.new_full((), torch.nan).expand(shape).detach().requires_grad_(True)
+        self._waiting[id(stand_in)] = Waiting(stand_in, lines, rectified)
+        return stand_in
+
+    def instead(
+        self, first: Waiting, func: Any, others: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor | None:
+        """What a function gives for numbers that wait, where these need not be made for that.
+
+        Args:
+            first: What stands for the first argument.
+            func: A function of torch.
+            others: The arguments after the first.
+            kwargs: The named ones.
+        """
+        if first.rectified or (first.made is not None and first.made._version):
+            return None
+        layer = layer_of(first.stand_in, func, others, kwargs)
         if layer is None:
             return None
-        with torch.no_grad():
-            at_start = layer.with_bias(before.at_start)
-            return self._reach(at_start, layer.forward(before.changes), (*before.layers, layer))
+        call = (first.lines, *layer.told_by)
+        return self.wait(self.known.result(call, lambda: first.lines.behind(layer)))
 
-    def _reach(self, at_start: Tensor, changes: Tensor, layers: tuple[Layer, ...]) -> _Reached:
-        part = self._places.view(-1, *[1] * (changes.ndim - 1))
-        change = changes.index_select(0, self._path_of.repeat_interleave(self._places.shape[1]))
+    def cut(self, lines: Lines, make: Callable[[], Tensor], summed: Callable[[Tensor], Tensor]) -> Tensor:
+        """Makes numbers with respect to which gradients are taken.
+
+        Args:
+            lines: What they come from.
+            make: Gives them, one row for each point.
+            summed: From gradients with respect to them to such with respect to the lines, summed over the
+                points of each group.
+        """
         with torch.enable_grad():
-            # that it has a gradient of its own makes the values inner ones of the graph
-            start = at_start.detach().requires_grad_(True)
-            values = torch.addcmul(start, part, change)
-        return _Reached(values, get_gradient_edge(values), at_start, changes, layers)
+            anchor = lines.at_start.new_zeros((), requires_grad=True)
+            values: Tensor = _Inner.apply(anchor, make)  # type: ignore[no-untyped-call]  # not annotated
+        self._cuts.append(_Cut(get_gradient_edge(values), lines, summed))
+        return values
+
+    def _stand_in_cut(self, waiting: Waiting) -> _Cut:
+        def summed(gradients: Tensor) -> Tensor:
+            if waiting.rectified:
+                gradients = RECTIFIED.slope_times(gradients, self.groups.values(waiting.lines))
+            return self.groups.summed(gradients)
+
+        return _Cut(get_gradient_edge(waiting.stand_in), waiting.lines, summed)
+
+    def _made(self, argument: Any) -> Any:
+        """With made numbers for those that wait."""
+        waiting = self._waiting.get(id(argument))  # those that wait are kept, so no other has their id
+        if waiting is not None:
+            return self._make(waiting)
+        if type(argument) in (tuple, list):
+            return type(argument)(map(self._made, argument))
+        if type(argument) is dict:
+            return {name: self._made(part) for name, part in argument.items()}
+        return argument
+
+    def _make(self, waiting: Waiting) -> Tensor:
+        if waiting.made is not None:
+            return waiting.made
+        lines = waiting.lines
+        with torch._C.DisableTorchFunction():
+            values = self.cut(lines, lambda: self.groups.values(lines), self.groups.summed)
+        # all at once: the model may change the one in place while it holds the others
+        for each in [each for each in self._waiting.values() if each.lines is lines]:
+            each.made = torch.relu(values) if each.rectified else values
+        return self._make(waiting)
 
 
-def _layer(before: _Reached, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layer | None:
-    """What ``func`` does to values that were reached, if that is linear; ``args`` are those after them."""
-    taken = before.at_start.shape[1:]
-    if func in _RESHAPES:
-        result = func(before.values.detach(), *args, **kwargs)
-        as_rows = len(result) == len(before.values) and result.dtype == before.values.dtype
-        return _reshape(taken, tuple(result.shape[1:])) if as_rows else None
-    if func is functional.linear:
-        return _linear(*args, **kwargs)
-    return _convolution(func, taken, *args, **kwargs) if func in _CONVOLUTIONS else None
+class _Inner(torch.autograd.Function):
+    """A start of the graph that is no leaf, so that a model may change it in place."""
 
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        return make()
 
-def _reshape(taken: torch.Size, given: tuple[int, ...]) -> Layer:
-    def forward(values: Tensor) -> Tensor:
-        return values.reshape(len(values), *given)
-
-    def back(gradients: Tensor) -> Tensor:
-        return gradients.reshape(len(gradients), *taken)
-
-    return Layer(forward, forward, back)
-
-
-def _linear(weight: Tensor, bias: Tensor | None = None) -> Layer:
-    def with_bias(values: Tensor) -> Tensor:
-        return functional.linear(values, weight, bias)
-
-    def forward(changes: Tensor) -> Tensor:
-        return functional.linear(changes, weight)
-
-    def back(gradients: Tensor) -> Tensor:
-        return gradients @ weight.detach()
-
-    return Layer(with_bias, forward, back)
-
-
-def _convolution(
-    func: Any, taken: torch.Size, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any
-) -> Layer | None:
-    stride, padding, dilation, groups = _how(*how, **named)
-    n_dims = weight.ndim - 2
-    # without a dimension of rows the first one would be taken for channels
-    if isinstance(padding, str) or len(taken) != n_dims + 1:
-        return None
-    steps = [_each(number, n_dims) for number in (stride, padding, dilation)]
-
-    def with_bias(values: Tensor) -> Tensor:
-        given: Tensor = func(values, weight, bias, *steps, groups)
-        return given
-
-    def forward(changes: Tensor) -> Tensor:
-        given: Tensor = func(changes, weight, None, *steps, groups)
-        return given
-
-    def back(gradients: Tensor) -> Tensor:
-        values = gradients.new_empty(len(gradients), *taken)
-        weights = weight.detach()
-        if n_dims == _PICTURE_DIMS and groups == 1 and taken[0] <= FEW_CHANNELS:
-            return _back_to_few_channels(gradients, weights, taken, steps)
-        to_values: Tensor = torch.ops.aten.convolution_backward(
-            gradients, values, weights, None, *steps, False, [0] * n_dims, groups, [True, False, False]
-        )[0]
-        return to_values
-
-    return Layer(with_bias, forward, back)
-
-
-def _back_to_few_channels(
-    gradients: Tensor, weights: Tensor, taken: torch.Size, steps: Sequence[Sequence[int]]
-) -> Tensor:
-    """The transpose of a convolution of pictures: one product of matrices, then sums of shifted parts."""
-    (stride, padding, dilation), (height, width) = steps, gradients.shape[2:]
-    parts = (weights.flatten(1).t() @ gradients.flatten(2)).view(-1, *weights.shape[1:], height, width)
-    padded = parts.new_zeros(len(parts), taken[0], taken[1] + 2 * padding[0], taken[2] + 2 * padding[1])
-    for row, column in product(range(weights.shape[2]), range(weights.shape[3])):
-        top, left = row * dilation[0], column * dilation[1]
-        rows = slice(top, top + (height - 1) * stride[0] + 1, stride[0])
-        columns = slice(left, left + (width - 1) * stride[1] + 1, stride[1])
-        padded[:, :, rows, columns] += parts[:, :, row, column]
-    back: Tensor = padded[:, :, padding[0] : taken[1] + padding[0], padding[1] : taken[2] + padding[1]]
-    return back
-
-
-def _how(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> tuple[Any, Any, Any, int]:
-    """The arguments of a convolution after the bias."""
-    return stride, padding, dilation, groups
-
-
-def _each(number: int | Sequence[int], n_dims: int) -> list[int]:
-    numbers = [number] if isinstance(number, int) else list(number)
-    return numbers * n_dims if len(numbers) == 1 else numbers
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        return None, None

@@ -109,6 +109,9 @@ class Bends:
         return torch.zeros_like(gradient) if product is None else product
 
 
+RECTIFIED: Final = Bends(torch.relu, (0.0,), (0.0, 1.0))
+
+
 def part_above(values: Tensor) -> Tensor:
     """Which part of the path around each point lies above zero, in ``[0, 1]``.
 
@@ -146,7 +149,7 @@ def bent(before: Tensor, bends: Bends) -> Tensor:
 def bends_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bends | None:
     """Of a function of torch called with these arguments; ``None`` where it is no rectifier."""
     if func in RECTIFIERS:
-        return Bends(torch.relu, (0.0,), (0.0, 1.0))
+        return RECTIFIED
     if func is functional.leaky_relu:
         slope = float(_given(args, kwargs, 1, "negative_slope", 0.01))
         leaky = partial(functional.leaky_relu, negative_slope=slope)

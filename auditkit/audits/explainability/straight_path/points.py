@@ -1,7 +1,7 @@
 """Points between baseline and input: the score there and what each unit adds to it per unit of the path."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class StraightPath:
     def rounding(self) -> float:
         """What rounding may do to a score or a slope, relative to its size."""
         return 8 * torch.finfo(self.inputs.dtype).eps
+
+    def take(self, rows: Tensor) -> "StraightPath":
+        """Of some rows, shape ``(r,)``."""
+        here = rows.to(self.inputs.device)
+        return replace(self, inputs=self.inputs[here], target=self.target[here])
 
     def evaluate(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """One forward and one backward pass give both.

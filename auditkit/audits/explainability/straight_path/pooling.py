@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -34,12 +35,24 @@ class Windows:
         strides: From one to the next.
         dilations: From one number to the next.
         counts: Windows.
+        margins: What is added before and behind, so that all windows are full.
     """
 
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     counts: tuple[int, ...]
+    margins: tuple[tuple[int, int], ...]
+
+    @property
+    def n_numbers(self) -> int:
+        """In one window."""
+        return prod(self.sizes)
+
+    @property
+    def padded(self) -> bool:
+        """Whether anything is added."""
+        return any(any(ends) for ends in self.margins)
 
     @property
     def overlap(self) -> bool:
@@ -71,23 +84,19 @@ class _Largest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, windows: Windows) -> Tensor:
         ctx.shape, ctx.windows = values.shape, windows
-        numbers = [values[place].contiguous() for place in windows.places()]
-        ctx.save_for_backward(*numbers)
-        largest = numbers[0]
-        for number in numbers[1:]:
-            largest = torch.maximum(largest, number)
+        largest, *others = [values[place].contiguous() for place in windows.places()]
+        leads = []
+        for other in others:
+            leads.append(other - largest)
+            largest = torch.maximum(largest, other)
+        ctx.save_for_backward(*leads)
         return largest
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        largest, *others = ctx.saved_tensors
-        is_larger = []
-        for other in others:
-            is_larger.append(part_above(other - largest))
-            largest = torch.maximum(largest, other)
         rest, shares = gradients[0], []
-        for part in reversed(is_larger):
-            shares.append(part.mul_(rest))
+        for lead in reversed(ctx.saved_tensors):
+            shares.append(part_above(lead).mul_(rest))
             rest = rest - shares[-1]
         overlap = ctx.windows.overlap
         to_values = rest.new_empty(ctx.shape) if ctx.windows.tile(ctx.shape) else rest.new_zeros(ctx.shape)
@@ -101,12 +110,22 @@ class _Largest(torch.autograd.Function):
 
 def largest_of_windows(values: Tensor, n_dims: int, how: Pooling) -> Tensor:
     """Maximum pooling over the last ``n_dims`` dimensions."""
+    windows = windows_of(values.shape[-n_dims:], how)
+    if windows.padded:
+        around = [size for ends in reversed(windows.margins) for size in ends]
+        lowest = torch.finfo(values.dtype).min / 4  # differences stay finite
+        values = functional.pad(values, around, value=lowest)
+    return _Largest.apply(values, windows)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+
+
+def windows_of(lengths: Sequence[int], how: Pooling) -> Windows:
+    """Of the last dimensions, which have these lengths."""
     kernel_size, stride, padding, dilation, ceil_mode = how
+    n_dims = len(lengths)
     sizes = _each(kernel_size, n_dims)
     strides = sizes if stride is None or stride == [] else _each(stride, n_dims)
     paddings, dilations = _each(padding, n_dims), _each(dilation, n_dims)
     reaches = [dilation * (size - 1) + 1 for size, dilation in zip(sizes, dilations, strict=True)]
-    lengths = values.shape[-n_dims:]
     counts = tuple(
         _n_windows(*along, ceil_mode=ceil_mode)
         for along in zip(lengths, reaches, strides, paddings, strict=True)
@@ -115,12 +134,7 @@ def largest_of_windows(values: Tensor, n_dims: int, how: Pooling) -> Tensor:
         max(0, (n - 1) * stride + reach - length - padded)
         for n, stride, reach, length, padded in zip(counts, strides, reaches, lengths, paddings, strict=True)
     ]
-    if any(paddings) or any(behind):
-        around = [size for before, after in zip(paddings, behind, strict=True) for size in (after, before)]
-        lowest = torch.finfo(values.dtype).min / 4  # differences stay finite
-        values = functional.pad(values, tuple(reversed(around)), value=lowest)
-    windows = Windows(sizes, strides, dilations, counts)
-    return _Largest.apply(values, windows)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+    return Windows(sizes, strides, dilations, counts, tuple(zip(paddings, behind, strict=True)))
 
 
 def pooling(

@@ -11,16 +11,18 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, Kinks, kinks_passed
 from auditkit.audits.explainability.straight_path.halves import Halves, beyond
+from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
+from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
 
 _PLACES: Final = torch.tensor([0.25, 0.75], dtype=torch.float64)
 """Of points within a stretch."""
 
-MOST_POINTS: Final = 128
-"""At once on a processor: what layers with kinks keep of more would not fit into its caches."""
+MOST_POINTS: Final = 256
+"""At once on a processor: what layers with kinks keep of more would not fit into its caches, and with fewer
+the price of the calls themselves counts."""
 
 LEFT_AFTER_HALVING: Final = 0.34
 """Part of what halving moved a sum by that it is still off, in the mean square."""
@@ -76,36 +78,66 @@ class Stretches:
         )
 
 
+def paths_of(path: StraightPath) -> Paths:
+    """Of all rows, to be kept as long as they are walked."""
+    return Paths(path.baseline, path.inputs - path.baseline)
+
+
 def kinks_of(path: StraightPath) -> Kinks:
-    """What kinks the layers of the score have, and whether they can be averaged over the path."""
+    """What kinks the layers of the score have, and whether they can be averaged over the path.
+
+    For that the score must also be what it always is when leading layers are passed once per path: a function
+    that torch does not tell of may get hold of numbers that were not made.
+    """
 
     def run(n_rows: int) -> None:
         with torch.no_grad():
             path.score(path.inputs[:1].expand(n_rows, *path.inputs.shape[1:]), path.target[[0] * n_rows])
 
-    return kinks_passed(run)
+    kinks = kinks_passed(run)
+    return "others" if kinks == "averaged" and not _has_its_scores(path) else kinks
 
 
-def first_stretches(path: StraightPath, rows: Tensor, n: int) -> Stretches:
-    """Every path in ``n`` equal parts."""
-    row = torch.arange(len(rows)).repeat_interleave(n)
-    start = (torch.arange(n, dtype=torch.float64) / n).repeat(len(rows))
+def _has_its_scores(path: StraightPath) -> bool:
+    path = path.take(torch.zeros(1, dtype=torch.int64))
+    paths, target = paths_of(path), path.target[[0] * _PLACES.numel()]
+    groups = Groups(torch.zeros(1, dtype=torch.int64), _PLACES.unsqueeze(0), path.inputs)
+    with torch.no_grad():
+        as_ever = path.score(groups.values(paths.inputs), target)
+        kinked = KinkedStart(paths, groups)
+        with CellAverages(_PLACES.numel()), kinked:
+            found = path.score(kinked.points, target)
+    off = path.rounding**0.5
+    return torch.allclose(found, as_ever, rtol=off, atol=off * float(as_ever.abs().max()))
+
+
+def first_stretches(path: StraightPath, paths: Paths, n: int) -> Stretches:
+    """Every path in ``n`` equal parts.
+
+    Args:
+        path: What is explained.
+        paths: Those of its rows.
+        n: Parts.
+    """
+    n_rows = len(path.inputs)
+    row = torch.arange(n_rows).repeat_interleave(n)
+    start = (torch.arange(n, dtype=torch.float64) / n).repeat(n_rows)
     width = torch.full((len(row),), 1 / n, dtype=torch.float64)
     unknown = torch.full((len(row),), torch.inf, dtype=torch.float64)
-    return Stretches(row, start, width, _sums(path, rows[row], start, width), unknown)
+    return Stretches(row, start, width, _sums(path, paths, row, start, width), unknown)
 
 
-def halved(path: StraightPath, rows: Tensor, stretches: Stretches) -> Halves[Stretches]:
+def halved(path: StraightPath, paths: Paths, stretches: Stretches) -> Halves[Stretches]:
     """Two points in each half of each stretch, and what halving tells of the error.
 
     Args:
-        path: What ``stretches`` are on.
-        rows: The paths that ``stretches.row`` counts, shape ``(r,)``.
+        path: What is explained.
+        paths: Those of its rows.
         stretches: To be halved.
     """
     row, width = stretches.row.repeat_interleave(2), (stretches.width / 2).repeat_interleave(2)
     start = torch.stack([stretches.start, stretches.start + stretches.width / 2], dim=1).flatten()
-    sums = _sums(path, rows[row], start, width)
+    sums = _sums(path, paths, row, start, width)
     moved = stretches.sums - sums.view(-1, 2, sums.shape[1]).sum(dim=1)
     errors = _errors(moved.norm(dim=1).double(), stretches.errors).repeat_interleave(2)
     residuals = (LEFT_AFTER_HALVING / 2**0.5 * moved.double().sum(dim=1).abs()).repeat_interleave(2)
@@ -129,26 +161,26 @@ def _errors(moved: Tensor, before: Tensor) -> Tensor:
     return torch.where(before.isinf(), measured, both).sqrt()
 
 
-def _sums(path: StraightPath, rows: Tensor, start: Tensor, width: Tensor) -> Tensor:
+def _sums(path: StraightPath, paths: Paths, row: Tensor, start: Tensor, width: Tensor) -> Tensor:
     """Of the gradients over stretches, unit by unit, shape ``(s, m)``."""
     most = path.batch_size if path.inputs.is_cuda else min(path.batch_size, MOST_POINTS)
-    at_once = max(1, most // _PLACES.numel())
+    order = torch.argsort(row, stable=True)  # what belongs to one path is passed together
     parts = [
-        _batch(path, rows[part], start[part], width[part])
-        for part in (slice(at, at + at_once) for at in range(0, len(rows), at_once))
+        _batch(path, paths, row[few], start[few], width[few])
+        for few in torch.split(order, max(1, most // _PLACES.numel()))
     ]
-    return torch.cat(parts)
+    sums = torch.cat(parts)
+    return torch.empty_like(sums).index_copy_(0, order, sums)
 
 
-def _batch(path: StraightPath, rows: Tensor, start: Tensor, width: Tensor) -> Tensor:
-    device = path.inputs.device
-    distinct, which = torch.unique(rows.to(device), return_inverse=True)
-    whole = path.inputs[distinct] - path.baseline
+def _batch(path: StraightPath, paths: Paths, row: Tensor, start: Tensor, width: Tensor) -> Tensor:
     places = start.unsqueeze(1) + width.unsqueeze(1) * _PLACES
-    target = path.target[rows.to(device)].repeat_interleave(_PLACES.numel(), dim=0)
-    affine = AffineStart(path.baseline, whole, which, places.to(device))
-    with torch.enable_grad(), CellAverages(len(target)), affine:
-        scores = path.score(affine.points, target)
-    changes = affine.summed_gradients(scores.sum()) * whole[which]
+    ways = paths.inputs.changes
+    kinked = KinkedStart(paths, Groups(row, places, ways))
+    on_device = row.to(ways.device)
+    target = path.target[on_device].repeat_interleave(_PLACES.numel(), dim=0)
+    with torch.enable_grad(), CellAverages(len(target)), kinked:
+        scores = path.score(kinked.points, target)
+    changes = kinked.summed_gradients(scores.sum()) * ways[on_device]
     sums = path.pooled(changes.double()).flatten(1).cpu() * (width / _PLACES.numel()).unsqueeze(1)
     return sums.to(path.precision)
