@@ -24,6 +24,8 @@ SAVING_SHARE = 0.05
 """Of the time of a training that may go into saving it."""
 
 EPSILON_EVERY_S = 1.0
+EPSILON_SHARE = 0.05
+"""Of the time of a training that may go into telling what is spent: the tight bound is dear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,18 +236,20 @@ class _Report:
     delta: float
     report_progress: Progress | None
     charged: Callable[[], int] | None = None
-    _computed_s: float = field(default=-math.inf, init=False)
+    _due_s: float = field(default=-math.inf, init=False)
     _epsilon: str = field(default="", init=False)
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
         if self.report_progress is None or (done % REPORT_EVERY and done != total):
             return
-        if done == total or time.monotonic() - self._computed_s > EPSILON_EVERY_S:
+        start = time.monotonic()
+        if done == total or start >= self._due_s:
             charged = reserved if self.charged is None else self.charged()
             spent = epsilon_prv(
                 self.mechanism.noise_multiplier, self.mechanism.sample_rate, charged, self.delta
             )
             self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent by step {reserved:,}"
-            self._computed_s = time.monotonic()
+            end = time.monotonic()
+            self._due_s = end + max(EPSILON_EVERY_S, (end - start) / EPSILON_SHARE)
         self.report_progress(done, total, f"private training{self._epsilon}")
