@@ -23,6 +23,8 @@ from auditkit.data.dataset import Dataset
 from auditkit.data.loading import load_dataset, load_training_data
 from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.zoo import build_module
+from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, dp_fit, plan, steady_rate
 from auditkit.privacy.forecast import REHEARSAL_STEPS
 from auditkit.privacy.made_up_rows import Difficulty, MadeUpLaw
@@ -66,9 +68,7 @@ def run() -> dict[str, object]:
 def _planted(n_inputs: int, n_directions: int, n_classes: int, n: int) -> dict[str, object]:
     settings = DpSettings(epsilon=1.0, delta=DELTA)
     blank = _dataset(torch.zeros(n_classes, n_inputs), torch.arange(n_classes), n_classes)
-    found = rehearse(
-        _network(n_inputs, n_classes, 0), blank, plan(settings, DELTA, n), settings, REHEARSAL_STEPS
-    )
+    found = _rehearsed(_network(n_inputs, n_classes, 0), blank, plan(settings, DELTA, n), settings)
     losses, from_trained = [], []
     for seed in SEEDS:
         rng = torch_rng(seed, "planted")
@@ -102,12 +102,17 @@ def _planted(n_inputs: int, n_directions: int, n_classes: int, n: int) -> dict[s
     }
 
 
+def _rehearsed(module: nn.Module, data: Dataset, mechanism: Mechanism, settings: DpSettings) -> Rehearsal:
+    with ClippedGradients(module, mechanism.max_grad_norm) as clipped:
+        return rehearse(clipped, data, mechanism, settings, REHEARSAL_STEPS)
+
+
 def _budgets() -> dict[str, object]:
     blank = _dataset(torch.zeros(5, 30), torch.arange(5), 5)
     rows = []
     for epsilon, n in BUDGETS:
         settings = DpSettings(epsilon=epsilon, delta=DELTA)
-        found = rehearse(_network(30, 5, 0), blank, plan(settings, DELTA, n), settings, REHEARSAL_STEPS)
+        found = _rehearsed(_network(30, 5, 0), blank, plan(settings, DELTA, n), settings)
         rows.append({"epsilon": epsilon, "n": n, "largest_loss": round(_range(found)[1], 4)})
     largest = [float(row["largest_loss"]) for row in rows]
     return {"by_budget": rows, "holds": largest == sorted(largest)}
@@ -133,7 +138,7 @@ def _real(name: str) -> dict[str, object]:
     learner, seen = module, data
     if isinstance(module, FrozenFront):
         learner, seen = module.output, replace(data, inputs=module.features(data.inputs))
-    found = rehearse(learner, seen, mechanism, settings, REHEARSAL_STEPS)
+    found = _rehearsed(learner, seen, mechanism, settings)
     stored = json.loads((RESULTS / "dp_accuracy.json").read_text(encoding="utf-8"))["figures"]["cases"][name]
     without = stored["without_privacy"]
     if without is None:

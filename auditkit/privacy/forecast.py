@@ -128,7 +128,7 @@ def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how
     unknown_loss = _nothing_stands_in(data) or _too_long(clipped, data, mechanism, repeated * cpu_s)
     rehearsal = None
     if unknown_loss is None:
-        rehearsal = rehearse(clipped.module, data, mechanism, how, REHEARSAL_STEPS)
+        rehearsal = rehearse(clipped, data, mechanism, how, REHEARSAL_STEPS)
         if not rehearsal.spreads:
             unknown_loss = "even without noise the model learns little from made-up rows in so few steps"
     return Forecast(

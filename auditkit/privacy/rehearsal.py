@@ -77,17 +77,20 @@ class Rehearsal:
     spreads: tuple[SpreadLoss, ...]
 
 
-def rehearse(module: nn.Module, data: Dataset, mechanism: Mechanism, how: Recipe, steps: int) -> Rehearsal:
-    """Train ``module`` on made-up rows of several difficulties, and leave it as it was.
+def rehearse(
+    clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Recipe, steps: int
+) -> Rehearsal:
+    """Train a module on made-up rows of several difficulties, and leave it as it was.
 
     Args:
-        module: In training mode, with the weights that the private training starts from. The global
-            generators are left as they were, too.
+        clipped: Its module is in training mode, with the weights that the private training starts from. The
+            global generators are left as they were, too.
         data: Of classification, with inputs that are numbers; only shape, type and classes are used.
         mechanism: Of the private training.
         how: Likewise.
         steps: How many to take for those of ``mechanism``.
     """
+    module = clipped.module
     n_units, n_inputs = round(mechanism.normaliser / mechanism.sample_rate), math.prod(data.inputs.shape[1:])
     short = shortened(
         mechanism,
@@ -95,6 +98,7 @@ def rehearse(module: nn.Module, data: Dataset, mechanism: Mechanism, how: Recipe
         steps=min(steps, mechanism.steps),
         n_weights=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
         n_rows=max(1, min(n_units, _MOST_VALUES // n_inputs)),
+        physical_batch_size=min(_ROWS_AT_ONCE, clipped.rows_at_once),
     )
     few = (FEW_DIRECTIONS,) if n_inputs > FEW_DIRECTIONS else ()
     rows = round(short.mechanism.normaliser)
@@ -197,7 +201,7 @@ def _accuracy(module: nn.Module, short: Shortened, made: _MadeUp) -> float:
         ClippedGradients(
             module.train(),
             short.mechanism.max_grad_norm,
-            physical_batch_size=_ROWS_AT_ONCE,
+            physical_batch_size=short.physical_batch_size,
             clipping=short.clipping,
         ) as clipped,
     ):
@@ -213,15 +217,15 @@ def _accuracy(module: nn.Module, short: Shortened, made: _MadeUp) -> float:
             for step in range(short.mechanism.steps):
                 steps.take(step)
             steps.finish()
-            return _share_right(module, made.test)
+            return _share_right(module, made.test, short.physical_batch_size)
         except AuditkitError:  # it diverged
             return 0.0
         finally:
             _put_back(module, before)
 
 
-def _share_right(module: nn.Module, test: _Rows) -> float:
+def _share_right(module: nn.Module, test: _Rows, at_once: int) -> float:
     module.eval()
     with torch.no_grad():
-        chosen = torch.cat([module(part).argmax(dim=1) for part in torch.split(test[0], _ROWS_AT_ONCE)])
+        chosen = torch.cat([module(part).argmax(dim=1) for part in torch.split(test[0], at_once)])
     return float(chosen.eq(test[1]).float().mean())

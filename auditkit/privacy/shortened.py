@@ -38,6 +38,7 @@ class Shortened:
     learning_rate: float | None
     momentum: float
     averaging: float
+    physical_batch_size: int
 
     @property
     def without_privacy(self) -> "Shortened":
@@ -50,7 +51,9 @@ class Shortened:
         return replace(self, mechanism=mechanism, clipping="flat", optimizer="adam", learning_rate=_PACE)
 
 
-def shortened(mechanism: Mechanism, how: Recipe, *, steps: int, n_weights: int, n_rows: int) -> Shortened:
+def shortened(
+    mechanism: Mechanism, how: Recipe, *, steps: int, n_weights: int, n_rows: int, physical_batch_size: int
+) -> Shortened:
     """A training of ``steps`` steps out of at most ``n_rows`` rows.
 
     Args:
@@ -59,6 +62,7 @@ def shortened(mechanism: Mechanism, how: Recipe, *, steps: int, n_weights: int, 
         steps: At most as many as ``mechanism`` has.
         n_weights: That are trained.
         n_rows: At most so many are there.
+        physical_batch_size: Rows that memory has room for at once.
     """
     together = mechanism.steps / steps
     of_row = mechanism.noise_multiplier / mechanism.normaliser / math.sqrt(together)
@@ -77,6 +81,7 @@ def shortened(mechanism: Mechanism, how: Recipe, *, steps: int, n_weights: int, 
         learning_rate=None if rate is None else rate * grown,
         momentum=how.momentum,
         averaging=how.averaging**together,
+        physical_batch_size=physical_batch_size,
     )
 
 

@@ -7,6 +7,8 @@ from auditkit.errors import AuditkitError, ConfigError, MissingExtraError, Probl
 
 EXIT_CODES = {
     "AuditkitError": 3,
+    "DivergedError": 3,
+    "NothingReleasedError": 3,
     "UsageError": 2,
     "ConfigError": 2,
     "DataError": 2,

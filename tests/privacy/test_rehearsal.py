@@ -10,6 +10,7 @@ from torch import nn
 from auditkit.data.dataset import Dataset, FeatureSpace
 from auditkit.models.centred_linear import CentredLinear
 from auditkit.privacy.certificate import Mechanism
+from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, dp_fit, plan
 from auditkit.privacy.made_up_rows import Difficulty, MadeUpLaw
 from auditkit.privacy.rehearsal import rehearse
@@ -18,6 +19,7 @@ from auditkit.randomness import torch_rng
 from tests.tolerances import FLOAT, FLOAT32, statistical
 
 N_TEST = 20_000
+ROWS = {"n_rows": 4000, "physical_batch_size": 256}
 HOW = DpSettings(epsilon=1.0, delta=1e-4)
 LONG = Mechanism(noise_multiplier=8.0, sample_rate=0.1, steps=1000, max_grad_norm=1.0, normaliser=400.0)
 
@@ -94,7 +96,7 @@ def test_rows_of_pictures_vary_in_the_coarsest_patterns():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_short_training_adds_up_to_as_much_noise_as_the_long_one(optimizer):
     how = replace(HOW, optimizer=optimizer, learning_rate=0.5)
-    short = shortened(LONG, how, steps=100, n_weights=50, n_rows=4000)
+    short = shortened(LONG, how, steps=100, n_weights=50, **ROWS)
 
     def total(mechanism, rate):
         noise = mechanism.noise_multiplier / mechanism.normaliser if optimizer == "sgd" else 1.0
@@ -106,7 +108,7 @@ def test_a_short_training_adds_up_to_as_much_noise_as_the_long_one(optimizer):
 
 def test_a_short_training_holds_rows_against_noise_as_the_long_one_does():
     """Over all steps the mean gradient adds up as often as steps, the noise of it as their root."""
-    short = shortened(LONG, HOW, steps=100, n_weights=50, n_rows=4000).mechanism
+    short = shortened(LONG, HOW, steps=100, n_weights=50, **ROWS).mechanism
 
     def share(mechanism):
         return mechanism.noise_multiplier / mechanism.normaliser / math.sqrt(mechanism.steps)
@@ -116,14 +118,19 @@ def test_a_short_training_holds_rows_against_noise_as_the_long_one_does():
 
 def test_without_much_noise_more_rows_keep_chance_small():
     mechanisms = (LONG, replace(LONG, noise_multiplier=0.1))
-    shorts = [shortened(one, HOW, steps=100, n_weights=5000, n_rows=4000) for one in mechanisms]
+    shorts = [shortened(one, HOW, steps=100, n_weights=5000, **ROWS) for one in mechanisms]
     assert [short.mechanism.normaliser for short in shorts] == [64, 256]
+
+
+def rehearsed(module, blank, mechanism, steps):
+    with ClippedGradients(module, mechanism.max_grad_norm) as clipped:
+        return rehearse(clipped, blank, mechanism, HOW, steps)
 
 
 def losses_of(mechanism):
     """Least and largest, of rows of 24 inputs and 3 classes."""
     blank = dataset(torch.zeros(3, 24), torch.arange(3), 3)
-    rehearsal = rehearse(learner(24, 3), blank, mechanism, HOW, 50)
+    rehearsal = rehearsed(learner(24, 3), blank, mechanism, 50)
     ends = [end for spread in rehearsal.spreads for end in spread.loss]
     return min(ends), max(ends)
 
@@ -156,7 +163,7 @@ def test_weights_buffers_mode_and_generators_stay_as_they_were():
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     generator = torch.random.get_rng_state()
     blank = dataset(torch.zeros(3, 20), torch.arange(3), 3)
-    rehearse(module.train(), blank, replace(LONG, steps=5), HOW, 100)
+    rehearsed(module.train(), blank, replace(LONG, steps=5), 100)
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert torch.equal(generator, torch.random.get_rng_state())
     assert module.training
@@ -166,13 +173,15 @@ def test_weights_buffers_mode_and_generators_stay_as_they_were():
 def test_the_same_rehearsal_gives_the_same_figures():
     blank = dataset(torch.zeros(3, 20), torch.arange(3), 3)
     mechanism = replace(LONG, steps=5)
-    first, second = (rehearse(learner(20, 3), blank, mechanism, HOW, 100) for _ in range(2))
+    first, second = (rehearsed(learner(20, 3), blank, mechanism, 100) for _ in range(2))
     assert first == second
     assert [spread.n_directions for spread in first.spreads] == [16, 20]
 
 
 def test_a_training_of_few_steps_is_rehearsed_as_it_is():
-    short = shortened(replace(LONG, steps=20), HOW, steps=20, n_weights=50, n_rows=4000)
+    short = shortened(
+        replace(LONG, steps=20), HOW, steps=20, n_weights=50, n_rows=4000, physical_batch_size=256
+    )
     assert short.learning_rate == HOW.learning_rate
     assert short.averaging == HOW.averaging
     noise = short.mechanism.noise_multiplier / short.mechanism.normaliser

@@ -64,7 +64,7 @@ def details(certificate: Certificate, language: str = "en") -> list[tuple[str, s
                 "settings released": "learning_rate 0.03",
                 "runs compared by": "the number of training rows answered right, with Gaussian noise of "
                 "deviation 8.5 in each run",
-                "without tuning": "ε ≤ 1.24",
+                "without tuning": "ε\N{NO-BREAK SPACE}≤\N{NO-BREAK SPACE}1.24",
             },
         ),
         (
@@ -73,7 +73,7 @@ def details(certificate: Certificate, language: str = "en") -> list[tuple[str, s
                 "调参": "随机轮数中最好的一轮，泊松分布，期望 4 轮",
                 "候选设置": "learning_rate 0.01; learning_rate 0.03",
                 "各轮比较依据": "答对的训练记录数，每轮加上标准差为 8.5 的高斯噪声",
-                "不调参时": "ε ≤ 1.24",
+                "不调参时": "ε\N{NO-BREAK SPACE}≤\N{NO-BREAK SPACE}1.24",
             },
         ),
     ],
