@@ -27,18 +27,21 @@ from benchmarks.real_data import use_real_data
 
 SEEDS = (0, 1, 2, 3, 4)
 DELTA = 1e-5
-LONGEST_S = 300.0
 POINTS_BELOW = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One data set at one budget, and the mean accuracy asked for; ``None`` compares with no privacy."""
+    """One data set at one budget, the mean accuracy asked for, and in what time.
+
+    Without an accuracy the same network without privacy is the measure; without a time none is asked for.
+    """
 
     data: DataConfig
     audited: str
     epsilon: float
     bar: float | None
+    most_s: float | None = None
 
 
 ADULT = DataConfig(source="adult", positive=">50K", sensitive_features=("sex", "race"))
@@ -46,7 +49,7 @@ CASES = {
     "digits, epsilon 3": Case(DataConfig(source="digits"), "mlp", 3.0, 0.925),
     "digits, epsilon 1": Case(DataConfig(source="digits"), "mlp", 1.0, 0.88),
     "adult, epsilon 1": Case(ADULT, "tabular-mlp", 1.0, None),
-    "mnist, epsilon 3": Case(DataConfig(source="mnist"), "mlp", 3.0, 0.985),
+    "mnist, epsilon 3": Case(DataConfig(source="mnist"), "mlp", 3.0, 0.985, most_s=300.0),
     "mnist, epsilon 1": Case(DataConfig(source="mnist"), "mlp", 1.0, 0.975),
 }
 NOT_PRIVATE = TrainingConfig(optimizer="adam", learning_rate=0.001, batch_size=256, epochs=10)
@@ -84,7 +87,8 @@ def _judged(case: Case) -> dict[str, object]:
         "features_s": round(features_s, 1),
         "longest_s": round(longest_s, 1),
         "seeds": runs,
-        "holds": mean >= bar and longest_s <= LONGEST_S,
+        "most_s": case.most_s,
+        "holds": mean >= bar and (case.most_s is None or longest_s <= case.most_s),
     }
 
 
