@@ -22,7 +22,8 @@ class Architecture(BaseModel):
     """A model of the zoo by name, with its parameters beside: ``{name: mlp, hidden: 128}``.
 
     A bare name is short for ``{name: NAME}``. The parameters are checked by the model itself. With
-    ``rows_apart`` layers that mix the rows of a batch are exchanged for ones that do not.
+    ``rows_apart`` layers that mix the rows of a batch are exchanged for ones that do not; the convolutions
+    named under ``weights_standardised`` have their weights standardised.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -31,6 +32,12 @@ class Architecture(BaseModel):
         False,
         exclude_if=lambda value: value is False,
         description="GroupNorm in place of BatchNorm, no running statistics; as private training needs",
+    )
+    weights_standardised: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Names of convolutions whose weights get mean 0 and variance 1/fan-in in each output "
+        "channel before they are used",
     )
 
     @model_validator(mode="before")

@@ -79,8 +79,9 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     Pictures get the architecture that does best under privacy, a linear classifier on scattering features,
     unless ``as_audited``.
 
-    With ``fix`` layers that mix rows are exchanged for ones that do not, BatchNorm for GroupNorm; each
-    change is stated with the model.
+    With ``fix`` layers that mix rows are exchanged for ones that do not, BatchNorm for GroupNorm, and the
+    weights of convolutions that feed it are standardised unless the config says otherwise; each change is
+    stated with the model.
 
     Every step is reserved in the privacy ledger of the rows before it is taken. Repeating an interrupted
     call goes on where it stopped, with fresh noise and the repeated steps charged again; with ``replay`` the

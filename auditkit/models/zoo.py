@@ -14,6 +14,7 @@ from auditkit.errors import ConfigError, Problem, closest
 from auditkit.models.architecture import SIZES, ArchitectureKind, Parameters
 from auditkit.models.own_class import call_problems, is_own, own_class, own_kind
 from auditkit.models.rows_apart import keep_rows_apart
+from auditkit.models.standardised import FEWEST_WEIGHTS, standardise
 from auditkit.randomness import global_generators_seeded
 
 ARCHITECTURES = {
@@ -86,6 +87,7 @@ def complete(architecture: Architecture, **sizes: int | None) -> Architecture:
         {
             "name": architecture.name,
             "rows_apart": architecture.rows_apart,
+            "weights_standardised": architecture.weights_standardised,
             **parameters.model_dump(mode="json"),
         }
     )
@@ -158,7 +160,17 @@ def kind_of(architecture: Architecture) -> ArchitectureKind:
 
 def _built(architecture: Architecture, kind: ArchitectureKind, parameters: Parameters) -> nn.Module:
     module = kind.build(parameters)
-    return keep_rows_apart(module)[0] if architecture.rows_apart else module
+    if architecture.rows_apart:
+        module, _ = keep_rows_apart(module)
+    wrong = standardise(module, architecture.weights_standardised)
+    if wrong:
+        message = (
+            f"{', '.join(map(repr, wrong))} of {architecture.name!r} cannot be standardised; expected names "
+            f"of plain convolutions with at least {FEWEST_WEIGHTS} weights to an output channel. Correct "
+            "the names or leave them out"
+        )
+        raise ConfigError([Problem(message, (*_KEY, "weights_standardised"))])
+    return module
 
 
 def _problem(item: ErrorDetails, parameters: type[Parameters]) -> Problem:

@@ -16,6 +16,7 @@ from auditkit.privacy.preflight.examine import refuse_unsuitable
 from auditkit.privacy.preflight.random_rows import SEED, RandomRows, outputs_of, random_rows, without_dropout
 from auditkit.privacy.preflight.report import PreflightReport
 from auditkit.privacy.preflight.state import state_kept
+from auditkit.privacy.standardising import StandardisedBefore, group_norms, standardise_before
 from auditkit.randomness import torch_rng
 from auditkit.records import Message
 
@@ -48,8 +49,12 @@ def repair(
     *,
     tokens: TokenSpace | None = None,
     task: Task = "classification",
+    standardised: StandardisedBefore = "exchanged",
 ) -> Repaired:
     """Exchange layers that mix rows (see :mod:`auditkit.models.rows_apart`) and prove that it trains then.
+
+    Convolutions that feed an exchanged norm get their weights standardised: without the statistics of a
+    batch, that keeps their outputs in range (Qiao et al. 2019, arXiv:1903.10520).
 
     Args:
         module: In training mode; changed in place.
@@ -57,12 +62,17 @@ def repair(
         n_classes: Number of output classes.
         tokens: See :func:`refuse_unsuitable`.
         task: See :func:`refuse_unsuitable`.
+        standardised: Before which norms weights are standardised.
 
     Raises:
         UsageError: What remains is still unsuitable, a weight that the loss depends on gets no gradient, or
             no step lowers the loss.
     """
+    before = group_norms(module)
     module, changes = keep_rows_apart(module)
+    if standardised != "none":
+        norms = group_norms(module) - (before if standardised == "exchanged" else frozenset())
+        changes += standardise_before(module, norms, random_rows(row, n_classes, tokens, task))
     report = refuse_unsuitable(module, row, n_classes, tokens=tokens, task=task)
     if changes:
         changes = (*changes, _trial(module, row, n_classes, tokens, task))

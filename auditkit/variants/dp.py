@@ -12,13 +12,16 @@ from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
+from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module, pretrained_folder
 from auditkit.privacy.dp_fit import DpFitted, DpSettings, default_batch_size, dp_fit
 from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
 from auditkit.privacy.preflight.pretrained import pretrained_checks
+from auditkit.privacy.preflight.random_rows import random_rows
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.repair import repair
+from auditkit.privacy.standardising import group_norms, standardise_before
 from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
 from auditkit.privacy.tuning import Tuning
 from auditkit.privacy.units import persons_of, unit_of
@@ -103,9 +106,12 @@ class DpRetrain(DpChoices, Variant):
             )
             fitted = _tuned(models, data, tuning_of(self.tuning, settings), context, recording)
         architecture = recipe.architecture
-        if self.fix:
-            apart = architecture.rows_apart or bool(changes)
-            architecture = architecture.model_copy(update={"rows_apart": apart})
+        if changes:
+            built = {
+                "rows_apart": architecture.rows_apart or self.fix,
+                "weights_standardised": standardised_names(fitted.module),
+            }
+            architecture = architecture.model_copy(update=built)
         return TorchSubject.build(
             fitted.module,
             name=context.name,
@@ -126,7 +132,23 @@ class DpRetrain(DpChoices, Variant):
     ) -> tuple[nn.Module, tuple[Message, ...]]:
         """A module to train, and what was changed of it, none where nothing had to be."""
         module = build_module(architecture, rng=torch_rng(seed, "initial weights"))
-        return _repaired(module, data, tell) if self.fix else (module, ())
+        module, changes = self._changed(module.train(), data)
+        if tell is not None:
+            for change in changes:
+                tell(str(change))
+        return module, changes
+
+    def _changed(self, module: nn.Module, data: Dataset) -> tuple[nn.Module, tuple[Message, ...]]:
+        """Without layers that mix rows, and with standardised weights, where that is asked for."""
+        row, n_classes, tokens = data.inputs[0], len(data.classes), data.features.tokens
+        if self.fix:
+            before = self.weight_standardisation
+            repaired = repair(module, row, n_classes, tokens=tokens, task=data.task, standardised=before)
+            return repaired.module, repaired.changes
+        if self.weight_standardisation == "all":
+            rows = random_rows(row, n_classes, tokens, data.task)
+            return module, standardise_before(module, group_norms(module), rows)
+        return module, ()
 
     def _start_checks(
         self, module: nn.Module, baseline: TorchSubject, data: Dataset, folder: Path | None
@@ -188,19 +210,6 @@ def _tuned(
         report_progress=context.report_progress,
         tell=context.tell,
     )
-
-
-def _repaired(
-    module: nn.Module, data: Dataset, tell: Callable[[str], None] | None
-) -> tuple[nn.Module, tuple[Message, ...]]:
-    """The module without layers that mix rows, and every change, none where it had none."""
-    repaired = repair(
-        module.train(), data.inputs[0], len(data.classes), tokens=data.features.tokens, task=data.task
-    )
-    if tell is not None:
-        for change in repaired.changes:
-            tell(str(change))
-    return repaired.module, repaired.changes
 
 
 _FRESH = (

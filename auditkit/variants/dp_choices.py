@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from auditkit.config.model import AugmentationConfig
 from auditkit.models.hf_encoder import Trained
 from auditkit.privacy.clipping import Clipping
+from auditkit.privacy.standardising import StandardisedBefore
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit
 from auditkit.variants.dp_recipe import RecipeName
 
@@ -58,6 +59,11 @@ class DpChoices(BaseModel):
     )
     fix: bool = Field(
         False, description="Exchange layers that mix rows: BatchNorm for GroupNorm, no running statistics"
+    )
+    weight_standardisation: StandardisedBefore = Field(
+        "exchanged",
+        description="Standardise the weights of convolutions before group norms: those that fix exchanged, "
+        "all that there are, or none",
     )
     unit: Unit | None = Field(
         None, description="What is protected as one: person (default where data.person is given) or row"

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from auditkit.errors import UsageError
+from auditkit.models.standardised import fold
 from auditkit.records import Message
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
@@ -57,6 +58,8 @@ class Quantise(Variant):
     def derive(self, baseline: Subject, context: VariantContext) -> TorchSubject:
         """The quantised subject; ``size_b`` is what integers, scales and remaining floats take.
 
+        Standardised weights are written out first: what is rounded is what rows are multiplied by.
+
         Raises:
             UsageError: The baseline is not a torch model, or none of its layers can be quantised.
         """
@@ -65,6 +68,7 @@ class Quantise(Variant):
                 f"quantise: {baseline.card.title!r} has no weights to quantise; expected a torch model."
             )
         module = baseline.copy_module()
+        fold(module)
         outcome = quantise_module(module, bits=self.bits, activations=self.activations)
         if not outcome.n_quantised:
             raise UsageError(
@@ -77,7 +81,7 @@ class Quantise(Variant):
             title=baseline.card.title,
             kind=self.info.kind,
             source=baseline.card.source,
-            architecture=baseline.architecture,
+            architecture=baseline.architecture.model_copy(update={"weights_standardised": ()}),
             classes=baseline.card.classes,
             preprocessing=baseline.preprocessing,
             training=baseline.card.training,

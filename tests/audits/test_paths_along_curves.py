@@ -9,6 +9,7 @@ from torch import nn
 
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.straight_path.curves import FIRST, MOST
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.rational import (
     Samples,
     counts_at,
@@ -16,6 +17,7 @@ from auditkit.audits.explainability.straight_path.rational import (
     straight,
     weights_through,
 )
+from auditkit.audits.explainability.straight_path.stretches import kinks_of
 
 ROUNDING = 1e-5
 TOLERANCE = 1e-3
@@ -197,6 +199,20 @@ def test_a_kink_that_nobody_sees_is_found_all_the_same():
     exact = parts / parts.sum(axis=1, keepdims=True) * found.change[:, None]
     assert found.complete.all()
     assert error_over_allowed(found, exact).max() <= 2.5
+
+
+def test_bounds_on_lengths_and_masks_are_no_kinks():
+    """As of a recurrent network that looks where its rows end."""
+    lengths = torch.tensor([0, 2, 3])
+
+    def score(inputs, target):
+        last = (lengths[target] - 1).clamp(min=0)
+        chosen = torch.where(last > 0, last, torch.zeros_like(last))
+        return torch.tanh(inputs).gather(1, chosen.unsqueeze(1)).squeeze(1)
+
+    inputs = normal(3, 4)
+    path = StraightPath(score, inputs, torch.zeros(1, 4), torch.arange(3), torch.clone, 8)
+    assert kinks_of(path) == "none"
 
 
 def test_a_row_whose_score_is_not_finite_leaves_the_others_alone():

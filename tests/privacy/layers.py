@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
+from auditkit.models.standardised import standardise
 from auditkit.randomness import global_generators_seeded
 
 
@@ -166,6 +167,17 @@ class Columns(nn.Module):
         return self.table(tokens) + self.positions(torch.arange(tokens.shape[1]))
 
 
+class Twice(nn.Module):
+    """One layer, called on what it put out."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.inner = layer
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.inner(torch.tanh(self.inner(rows)))
+
+
 class Mixed(nn.Module):
     """A function of two inputs that has no rule."""
 
@@ -188,6 +200,11 @@ def frozen_below() -> nn.Module:
     module = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 4))
     module[0].requires_grad_(False)
     return module
+
+
+def _standardised(layer: nn.Module) -> nn.Module:
+    assert standardise(layer, [""]) == []
+    return layer
 
 
 def _line(layer: Callable[[], nn.Module], width: int, *shape: int) -> Example:
@@ -217,6 +234,21 @@ EXAMPLES = {
     "conv2d, depthwise, reflected": _line(
         lambda: nn.Conv2d(4, 8, 3, groups=4, padding=1, padding_mode="reflect"), 8, 4, 6, 7
     ),
+    "standardised conv1d": _line(lambda: _standardised(nn.Conv1d(2, 4, 3, stride=2, padding=1)), 4, 2, 12),
+    "standardised conv2d": _line(lambda: _standardised(nn.Conv2d(2, 4, 3, padding=1)), 4, 2, 6, 7),
+    "standardised conv2d, wide": _line(lambda: _standardised(nn.Conv2d(12, 40, 3)), 40, 12, 4, 4),
+    "standardised conv2d, one place": _line(lambda: _standardised(nn.Conv2d(12, 8, 4)), 8, 12, 4, 4),
+    "standardised conv2d, groups": _line(
+        lambda: _standardised(nn.Conv2d(4, 6, 3, groups=2, bias=False)), 6, 4, 6, 7
+    ),
+    "standardised conv2d, before group norm": _line(
+        lambda: nn.Sequential(_standardised(nn.Conv2d(2, 8, 3)), nn.GroupNorm(2, 8)), 8, 2, 6, 6
+    ),
+    "standardised conv2d, called twice": _line(lambda: Twice(_standardised(nn.Conv2d(4, 4, 3))), 4, 4, 7, 7),
+    "standardised conv2d, called twice, wide": _line(
+        lambda: Twice(_standardised(nn.Conv2d(24, 24, 3))), 24, 24, 6, 6
+    ),
+    "standardised conv3d": _line(lambda: _standardised(nn.Conv3d(1, 3, 2, stride=(1, 2, 1))), 3, 1, 4, 5, 4),
     "conv3d": _line(lambda: nn.Conv3d(1, 3, 2, stride=(1, 2, 1), dilation=(2, 1, 1)), 3, 1, 4, 5, 4),
     "transposed conv1d": _line(lambda: nn.ConvTranspose1d(4, 2, 3, stride=2, output_padding=1), 2, 4, 6),
     "transposed conv2d": _line(

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from auditkit.models.standardised import standardise
 from auditkit.randomness import global_generators_seeded
 
 
@@ -33,6 +34,12 @@ def convolutional() -> nn.Module:
         nn.Flatten(),
         nn.Linear(16, 3),
     )
+
+
+def standardised() -> nn.Module:
+    module = convolutional()
+    assert standardise(module, ["0"]) == []
+    return module
 
 
 class Sequences(nn.Module):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auditkit.models.losses import per_row_loss
+from auditkit.models.standardised import standardise
 from auditkit.privacy.clipping import ROUNDING_SLACK, ClippedGradients
-from auditkit.privacy.per_example.book_keeping import UnsuitableLayerError
+from auditkit.privacy.per_example.book_keeping import Recorder, UnsuitableLayerError
 from auditkit.randomness import torch_rng
 from tests.privacy.layers import EXAMPLES, Judged, built_example
 from tests.privacy.networks import Folded, built
@@ -182,6 +183,26 @@ def test_rows_folded_into_another_dimension_are_refused():
         pytest.raises(UnsuitableLayerError, match=r"'output\.weight' is called with \d+ rows"),
     ):
         clipped.norms(torch.randn(5, 4, 6, generator=torch_rng(0)), torch.zeros(5, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if "standardised" in name])
+def test_standardised_weights_do_not_need_the_network_to_be_vectorised(name):
+    recorder = Recorder(built_example(name))
+    recorder.parts(*rows_for(name), None)
+    assert recorder.without_rule is None
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-4, 0.0])
+def test_rows_along_a_standardised_kernel_stay_within_the_norm_though_rounding_hides_theirs(apart):
+    kernel = built(lambda: nn.Conv2d(12, 1, 4))
+    assert standardise(kernel, [""]) == []
+    kernel.bias.requires_grad_(False)
+    module = nn.Sequential(kernel, nn.Flatten(), built(lambda: nn.Linear(1, 3)).requires_grad_(False))
+    along = (kernel.weight - kernel.weight.mean()).detach() * torch.arange(1, 9).view(-1, 1, 1, 1) + 3
+    rows = along + apart * torch.randn(along.shape, generator=torch_rng(0))
+    with ClippedGradients(module, 1e-6) as clipped:
+        alone = [clipped.clipped_sum(row[None], torch.zeros(1, dtype=torch.long)) for row in rows]
+    assert max(map(length, alone)) <= 1e-6
 
 
 class WritesOver(nn.Module):

@@ -7,6 +7,7 @@ from torch import nn
 from auditkit.config import Architecture
 from auditkit.errors import UsageError
 from auditkit.models.rows_apart import group_norm_of, keep_rows_apart
+from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module, complete, skeleton
 from auditkit.privacy.repair import repair
 from auditkit.randomness import torch_rng
@@ -41,7 +42,8 @@ def test_what_is_refused_by_its_type_trains_after_the_repair(case):
     proof = repaired.changes[-1].values
     assert 0 < proof["after"] < proof["before"]
     assert proof["moved"] == proof["total"] == sum(p.requires_grad for p in module.parameters())
-    assert len(repaired.changes) == 2
+    kinds = [change.text.split(" ")[0] for change in repaired.changes]
+    assert kinds == ["Layer"] * (1 + len(standardised_names(repaired.module))) + ["After"]
 
 
 class Residual(nn.Module):
@@ -68,6 +70,10 @@ def test_a_residual_network_is_repaired_and_every_change_is_named():
         "Layer 'norm1': BatchNorm2d over 16 channels became GroupNorm of 4 groups.",
         "Layer 'norm2': BatchNorm2d over 16 channels became GroupNorm of 4 groups.",
         "1 layers no longer change their input in place.",
+        "Layer 'first': the weights of each of its 16 output channels are standardised to mean 0 and "
+        "variance 1/9 before they are used.",
+        "Layer 'inner': the weights of each of its 16 output channels are standardised to mean 0 and "
+        "variance 1/144 before they are used.",
         PROOF.format(**repaired.changes[-1].values),
     ]
     assert (repaired.changes[-1].values["moved"], repaired.changes[-1].values["total"]) == (8, 8)
@@ -146,6 +152,39 @@ class Idle(nn.Module):
 def test_a_weight_that_the_loss_does_not_depend_on_needs_no_gradient():
     proof = repair(built(Idle), VECTOR, 3).changes[-1].values
     assert (proof["moved"], proof["total"]) == (6, 7)
+
+
+class Mixed(nn.Module):
+    """One convolution feeds a batch norm, though they are far apart; the others feed something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.own = nn.BatchNorm2d(8), nn.GroupNorm(2, 8)
+        self.bare, self.feeding, self.before_own = nn.Conv2d(8, 8, 3), nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)
+        self.output = nn.Linear(8, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        maps = torch.relu(self.norm(self.feeding(rows)))
+        maps = torch.relu(self.own(self.before_own(maps)))
+        return self.output(torch.relu(self.bare(maps)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"), [("exchanged", {"feeding"}), ("all", {"feeding", "before_own"}), ("none", set())]
+)
+def test_only_convolutions_that_feed_such_norms_are_standardised(before, expected):
+    repaired = repair(built(Mixed), PICTURE, 3, standardised=before)
+    assert set(standardised_names(repaired.module)) == expected
+    told = [change.values["layer"] for change in repaired.changes if "standardised" in change.text]
+    assert set(told) == expected
+
+
+def test_standardising_moves_no_weight_and_leaves_no_hook():
+    plain, module = built(Mixed), built(Mixed)
+    repair(module, PICTURE, 3)
+    for one, other in zip(plain.parameters(), module.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
 
 
 def test_weights_and_their_names_stay():
@@ -238,6 +277,13 @@ def test_an_architecture_remembers_that_it_was_repaired():
     assert skeleton(architecture).state_dict().keys() == module.state_dict().keys()
     assert complete(architecture).rows_apart
     assert "rows_apart" not in architecture.parameters
+
+
+def test_what_was_repaired_before_weights_were_standardised_is_built_as_it_was():
+    earlier = Architecture.model_validate({"name": f"{__name__}:OwnPictures", "rows_apart": True})
+    module = build_module(earlier, rng=torch_rng(0, "test"))
+    assert standardised_names(module) == ()
+    assert any(type(layer) is nn.Conv2d for layer in module.modules())
 
 
 def test_an_architecture_that_was_not_repaired_says_nothing_of_it():

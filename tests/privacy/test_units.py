@@ -13,7 +13,7 @@ from auditkit.privacy.draws import SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
 from auditkit.randomness import torch_rng
 from tests.privacy.layers import EXAMPLES, built_example
-from tests.privacy.networks import built, mlp
+from tests.privacy.networks import built, mlp, standardised
 from tests.privacy.reference import length
 from tests.privacy.test_layers import rows_for
 
@@ -109,12 +109,16 @@ def test_a_number_of_rows_that_makes_no_units_is_refused():
         clipped.clipped_sum(torch.zeros(10, 6), torch.zeros(10, dtype=torch.long))
 
 
-def test_sixteen_augmented_copies_of_a_row_move_a_step_by_no_more_than_the_norm():
+@pytest.mark.parametrize(
+    ("make", "shape"), [(mlp, (6,)), (standardised, (1, 6, 6))], ids=["mlp", "standardised convolutions"]
+)
+def test_sixteen_augmented_copies_of_a_row_move_a_step_by_no_more_than_the_norm(make, shape):
     mechanism = Mechanism(noise_multiplier=1e-9, sample_rate=1.0, steps=1, max_grad_norm=0.5, normaliser=1.0)
-    module, inputs, targets = built(mlp), torch.randn(5, 6, generator=torch_rng(0)) * 50, torch.arange(5) % 3
+    module, targets = built(make), torch.arange(5) % 3
+    inputs = torch.randn(5, *shape, generator=torch_rng(0)) * 50
 
     def augment(rows: torch.Tensor) -> torch.Tensor:
-        noise = torch.randn(len(rows), 16, 6, generator=torch_rng(2))
+        noise = torch.randn(len(rows), 16, *shape, generator=torch_rng(2))
         return (rows[:, None] + noise).flatten(0, 1)
 
     with ClippedGradients(module, 0.5, rows_per_unit=16) as clipped:

@@ -9,6 +9,7 @@ from torch import nn
 from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
 from auditkit.errors import UsageError
+from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module
 from auditkit.randomness import torch_rng
 from auditkit.subjects.checkpoint import load_checkpoint, save_checkpoint
@@ -35,6 +36,25 @@ class Normalised(nn.Module):
         return self.output(self.relu(self.norm(self.hidden(rows))))
 
 
+class Pictures(nn.Module):
+    """Two convolutions, a batch norm behind each, on rows of eight numbers as pictures of two lines."""
+
+    def __init__(self, n_inputs: int, n_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, (2, 3), padding=(0, 1), bias=False)
+        self.norm1 = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 16, (1, 3), padding=(0, 1), bias=False)
+        self.norm2 = nn.BatchNorm2d(16)
+        self.output = nn.Linear(8 * n_inputs, n_classes)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        maps = torch.relu(self.norm1(self.first(rows.view(len(rows), 1, 2, -1))))
+        return self.output(torch.relu(self.norm2(self.second(maps))).flatten(1))
+
+
+PICTURES = f"{__name__}:Pictures"
+
+
 class Resumed(nn.Module):
     """Starts from weights that an earlier training left behind."""
 
@@ -52,6 +72,11 @@ class Resumed(nn.Module):
 
 def trained_own(name: str = NAME) -> TorchSubject:
     return fit(Architecture(name=name), data(), TrainingConfig(epochs=2), seed=0, title="own")
+
+
+def accuracy(subject: TorchSubject) -> float:
+    rows = data(300, seed=1)
+    return float((subject.predict(rows, batch_size=64).y_pred == rows.y_true).mean())
 
 
 def test_batch_norm_is_refused_with_the_layer_and_the_way_out(tmp_path):
@@ -75,6 +100,59 @@ def test_with_fix_it_is_trained_and_every_change_is_stated(tmp_path):
         again.predict(rows, batch_size=64).y_pred.tolist()
         == found.predict(rows, batch_size=7).y_pred.tolist()
     )
+
+
+def test_convolutions_before_exchanged_norms_are_standardised_and_read_back_so(tmp_path):
+    three = QUICK.model_copy(update={"fix": True, "epsilon": 3, "steps": 40})
+    found = three.derive(trained_own(PICTURES), context(tmp_path))
+    assert found.card.certificate.epsilon <= 3
+    assert accuracy(found) > 0.6
+    stated = " ".join(map(str, found.card.statements))
+    assert "Layer 'second': the weights of each of its 16 output channels are standardised" in stated
+    assert found.architecture.weights_standardised == ("first", "second")
+    save_checkpoint(tmp_path / "dp", found)
+    again = load_checkpoint(tmp_path / "dp", name="variant", own_class=PICTURES)
+    assert again.card.digest == found.card.digest
+    assert torch.equal(again.module(data(50, seed=1).inputs), found.module(data(50, seed=1).inputs))
+
+
+def test_a_checkpoint_repaired_without_standardised_weights_gives_the_outputs_it_gave(tmp_path):
+    plain = QUICK.model_copy(update={"fix": True, "weight_standardisation": "none"})
+    earlier = plain.derive(trained_own(PICTURES), context(tmp_path))
+    assert earlier.architecture.model_dump(mode="json").keys() == {
+        "name",
+        "rows_apart",
+        "n_inputs",
+        "n_classes",
+    }
+    save_checkpoint(tmp_path / "dp", earlier)
+    again = load_checkpoint(tmp_path / "dp", name="variant", own_class=PICTURES)
+    assert standardised_names(again.module) == ()
+    assert torch.equal(again.module(data(50, seed=1).inputs), earlier.module(data(50, seed=1).inputs))
+
+
+class Grouped(Pictures):
+    """With group norms from the start."""
+
+    def __init__(self, n_inputs: int, n_classes: int) -> None:
+        super().__init__(n_inputs, n_classes)
+        self.norm1, self.norm2 = nn.GroupNorm(2, 8), nn.GroupNorm(4, 16)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("exchanged", ()), ("all", ("first", "second"))], ids=["by default", "asked for"]
+)
+def test_convolutions_before_norms_that_were_there_are_standardised_where_asked_for(
+    tmp_path, asked, expected
+):
+    told: list[str] = []
+    baseline = trained_own(f"{__name__}:Grouped")
+    chosen = QUICK.model_copy(update={"weight_standardisation": asked})
+    found = chosen.derive(baseline, replace(context(tmp_path), tell=told.append))
+    assert found.architecture.weights_standardised == expected
+    assert not found.architecture.rows_apart
+    assert sum("standardised" in line for line in told) == len(expected)
+    assert standardised_names(baseline.module) == ()
 
 
 def test_where_nothing_mixes_rows_fix_changes_nothing(tmp_path):

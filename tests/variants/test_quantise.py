@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auditkit.errors import UsageError
+from auditkit.models.standardised import standardise, standardised_weight
 from auditkit.randomness import torch_rng
 from auditkit.subjects.torch_subject import weights_digest
 from auditkit.variants.integer_grid import fake_quantise_rows, fake_quantise_weight
@@ -250,3 +251,14 @@ def test_a_subject_without_weights_is_refused(tmp_path):
 def test_bits_out_of_range_are_refused(bits):
     with pytest.raises(ValueError, match="bits"):
         Quantise(bits=bits)
+
+
+def test_standardised_weights_are_written_out_and_put_on_the_grid(tmp_path):
+    module = built(convolutional)
+    standardise(module, ["conv"])
+    standardised = standardised_weight(module.conv.weight).detach()
+    found = Quantise(bits=8, activations=False).derive(subject(module), context(tmp_path))
+    expected = fake_quantise_weight(standardised, bits=8)
+    assert type(found.module.conv) is nn.Conv2d
+    torch.testing.assert_close(found.module.conv.weight, expected)
+    assert found.architecture.weights_standardised == ()

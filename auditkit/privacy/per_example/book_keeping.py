@@ -20,6 +20,7 @@ from auditkit.privacy.per_example.notes import (
 from auditkit.privacy.per_example.parts import Part, Products
 from auditkit.privacy.per_example.registered import RegisteredLayer, registered_layers, sampled
 from auditkit.privacy.per_example.rules import RULES
+from auditkit.privacy.per_example.standardised import ProjectedProducts
 from auditkit.privacy.per_example.whole import needed, whole_gradients
 
 _TURNED_LINEAR = ("transformers.pytorch_utils", "Conv1D")
@@ -293,7 +294,7 @@ def squared_norms(parts: Iterable[Part], n_units: int, like: Tensor) -> tuple[Te
     total = hidden = None
     for part in parts:
         total = part.squared_norms() if total is None else total + part.squared_norms()
-        if isinstance(part, Products) and (more := part.rounding()) is not None:
+        if isinstance(part, Products | ProjectedProducts) and (more := part.rounding()) is not None:
             hidden = more if hidden is None else hidden.add_(more)
     if total is None:
         total = torch.zeros(n_units, dtype=like.dtype, device=like.device)

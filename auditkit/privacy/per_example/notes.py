@@ -51,6 +51,7 @@ class Notes:
     n_rows: int
     rows_per_unit: int = 1
     whole: dict[int, Tensor] = field(default_factory=dict)
+    _pulls: dict[int, tuple[Tensor, Callable[[Part], Part]]] = field(default_factory=dict)
     _notes: list[_Note] = field(default_factory=list)
 
     def watches(self, value: object) -> bool:
@@ -72,6 +73,10 @@ class Notes:
         for value in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(value, Tensor) and value.requires_grad:
                 self.whole[id(value)] = value
+
+    def pull_back_by(self, result: Tensor, source: Tensor, of: Callable[[Part], Part]) -> None:
+        """Take gradients of ``result`` back to ``source`` by ``of``, the same linear map for every unit."""
+        self._pulls[id(result)] = (source, of)
 
     def note(
         self,
@@ -167,15 +172,32 @@ class Notes:
         return {parameter: together(parts) for parameter, parts in found.items()}
 
     def _pull_back(self, found: dict[Tensor, list[Part]], parameters: list[nn.Parameter]) -> None:
-        """From gradients of functions of parameters to those of the parameters."""
-        for value in [value for value in found if id(value) in self.whole]:
-            formed = together(found.pop(value)).per_example()
-            gradients = torch.autograd.grad(
-                value, parameters, formed, is_grads_batched=True, allow_unused=True, retain_graph=True
-            )
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    found.setdefault(parameter, []).append(Formed(gradient))
+        """From gradients of functions of parameters to those of the parameters, the last function first."""
+        for key, value in reversed(self.whole.items()):
+            if value not in found:
+                continue
+            part = together(found.pop(value))
+            if key in self._pulls:
+                source, of = self._pulls[key]
+                with torch.no_grad():
+                    found.setdefault(source, []).append(of(part))
+            else:
+                self._pull_back_formed(found, value, part, parameters)
+
+    def _pull_back_formed(
+        self, found: dict[Tensor, list[Part]], value: Tensor, part: Part, parameters: list[nn.Parameter]
+    ) -> None:
+        gradients = torch.autograd.grad(
+            value,
+            parameters,
+            part.per_example(),
+            is_grads_batched=True,
+            allow_unused=True,
+            retain_graph=True,
+        )
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                found.setdefault(parameter, []).append(Formed(gradient))
 
 
 def _wide(values: Tensor) -> Tensor:

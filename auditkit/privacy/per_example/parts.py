@@ -23,7 +23,7 @@ def squared_lengths(rows: Tensor) -> Tensor:
     return lengths.square_()
 
 
-_ROUNDINGS = 4
+ROUNDINGS = 4
 """Units of rounding that an inner product may be off by, relative to the lengths of its factors."""
 
 
@@ -202,7 +202,7 @@ class Products:
         if self.inputs.values.shape[1] == 1 or self._forming_is_cheaper:
             return None
         lengths = self.inputs.lengths * self.outputs.lengths
-        return lengths.sum(dim=1).square_().mul_(_ROUNDINGS * torch.finfo(lengths.dtype).eps)
+        return lengths.sum(dim=1).square_().mul_(ROUNDINGS * torch.finfo(lengths.dtype).eps)
 
     def per_example(self) -> Tensor:
         """See :class:`Part`."""

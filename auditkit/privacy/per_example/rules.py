@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from auditkit.models.standardised import standardised_weight
 from auditkit.privacy.per_example.attention import attention
 from auditkit.privacy.per_example.linear import linear
 from auditkit.privacy.per_example.notes import NoRuleError, Notes, Parts
 from auditkit.privacy.per_example.parts import Formed, Lookups, Products
 from auditkit.privacy.per_example.patches import convolution, transposed_convolution
 from auditkit.privacy.per_example.recurrent import gru, lstm, rnn_relu, rnn_tanh
+from auditkit.privacy.per_example.standardised import standardised
 
 Rule = Callable[..., Any]
 """Called with the notes and with the arguments of the function it is for."""
@@ -193,6 +195,7 @@ RULES: dict[Any, Rule] = {
     functional.group_norm: group_norm,
     functional.instance_norm: instance_norm,
     torch.prelu: prelu,
+    standardised_weight: standardised,
     functional.multi_head_attention_forward: attention,
     torch.lstm: lstm,
     torch.gru: gru,

@@ -61,7 +61,7 @@ class CellAverages(TorchFunctionMode):
         if func in POOLS and not kwargs.pop("return_indices", False):
             self.understood.append(len(args[0]) == self._n_rows)
             return self._pooled(args[0], POOLS.index(func) + 1, pooling(*args[1:], **kwargs))
-        if has_other_kinks(func):
+        if has_other_kinks(func) and _has_numbers((*args, *kwargs.values())):
             self.understood.append(False)
         return func(*args, **kwargs)
 
@@ -79,6 +79,11 @@ class CellAverages(TorchFunctionMode):
             return largest_of_windows(values, n_dims, how)
         largest = largest_of_windows(latest.before, n_dims, how)
         return bent(largest, latest.bends)
+
+
+def _has_numbers(given: tuple[Any, ...]) -> bool:
+    """Whether there is anything to differentiate; lengths, places and masks have no derivative."""
+    return any(isinstance(value, Tensor) and value.is_floating_point() for value in given)
 
 
 Kinks = Literal["none", "averaged", "others"]
