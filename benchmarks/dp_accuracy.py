@@ -1,6 +1,7 @@
 """What is left of accuracy under differential privacy, with the recipe of ``auditkit retrain`` and no tuning.
 
-Five seeds each, delta 1e-5, noise from the seed (``retrain`` takes it from the operating system).
+Five trainings each, delta 1e-5, certified as those of ``retrain`` are: the seed decides on the first weights
+alone, noise comes from the operating system. Each figure has its certificate beside it.
 Bars are means over the seeds: MNIST 98.5 % at epsilon 3 and 97.5 % at 1, digits 92.5 % and 88 %, Adult at
 epsilon 1 at most one point below the same network without privacy; MNIST at epsilon 3 in five minutes.
 
@@ -110,6 +111,7 @@ def _one(case: Case, recipe: Recipe, rows: tuple[Dataset, Dataset], seed: int) -
         learning_rate=recipe.learning_rate,
         momentum=recipe.momentum,
         clipping=recipe.clipping,
+        certified=True,
     )
     module = build_module(recipe.architecture, rng=torch_rng(seed, "weights"))
     learner = module.output if isinstance(module, FrozenFront) else module
@@ -119,11 +121,7 @@ def _one(case: Case, recipe: Recipe, rows: tuple[Dataset, Dataset], seed: int) -
     return {
         "accuracy": round(_accuracy(fitted.module, rows[1]), 4),
         "duration_s": round(duration_s, 1),
-        "epsilon": round(certificate.epsilon, 4),
-        "noise_multiplier": certificate.noise_multiplier,
-        "sample_rate": round(certificate.sample_rate, 5),
-        "steps": certificate.steps,
-        "certified": certificate.certified,
+        "certificate": certificate.model_dump(mode="json", exclude={"preflight"}, exclude_none=True),
     }
 
 

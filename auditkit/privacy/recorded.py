@@ -11,21 +11,18 @@ from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.account import Account, RunAccount
 from auditkit.privacy.accounting import epsilon_prv
 from auditkit.privacy.certificate import Execution, Mechanism
+from auditkit.privacy.composition import quick_rdp
 from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_of
 from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.replay_key import ReplayKey
 from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
-from auditkit.records import Message
+from auditkit.records import Message, Spending
 
 Progress = Callable[[int, int, str], None]
 BLOCK_STEPS = 50
 REPORT_EVERY = 10
 SAVING_SHARE = 0.05
 """Of the time of a training that may go into saving it."""
-
-EPSILON_EVERY_S = 1.0
-EPSILON_SHARE = 0.05
-"""Of the time of a training that may go into telling what is spent: the tight bound is dear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,29 +224,33 @@ class _Saver:
 
 @dataclass(slots=True)
 class _Report:
-    """Progress with the budget that is gone, in the first and the last report and now and then between.
+    """Progress with a bound on the budget that is gone.
 
-    The epsilon shown bounds the steps reserved so far, with those that an interruption made charged twice.
+    The epsilon shown bounds the steps reserved so far, with those that an interruption made charged twice. On
+    the way it is the quick bound, or that of all planned steps where this is smaller; the last is the tight
+    one.
     """
 
     mechanism: Mechanism
     delta: float
     report_progress: Progress | None
     charged: Callable[[], int] | None = None
-    _due_s: float = field(default=-math.inf, init=False)
-    _epsilon: str = field(default="", init=False)
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
         if self.report_progress is None or (done % REPORT_EVERY and done != total):
             return
-        start = time.monotonic()
-        if done == total or start >= self._due_s:
-            charged = reserved if self.charged is None else self.charged()
-            spent = epsilon_prv(
-                self.mechanism.noise_multiplier, self.mechanism.sample_rate, charged, self.delta
-            )
-            self._epsilon = f", epsilon {math.ceil(1000 * spent) / 1000:.3f} spent by step {reserved:,}"
-            end = time.monotonic()
-            self._due_s = end + max(EPSILON_EVERY_S, (end - start) / EPSILON_SHARE)
-        self.report_progress(done, total, f"private training{self._epsilon}")
+        charged = reserved if self.charged is None else self.charged()
+        spent = math.ceil(1000 * self._spent(charged, is_last=done == total)) / 1000
+        text = f"private training, epsilon {spent:.3f} spent by step {reserved:,}"
+        self.report_progress(done, total, text)
+
+    def _spent(self, charged: int, *, is_last: bool) -> float:
+        plan = self.mechanism
+        if is_last:
+            return epsilon_prv(plan.noise_multiplier, plan.sample_rate, charged, self.delta)
+        so_far = Spending(noise_multiplier=plan.noise_multiplier, sample_rate=plan.sample_rate, steps=charged)
+        quick = quick_rdp([so_far], self.delta)
+        if charged > plan.steps:
+            return quick
+        return min(quick, epsilon_prv(plan.noise_multiplier, plan.sample_rate, plan.steps, self.delta))
