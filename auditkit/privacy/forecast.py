@@ -108,7 +108,8 @@ def _points(loss: tuple[float, float]) -> str:
 def _where(spread: SpreadLoss, found: Rehearsal) -> str:
     if spread.n_directions < found.n_inputs:
         return f"where rows vary in {spread.n_directions} directions"
-    return f"where they vary in all {found.n_inputs:,}"
+    subject = "they" if len(found.spreads) > 1 else "rows"
+    return f"where {subject} vary in all {found.n_inputs:,}"
 
 
 def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Recipe) -> Forecast:
