@@ -56,7 +56,7 @@ def test_the_loss_of_accuracy_is_a_range_that_says_what_it_was_found_on():
     lines = list(forecast_of(rows(), replace(MECHANISM, steps=101), nn.Linear(6, 3)).sentences())
     assert "101 steps of 60 rows" in lines[0]
     assert lines[2].startswith("loss of accuracy: about ")
-    assert lines[2].endswith("points where they vary in all 6 (estimated)")
+    assert lines[2].endswith("points where rows vary in all 6 (estimated)")
     assert "as if there were 600, with 6 inputs and 3 classes" in lines[3]
     assert "100 steps of 60 stand for 101 of 60" in lines[3]
     assert "None of your rows was looked at" in lines[3]
