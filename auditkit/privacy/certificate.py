@@ -228,8 +228,8 @@ def _neighbours(unit: Unit, n_units: int) -> tuple[Message, Message]:
                 "a person of its own."
             ),
             Message(
-                text="The number of persons in the training rows, {n}, which decides the sampling rate, is "
-                "taken as public.",
+                text="Sampling rate, batches and delta follow from a public count of persons, {n}: stated, "
+                "or their number rounded down to two digits.",
                 values={"n": n_units},
             ),
         )
@@ -239,7 +239,8 @@ def _neighbours(unit: Unit, n_units: int) -> tuple[Message, Message]:
             "is k times as large, and delta grows too."
         ),
         Message(
-            text="The number of training rows, {n}, which decides the sampling rate, is taken as public.",
+            text="Sampling rate, batches and delta follow from a public count of training rows, {n}: stated, "
+            "or their number rounded down to two digits.",
             values={"n": n_units},
         ),
     )

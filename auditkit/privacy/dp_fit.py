@@ -33,6 +33,7 @@ from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import Check, PreflightReport, refuse_unsuitable
 from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
 from auditkit.privacy.preflight.report import warned
+from auditkit.privacy.public_count import public_count
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import ROWS_PER_PERSON, PrivateUnits, Unit, persons_of, unit_of
@@ -72,6 +73,8 @@ class DpSettings:
         augmentation_multiplicity: Changed copies of each row, whose gradients are averaged before clipping.
         noise_multiplier: Of a run whose noise was settled with that of others; ``None`` is the least with
             which this training alone keeps within ``epsilon``.
+        public_count: Units that there are, as far as anybody may know; ``None`` rounds their number down, see
+            :func:`public_count`. It is the n of delta, batches and the sampling rate.
     """
 
     epsilon: float
@@ -92,6 +95,7 @@ class DpSettings:
     augmentation: AugmentationConfig | None = None
     augmentation_multiplicity: int = 1
     noise_multiplier: float | None = None
+    public_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
             return certify(
                 mechanism,
                 delta,
-                n_units=len(units),
+                n_units=public_count(len(units), settings.public_count),
                 certified=settings.certified,
                 execution=execution,
                 preflight=report.evidence,
@@ -276,7 +280,8 @@ def _checked(
     module = module.to(device).train()
     learner, seen = _behind_front(module, data, settings)
     units = _units(seen, settings, torch.device(device), preprocessing)
-    delta = default_delta(len(units)) if settings.delta is None else settings.delta
+    n_public = public_count(len(units), settings.public_count)
+    delta = default_delta(n_public) if settings.delta is None else settings.delta
     check_settings(settings, delta, len(units), units.unit)
     row = data.inputs[0].to(device)
     report = refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
@@ -284,7 +289,7 @@ def _checked(
         settings,
         physical_batch_size=settings.physical_batch_size or rows_at_once(learner, seen.inputs[:1].to(device)),
     )
-    mechanism = plan(settings, delta, len(units), units.unit)
+    mechanism = plan(settings, delta, n_public, units.unit)
     checks = _checks_of(module, data, settings, mechanism, preprocessing)
     report = report.with_([*beforehand, *checks])
     report.raise_if_refused()
@@ -434,7 +439,7 @@ def rows_at_once(module: nn.Module, row: torch.Tensor) -> int:
 
 
 def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit) -> None:
-    """Refuse settings that are out of range, whatever the rows.
+    """Refuse settings that are out of range for so many units.
 
     Raises:
         UsageError: With all that is.
@@ -442,14 +447,17 @@ def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit)
         DataError: There are fewer than two units.
     """
     problems = []
-    batch = settings.expected_batch_size
-    if not 0 < delta < 1 / n_units:
+    batch, n_public = settings.expected_batch_size, public_count(n_units, settings.public_count)
+    largest = max(n_public, n_units)
+    if n_public < 1:
+        problems.append(f"public_count must be at least 1, got {n_public}")
+    elif batch is not None and not 1 <= batch <= n_public:
+        problems.append(f"expected_batch_size must be within 1 and {n_public} {unit}s, got {batch}")
+    if not 0 < delta < 1 / largest:
         problems.append(
-            f"delta must be above 0 and below 1/n = {1 / n_units:.3g}, got {delta:g}: at 1/n, publishing "
+            f"delta must be above 0 and below 1/n = {1 / largest:.3g}, got {delta:g}: at 1/n, publishing "
             f"a {unit} at random would pass"
         )
-    if batch is not None and not 1 <= batch <= n_units:
-        problems.append(f"expected_batch_size must be within 1 and the {n_units} {unit}s, got {batch}")
     if settings.steps < 1:
         problems.append(f"steps must be at least 1, got {settings.steps}")
     if not settings.max_grad_norm > 0:
@@ -478,7 +486,7 @@ def _training_record(
         seed=seed,
         data_source=data.source,
         data_digest=data.digest(),
-        n_rows=len(data),
+        n_rows=public_count(len(data), settings.public_count if mechanism.unit == "row" else None),
         recipe={
             "method": "dp-sgd",
             "optimizer": settings.optimizer,

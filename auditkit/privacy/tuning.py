@@ -6,6 +6,7 @@ from auditkit.data.dataset import Dataset
 from auditkit.privacy.accounting import default_delta
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.dp_fit import DpSettings, check_settings, plan, steady_rate
+from auditkit.privacy.public_count import public_count
 from auditkit.privacy.tuning_plan import plan_tuning
 from auditkit.privacy.units import PersonRows, persons_of, unit_of
 from auditkit.records import Law, Tuned
@@ -87,12 +88,13 @@ def planned_tuning(tuning: Tuning, data: Dataset) -> PlannedTuning:
     unit = unit_of(data, first.unit)
     persons = persons_of(data, unit, first.rows_per_person)
     n_units = len(data) if persons is None else len(persons.n)
-    delta = default_delta(n_units) if first.delta is None else first.delta
+    n_public = public_count(n_units, first.public_count)
+    delta = default_delta(n_public) if first.delta is None else first.delta
     for candidate in tuning.candidates:
         check_settings(candidate.settings, delta, n_units, unit)
 
     def mechanism_with(noise: float, settings: DpSettings) -> Mechanism:
-        return plan(replace(settings, noise_multiplier=noise), delta, n_units, unit)
+        return plan(replace(settings, noise_multiplier=noise), delta, n_public, unit)
 
     sizes = [mechanism_with(1.0, candidate.settings) for candidate in tuning.candidates]
     tuned = plan_tuning(

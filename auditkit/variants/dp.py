@@ -19,6 +19,7 @@ from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
 from auditkit.privacy.preflight.pretrained import pretrained_checks
 from auditkit.privacy.preflight.random_rows import random_rows
+from auditkit.privacy.public_count import public_count
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.repair import repair
 from auditkit.privacy.standardising import group_norms, standardise_before
@@ -167,7 +168,7 @@ class DpRetrain(DpChoices, Variant):
 
     def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
-        n_units = len(data) if persons is None else len(persons.n)
+        n_units = public_count(len(data) if persons is None else len(persons.n), self.public_count)
         batch = self.expected_batch_size or default_batch_size(n_units)
         steps = self.steps or recipe.steps
         if self.epochs is not None:
@@ -189,6 +190,7 @@ class DpRetrain(DpChoices, Variant):
             rows_per_person=self.rows_per_person,
             augmentation=self.augmentation,
             augmentation_multiplicity=self.augmentation_multiplicity,
+            public_count=self.public_count,
         )
 
 

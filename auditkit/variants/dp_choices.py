@@ -73,6 +73,12 @@ class DpChoices(BaseModel):
         ge=1,
         description="Rows of a person in one step at most; more than that take turns",
     )
+    public_count: int | None = Field(
+        None,
+        ge=1,
+        description="Training rows (or persons) that there are, if that is public; default their number "
+        "rounded down to two digits. Sampling rate, batches and delta follow from it",
+    )
     augmentation: AugmentationConfig | None = Field(
         None, description="How rows are changed in each step; see subject.training.augmentation"
     )

@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 from importlib.metadata import version
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import auditkit
 from auditkit.data.dataset import Dataset
@@ -16,6 +19,7 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
+from auditkit.privacy.public_count import public_count
 from auditkit.records import TrainedWeights
 from tests.privacy.networks import batch_norm, built, mlp, mlp_with_dropout
 from tests.privacy.reference import clipped_sum_one_by_one, length
@@ -216,6 +220,24 @@ def test_the_mechanism_depends_on_the_number_of_rows_and_on_nothing_else_of_them
         max_grad_norm=1.0,
         normaliser=100.0,
     )
+
+
+@pytest.mark.parametrize(("n", "settings"), [(150, QUICK), (143, replace(QUICK, public_count=120))])
+def test_a_row_more_changes_neither_rate_nor_steps_noise_or_divisor_and_the_count_is_not_told(n, settings):
+    settings = replace(settings, expected_batch_size=60, steps=5)
+    less, more = (
+        dp_fit(built(mlp), separable().take(np.arange(k)), settings, seed=0) for k in (n + 2, n + 3)
+    )
+    assert less.certificate == more.certificate
+    assert f" {n + 3}" not in more.certificate.model_dump_json()
+    assert more.training.n_rows == (settings.public_count or 150)
+
+
+@hypothesis.settings(max_examples=50)
+@given(st.integers(2, 10**7))
+def test_a_public_count_is_at_most_the_true_one_and_less_than_a_tenth_below_it(n):
+    assert 0 <= n - public_count(n) < n / 10
+    assert public_count(n, 7) == 7
 
 
 def test_contradicting_accountants_give_no_certificate(monkeypatch):

@@ -224,7 +224,7 @@ def test_the_certificate_counts_persons_and_says_so():
     for part in (
         "4 rows of a person",
         "each person is in a step",
-        "persons in the training rows, 200",
+        "public count of persons, 200",
         "twice as large",
     ):
         assert part in told(certificate)
@@ -248,7 +248,7 @@ def test_delta_is_measured_against_persons_rather_than_rows():
 
 
 def test_a_batch_cannot_be_larger_than_all_persons():
-    with pytest.raises(UsageError, match="the 200 persons"):
+    with pytest.raises(UsageError, match="and 200 persons"):
         dp_fit(built(mlp), families(), replace(QUICK, expected_batch_size=201), seed=0)
 
 
