@@ -92,6 +92,7 @@ def test_as_audited_keeps_the_architecture_of_pictures(digits):
     assert (recipe.architecture.name, recipe.is_exchanged) == ("mlp", False)
 
 
+@pytest.mark.proof
 def test_digits_reach_what_the_recipe_promises_at_epsilon_3(digits):
     """Published for linear models on these pictures: 92.4 %; one seed of the recipe gives about 95 %."""
     recipe = recipe_for("auto", Architecture(name="mlp"), digits)
