@@ -15,6 +15,7 @@ from auditkit.privacy.fingerprint import fingerprint_of_rows
 from auditkit.privacy.foreign import read_history
 from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
 from auditkit.privacy.ledger_file import read_chain
+from auditkit.privacy.public_count import public_count
 from auditkit.privacy.recorded import Recording
 from auditkit.privacy.replay_key import VARIABLE as KEY_VARIABLE
 from auditkit.privacy.tuning_cost import tuned_epsilon
@@ -86,7 +87,7 @@ def _unbudgeted(project: Project) -> tuple[Account, int]:
 
 def _set_budget(account: Account, project: Project, n_rows: int) -> None:
     if project.config.privacy_budget is not None:
-        account.set_budget(project.config.privacy_budget, default_delta(n_rows))
+        account.set_budget(project.config.privacy_budget, default_delta(public_count(n_rows)))
 
 
 def folder_of(project: Project | None) -> Path:

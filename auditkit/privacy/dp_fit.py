@@ -457,6 +457,7 @@ def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit)
         problems.append(
             f"delta must be above 0 and below 1/n = {1 / largest:.3g}, got {delta:g}: at 1/n, publishing "
             f"a {unit} at random would pass"
+            + ("" if settings.delta else "; give delta, or a larger public_count")
         )
     if settings.steps < 1:
         problems.append(f"steps must be at least 1, got {settings.steps}")
