@@ -17,7 +17,8 @@ def folder(tmp_path):
         ]
         (tmp_path / f"{name}.csv").write_text("\n".join(["client,region,age,w,granted", *lines]))
     (tmp_path / "audit.yaml").write_text(
-        "version: 1\nsubject: {architecture: mlp, training: {epochs: 1}}\naudits: {performance: {}}\nledger: ledger\n"
+        "version: 1\nsubject: {architecture: mlp, training: {epochs: 1}}\n"
+        "audits: {performance: {}}\nledger: ledger\n"
         "data: {source: test.csv, train: train.csv, target: granted}\n"
     )
     return tmp_path
