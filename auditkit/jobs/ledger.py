@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditkit.config.model import DataConfig
 from auditkit.data.sources import read_rows
+from auditkit.data.table import SUFFIXES
 from auditkit.errors import LedgerError, UsageError
 from auditkit.jobs.prepare import Project, open_project
 from auditkit.privacy.account import Account, ledger_folder
@@ -74,7 +76,7 @@ def account_of(project: Project) -> Account:
 def _unbudgeted(project: Project) -> tuple[Account, int]:
     """The account, nothing of which is written yet, and the number of its rows."""
     config = project.config
-    whole = config.data.model_copy(update={"limit": None})
+    whole = _with_every_column(config.data)
     rows = read_rows(whole, split="train", seed=config.seed, folder=project.folder)
     account = Account(
         folder=folder_of(project),
@@ -83,6 +85,20 @@ def _unbudgeted(project: Project) -> tuple[Account, int]:
         source=config.data.train or config.data.source,
     )
     return account, len(rows)
+
+
+def _with_every_column(data: DataConfig) -> DataConfig:
+    """The same split of the same source; in a file nothing is dropped, and no role takes a column out.
+
+    Else dropping a column would open another ledger on the same people. ``person`` and ``members`` stay, as
+    they decide which rows are trained on.
+    """
+    whole = data.model_copy(update={"limit": None})
+    if data.counted or Path(data.source).suffix.lower() not in SUFFIXES:
+        return whole
+    left_open = ("features", "weight", "prediction", "score", "text")
+    none = dict.fromkeys(("drop", "sensitive_features", "control_features"), ())
+    return whole.model_copy(update={**none, **dict.fromkeys(left_open)})
 
 
 def _set_budget(account: Account, project: Project, n_rows: int) -> None:
