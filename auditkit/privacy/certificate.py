@@ -1,6 +1,7 @@
 """What a differentially private training may claim, and under which assumptions."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -280,14 +281,24 @@ def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
             "rdp": _shown(ledger.rdp),
         },
     )
-    if not ledger.same_name:
-        return (joint,)
-    others = Message(
-        text="The ledger knows {n} other sets of rows of the same name. What they share with these rows is "
-        "charged to each and not added up.",
-        values={"n": ledger.same_name},
-    )
-    return (joint, others)
+    return (joint, *_missing_from_sum(ledger))
+
+
+def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
+    """What the joint epsilon does not contain, though the ledger knows of it."""
+    if ledger.n_lost:
+        yield Message(
+            text="The ledger of these rows was lost before, and training on was accepted: lines are gone on "
+            "which the certificates of earlier models rest, {n} in number. What was spent up to them is in "
+            "no sum here.",
+            values={"n": ledger.n_lost},
+        )
+    if ledger.same_name:
+        yield Message(
+            text="The ledger knows {n} other sets of rows of the same name. What they share with these rows "
+            "is charged to each and not added up.",
+            values={"n": ledger.same_name},
+        )
 
 
 def _shown(epsilon: float) -> float:

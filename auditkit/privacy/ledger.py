@@ -12,6 +12,7 @@ from auditkit.records import (
     Ended,
     Imported,
     LedgerEntry,
+    LedgerPointer,
     Opened,
     Reserved,
     Resumed,
@@ -19,6 +20,7 @@ from auditkit.records import (
     Started,
     Tuned,
     TuningReserved,
+    Waived,
 )
 
 
@@ -68,10 +70,18 @@ class RunState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
-    """Everything that the lines of one ledger say."""
+    """Everything that the lines of one ledger say.
+
+    Attributes:
+        opened: Whose it is.
+        budget: Of all runs together.
+        lost: Lines whose loss was accepted; what was spent up to them is not in ``runs``.
+        runs: By name.
+    """
 
     opened: Opened | None = None
     budget: Budgeted | None = None
+    lost: frozenset[LedgerPointer] = frozenset()
     runs: dict[str, RunState]
 
     @classmethod
@@ -110,6 +120,8 @@ def _after(state: LedgerState, entry: LedgerEntry) -> LedgerState:
         return replace(state, opened=entry)
     if isinstance(entry, Budgeted):
         return replace(state, budget=entry)
+    if isinstance(entry, Waived):
+        return replace(state, lost=state.lost.union(entry.lost))
     return replace(state, runs={**state.runs, entry.run: _run_after(state.runs.get(entry.run), entry)})
 
 

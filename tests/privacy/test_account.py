@@ -11,7 +11,7 @@ from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
 from auditkit.privacy.composition import composed
 from auditkit.privacy.ledger_file import locked, read_chain
 from auditkit.privacy.recorded import blocks
-from auditkit.records import Spending
+from auditkit.records import LedgerPointer, Spending
 from tests.privacy.ledgers import DELTA, MECHANISM, account
 
 ONE_RUN = epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, MECHANISM.steps, DELTA)
@@ -174,6 +174,22 @@ def test_imported_privacy_is_charged_with_the_rest(tmp_path):
     run_through(one)
     assert one.reference(DELTA).epsilon == pytest.approx(epsilon_prv(2.0, 0.1, 240, DELTA), abs=1e-12)
     assert one.reference(DELTA).n_runs == 2
+
+
+def test_lines_that_are_lost_are_told_of_once_each_and_for_good(tmp_path):
+    one = account(tmp_path)
+    lost = [LedgerPointer(number=number, hash="cd" * 32) for number in (3, 5)]
+    one.waive(lost[:1], checkpoint="first")
+    one.waive(lost, checkpoint="second")
+    one.waive(lost, checkpoint="second")
+    run_through(one)
+    assert one.reference(DELTA).n_lost == 2
+    assert [line.entry.kind for line in read_chain(one.path).lines][:4] == [
+        "opened",
+        "waiver",
+        "waiver",
+        "start",
+    ]
 
 
 def test_the_ledger_lies_where_the_variable_says_before_the_config(tmp_path):
