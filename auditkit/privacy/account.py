@@ -246,10 +246,11 @@ class Account:
         chain = read_chain(self.path)
         state = LedgerState.of(chain)
         found = composed(state.spent(), delta, state.tunings())
+        spending = [run for run in state.runs.values() if run.spends]
         return LedgerReference(
             fingerprint=self.fingerprint,
             line=chain.head,
-            n_runs=sum(1 for run in state.runs.values() if run.spends),
+            n_runs=len(spending),
             epsilon=found.epsilon,
             delta=delta,
             accountant=found.accountant,
@@ -258,6 +259,8 @@ class Account:
             budget_delta=None if state.budget is None else state.budget.delta,
             same_name=self._others_of_that_name(),
             n_lost=len(state.lost),
+            n_imported=sum(run.is_imported for run in spending),
+            n_seeded=sum(not (run.certified or run.is_imported) for run in spending),
         )
 
     def head(self) -> LedgerPointer:

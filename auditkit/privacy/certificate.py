@@ -281,7 +281,24 @@ def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
             "rdp": _shown(ledger.rdp),
         },
     )
-    return (joint, *_missing_from_sum(ledger))
+    return (joint, *_unproven_in_sum(ledger), *_missing_from_sum(ledger))
+
+
+def _unproven_in_sum(ledger: LedgerReference) -> Iterator[Message]:
+    """What the joint epsilon contains, though less stands behind it than behind a certified run."""
+    if ledger.n_imported:
+        yield Message(
+            text="Of these trainings, recorded by other programs and imported: {n}. Nobody verified what "
+            "they assume, and the epsilon of all together holds only if it is true; auditkit ledger "
+            "lists it.",
+            values={"n": ledger.n_imported},
+        )
+    if ledger.n_seeded:
+        yield Message(
+            text="Of these trainings, with noise from a recorded seed: {n}. They guarantee nothing against "
+            "whoever knows the seed, so the epsilon of all together holds only against those who know none.",
+            values={"n": ledger.n_seeded},
+        )
 
 
 def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:

@@ -36,6 +36,7 @@ class RunState:
         stream: The randomness it draws from now, see :class:`Reserved`.
         resumes: How often it was taken up again.
         has_ended: Whether it took its last step.
+        is_imported: Whether another program took its steps.
     """
 
     run: str
@@ -49,6 +50,7 @@ class RunState:
     stream: int = 0
     resumes: int = 0
     has_ended: bool = False
+    is_imported: bool = False
 
     @property
     def spends(self) -> bool:
@@ -137,6 +139,7 @@ def _run_after(
             delta=None,
             spent=merged([*earlier, *entry.spendings]),
             tunings=() if known is None else known.tunings,
+            is_imported=True,
         )
     if isinstance(entry, Started):
         begun = RunState(

@@ -184,6 +184,8 @@ class LedgerReference(Record):
         same_name: Other sets of rows of the same name in the same folder. What they share with these rows is
             not added up.
         n_lost: Lines that earlier certificates rest on, that the ledger lacks and whose loss was accepted.
+        n_imported: Of ``n_runs``, those that another program recorded; what they assume nobody verified.
+        n_seeded: Of ``n_runs``, those of this program that drew their noise from a recorded seed.
     """
 
     fingerprint: str
@@ -196,4 +198,7 @@ class LedgerReference(Record):
     budget_epsilon: float | None = None
     budget_delta: float | None = None
     same_name: int = 0
-    n_lost: int = 0
+    # Left out where there are none, so that the seals of cards written before still hold.
+    n_lost: int = Field(0, exclude_if=lambda n: n == 0)
+    n_imported: int = Field(0, exclude_if=lambda n: n == 0)
+    n_seeded: int = Field(0, exclude_if=lambda n: n == 0)
