@@ -76,6 +76,7 @@ def command(
         click.echo(json.dumps({**_document(found), **tuned, "lines": lines}, ensure_ascii=False))
         return
     _show(found)
+    _show_lost(found)
     _show_unverified(found)
     if tuning is not None:
         click.echo(
@@ -112,6 +113,17 @@ def _show(one: "LedgerSummary") -> None:
         what = " and ".join(_parts(run))
         click.echo(f"  {run.run}  {run.purpose}: {what}, {spent}, {kind}, {_became(one, run)}")
     click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
+
+
+def _show_lost(one: "LedgerSummary") -> None:
+    for line in one.lines:
+        if line.entry.kind == "waiver":
+            lines = ", ".join(f"{lost.number + 1} ({lost.hash[:12]})" for lost in line.entry.lost)
+            click.echo(
+                f"lost, and accepted on {line.time[:10]}: line {lines} of an earlier ledger, on "
+                f"which certificates rest ({line.entry.checkpoint} for one). What was spent until then is in "
+                "no sum here"
+            )
 
 
 def _show_unverified(one: "LedgerSummary") -> None:
@@ -172,5 +184,6 @@ def _document(one: "LedgerSummary") -> dict[str, Any]:
         "budget": None if one.state.budget is None else one.state.budget.model_dump(mode="json"),
         "remaining": one.remaining,
         "runs": _runs(one),
+        "lost": [line.model_dump(mode="json") for line in sorted(one.state.lost, key=lambda it: it.number)],
         "last_line": one.lines[-1].hash,
     }

@@ -158,16 +158,19 @@ def recording_of(
 def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept: bool) -> tuple[Message, ...]:
     """Refuse a ledger that lacks a line which the certificate of a checkpoint in ``folders`` rests on.
 
-    With ``accept`` it is not refused; what the certificate then has to say is returned.
+    With ``accept`` it is not refused: that is written into it, for every later certificate to tell, and
+    what this one has to say of its own is returned.
 
     Raises:
-        LedgerError: It was removed, cut off or replaced: what was spent is not known.
+        LedgerError: It was removed, cut off or replaced: what was spent is not known. Or it cannot be
+            written.
     """
     missing = _missing_lines(account, folders)
     if not missing:
         return ()
     checkpoint, line = missing[0]
     if accept:
+        account.waive([one for _, one in missing], checkpoint=checkpoint.name)
         values = {"n": len(missing), "checkpoint": checkpoint.name}
         return (Message(text=_WAIVER, values=values),)
     others = f" (and those of {len(missing) - 1} more)" if len(missing) > 1 else ""

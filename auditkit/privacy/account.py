@@ -7,7 +7,7 @@ fit into the budget is decided before the first, with what other running process
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from auditkit.records import (
     Started,
     Tuned,
     TuningReserved,
+    Waived,
 )
 
 VARIABLE = "AUDITKIT_LEDGER"
@@ -216,6 +217,25 @@ class Account:
             append(self.path, self._opened(), [line])
         return run
 
+    def waive(self, lost: Sequence[LedgerPointer], *, checkpoint: str) -> None:
+        """Write down that training goes on without these lines, once for each of them.
+
+        Every later certificate says so: what was spent up to them is known to nobody.
+
+        Args:
+            lost: Lines on which certificates of earlier models rest.
+            checkpoint: One of these models.
+
+        Raises:
+            LedgerError: The ledger cannot be read or written.
+        """
+        with locked(self.path):
+            chain = self._opened()
+            known = LedgerState.of(chain).lost
+            fresh = tuple(dict.fromkeys(line for line in lost if line not in known))
+            if fresh:
+                append(self.path, chain, [Waived(lost=fresh, checkpoint=checkpoint)])
+
     def imports_of(self, sha256: str) -> tuple[str, ...]:
         """The runs that the very same file was imported as."""
         entries = (line.entry for line in read_chain(self.path).lines)
@@ -226,10 +246,11 @@ class Account:
         chain = read_chain(self.path)
         state = LedgerState.of(chain)
         found = composed(state.spent(), delta, state.tunings())
+        spending = [run for run in state.runs.values() if run.spends]
         return LedgerReference(
             fingerprint=self.fingerprint,
             line=chain.head,
-            n_runs=sum(1 for run in state.runs.values() if run.spends),
+            n_runs=len(spending),
             epsilon=found.epsilon,
             delta=delta,
             accountant=found.accountant,
@@ -237,6 +258,9 @@ class Account:
             budget_epsilon=None if state.budget is None else state.budget.epsilon,
             budget_delta=None if state.budget is None else state.budget.delta,
             same_name=self._others_of_that_name(),
+            n_lost=len(state.lost),
+            n_imported=sum(run.is_imported for run in spending),
+            n_seeded=sum(not (run.certified or run.is_imported) for run in spending),
         )
 
     def head(self) -> LedgerPointer:

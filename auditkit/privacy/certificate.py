@@ -1,6 +1,7 @@
 """What a differentially private training may claim, and under which assumptions."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -281,14 +282,41 @@ def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
             "rdp": _shown(ledger.rdp),
         },
     )
-    if not ledger.same_name:
-        return (joint,)
-    others = Message(
-        text="The ledger knows {n} other sets of rows of the same name. What they share with these rows is "
-        "charged to each and not added up.",
-        values={"n": ledger.same_name},
-    )
-    return (joint, others)
+    return (joint, *_unproven_in_sum(ledger), *_missing_from_sum(ledger))
+
+
+def _unproven_in_sum(ledger: LedgerReference) -> Iterator[Message]:
+    """What the joint epsilon contains, though less stands behind it than behind a certified run."""
+    if ledger.n_imported:
+        yield Message(
+            text="Of these trainings, recorded by other programs and imported: {n}. Nobody verified what "
+            "they assume, and the epsilon of all together holds only if it is true; auditkit ledger "
+            "lists it.",
+            values={"n": ledger.n_imported},
+        )
+    if ledger.n_seeded:
+        yield Message(
+            text="Of these trainings, with noise from a recorded seed: {n}. They guarantee nothing against "
+            "whoever knows the seed, so the epsilon of all together holds only against those who know none.",
+            values={"n": ledger.n_seeded},
+        )
+
+
+def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
+    """What the joint epsilon does not contain, though the ledger knows of it."""
+    if ledger.n_lost:
+        yield Message(
+            text="The ledger of these rows was lost before, and training on was accepted: lines are gone on "
+            "which the certificates of earlier models rest, {n} in number. What was spent up to them is in "
+            "no sum here.",
+            values={"n": ledger.n_lost},
+        )
+    if ledger.same_name:
+        yield Message(
+            text="The ledger knows {n} other sets of rows of the same name. What they share with these rows "
+            "is charged to each and not added up.",
+            values={"n": ledger.same_name},
+        )
 
 
 def _shown(epsilon: float) -> float:

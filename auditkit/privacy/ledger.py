@@ -12,6 +12,7 @@ from auditkit.records import (
     Ended,
     Imported,
     LedgerEntry,
+    LedgerPointer,
     Opened,
     Reserved,
     Resumed,
@@ -19,6 +20,7 @@ from auditkit.records import (
     Started,
     Tuned,
     TuningReserved,
+    Waived,
 )
 
 
@@ -34,6 +36,7 @@ class RunState:
         stream: The randomness it draws from now, see :class:`Reserved`.
         resumes: How often it was taken up again.
         has_ended: Whether it took its last step.
+        is_imported: Whether another program took its steps.
     """
 
     run: str
@@ -47,6 +50,7 @@ class RunState:
     stream: int = 0
     resumes: int = 0
     has_ended: bool = False
+    is_imported: bool = False
 
     @property
     def spends(self) -> bool:
@@ -68,10 +72,18 @@ class RunState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
-    """Everything that the lines of one ledger say."""
+    """Everything that the lines of one ledger say.
+
+    Attributes:
+        opened: Whose it is.
+        budget: Of all runs together.
+        lost: Lines whose loss was accepted; what was spent up to them is not in ``runs``.
+        runs: By name.
+    """
 
     opened: Opened | None = None
     budget: Budgeted | None = None
+    lost: frozenset[LedgerPointer] = frozenset()
     runs: dict[str, RunState]
 
     @classmethod
@@ -110,6 +122,8 @@ def _after(state: LedgerState, entry: LedgerEntry) -> LedgerState:
         return replace(state, opened=entry)
     if isinstance(entry, Budgeted):
         return replace(state, budget=entry)
+    if isinstance(entry, Waived):
+        return replace(state, lost=state.lost.union(entry.lost))
     return replace(state, runs={**state.runs, entry.run: _run_after(state.runs.get(entry.run), entry)})
 
 
@@ -125,6 +139,7 @@ def _run_after(
             delta=None,
             spent=merged([*earlier, *entry.spendings]),
             tunings=() if known is None else known.tunings,
+            is_imported=True,
         )
     if isinstance(entry, Started):
         begun = RunState(

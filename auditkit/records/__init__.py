@@ -52,6 +52,7 @@ from auditkit.records.ledger import (
     Started,
     Tuned,
     TuningReserved,
+    Waived,
 )
 from auditkit.records.measurement import Better, Interval, Kind, Measurement, Provenance, Unit
 from auditkit.records.message import Message, Record
@@ -129,6 +130,7 @@ __all__ = [
     "TuningReserved",
     "Unit",
     "Verdict",
+    "Waived",
     "address",
     "figure_address",
 ]

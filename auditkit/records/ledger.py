@@ -131,17 +131,29 @@ class TuningReserved(Record):
     code: str
 
 
-LedgerEntry = Annotated[
-    Opened | Budgeted | Started | Reserved | Resumed | Ended | Imported | TuningReserved,
-    Field(discriminator="kind"),
-]
-
-
 class LedgerPointer(Record):
     """One line of one ledger; a ledger that no longer holds it was rolled back."""
 
     number: int = Field(ge=0)
     hash: str
+
+
+class Waived(Record):
+    """Lines that certificates of earlier models rest on and this ledger lacks; training on was accepted.
+
+    What was spent up to these lines is in no sum of this ledger, from here on and for good. ``checkpoint``
+    is one of the models that rest on them.
+    """
+
+    kind: Literal["waiver"] = "waiver"
+    lost: Annotated[tuple[LedgerPointer, ...], Field(min_length=1)]
+    checkpoint: str
+
+
+LedgerEntry = Annotated[
+    Opened | Budgeted | Started | Reserved | Resumed | Ended | Imported | TuningReserved | Waived,
+    Field(discriminator="kind"),
+]
 
 
 class LedgerLine(Record):
@@ -171,6 +183,9 @@ class LedgerReference(Record):
         budget_epsilon: At ``budget_delta``; ``None`` where no budget was set.
         same_name: Other sets of rows of the same name in the same folder. What they share with these rows is
             not added up.
+        n_lost: Lines that earlier certificates rest on, that the ledger lacks and whose loss was accepted.
+        n_imported: Of ``n_runs``, those that another program recorded; what they assume nobody verified.
+        n_seeded: Of ``n_runs``, those of this program that drew their noise from a recorded seed.
     """
 
     fingerprint: str
@@ -183,3 +198,7 @@ class LedgerReference(Record):
     budget_epsilon: float | None = None
     budget_delta: float | None = None
     same_name: int = 0
+    # Left out where there are none, so that the seals of cards written before still hold.
+    n_lost: int = Field(0, exclude_if=lambda n: n == 0)
+    n_imported: int = Field(0, exclude_if=lambda n: n == 0)
+    n_seeded: int = Field(0, exclude_if=lambda n: n == 0)

@@ -1,6 +1,7 @@
 """``auditkit ledger`` and the ledger that ``retrain`` and ``run`` keep."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -117,6 +118,18 @@ def test_that_a_lost_ledger_was_accepted_stands_in_the_certificate(lost, capsys)
     (waiver,) = [one for one in evidence if "was lost" in one["text"]]
     assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
     assert "the ledger of these rows was lost" in captured.err
+
+
+def test_a_lost_ledger_is_told_of_in_every_later_certificate_and_in_the_ledger(lost, capsys):
+    assert main(["retrain", str(lost.config), "--epsilon", "2", "--accept-lost-ledger"]) == 0
+    shutil.rmtree(lost.folder / "checkpoints" / "loans-dp-3")
+    capsys.readouterr()
+    assert main(["retrain", str(lost.config), "--epsilon", "1.5", "--json"]) == 0
+    certificate = json.loads(capsys.readouterr().out)["certificate"]
+    (told,) = [one for one in certificate["assumptions"] if "was lost before" in one["text"]]
+    assert told["values"] == {"n": 1}
+    assert main(["ledger", "loans.csv"]) == 0
+    assert "which certificates rest (loans-dp-3 for one)" in capsys.readouterr().out
 
 
 def test_a_variant_is_refused_and_accepted_where_the_ledger_is_gone_as_retrain_is(lost, tmp_path, capsys):

@@ -8,10 +8,11 @@ import pytest
 from auditkit.errors import LedgerError, PrivacyRefusedError
 from auditkit.privacy.account import ledger_folder
 from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
+from auditkit.privacy.certificate import beyond_this_run
 from auditkit.privacy.composition import composed
 from auditkit.privacy.ledger_file import locked, read_chain
 from auditkit.privacy.recorded import blocks
-from auditkit.records import Spending
+from auditkit.records import LedgerPointer, LedgerReference, Spending
 from tests.privacy.ledgers import DELTA, MECHANISM, account
 
 ONE_RUN = epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, MECHANISM.steps, DELTA)
@@ -174,6 +175,53 @@ def test_imported_privacy_is_charged_with_the_rest(tmp_path):
     run_through(one)
     assert one.reference(DELTA).epsilon == pytest.approx(epsilon_prv(2.0, 0.1, 240, DELTA), abs=1e-12)
     assert one.reference(DELTA).n_runs == 2
+
+
+def test_unverified_and_seeded_runs_behind_the_joint_epsilon_are_counted_and_named(tmp_path):
+    one = account(tmp_path)
+    foreign = Spending(noise_multiplier=2.0, sample_rate=0.1, steps=120)
+    for purpose in ("one program", "another program"):
+        one.add_import((foreign,), purpose=purpose, unverified=())
+    with one.begin(MECHANISM, DELTA, purpose="trial", certified=False) as run:
+        run.reserve(0, MECHANISM.steps)
+    run_through(one)
+    reference = one.reference(DELTA)
+    assert (reference.n_runs, reference.n_imported, reference.n_seeded) == (4, 2, 1)
+    _, imported, seeded = beyond_this_run(reference)
+    assert "imported: 2. Nobody verified" in str(imported)
+    assert "seed: 1. They guarantee nothing" in str(seeded)
+
+
+def test_a_seeded_run_that_spent_nothing_is_not_behind_the_joint_epsilon(tmp_path):
+    one = account(tmp_path)
+    with one.begin(MECHANISM, DELTA, purpose="trial", certified=False):
+        pass
+    run_through(one)
+    assert len(beyond_this_run(one.reference(DELTA))) == 1
+
+
+def test_a_reference_that_counts_none_is_written_as_before_there_were_counts(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    written = one.reference(DELTA).model_dump(mode="json")
+    assert not {"n_lost", "n_imported", "n_seeded"} & set(written)
+    assert LedgerReference.model_validate(written) == one.reference(DELTA)
+
+
+def test_lines_that_are_lost_are_told_of_once_each_and_for_good(tmp_path):
+    one = account(tmp_path)
+    lost = [LedgerPointer(number=number, hash="cd" * 32) for number in (3, 5)]
+    one.waive(lost[:1], checkpoint="first")
+    one.waive(lost, checkpoint="second")
+    one.waive(lost, checkpoint="second")
+    run_through(one)
+    assert one.reference(DELTA).n_lost == 2
+    assert [line.entry.kind for line in read_chain(one.path).lines][:4] == [
+        "opened",
+        "waiver",
+        "waiver",
+        "start",
+    ]
 
 
 def test_the_ledger_lies_where_the_variable_says_before_the_config(tmp_path):
