@@ -90,21 +90,25 @@ def _list(found: "list[LedgerSummary]", place: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_document(one) for one in found], ensure_ascii=False))
         return
+    from auditkit.records.bounds import rounded_up
+
     if not found:
         click.echo(f"{place}: no privacy was spent yet")
     for one in found:
         click.echo(
             f"{one.account.fingerprint[:12]}  {one.account.name:<20} {len(_runs(one)):>3} runs  epsilon "
-            f"{one.spent.epsilon:.3f} at delta {one.delta:g}{_left(one)}"
+            f"{rounded_up(one.spent.epsilon):.3f} at delta {one.delta:g}{_left(one)}"
         )
 
 
 def _show(one: "LedgerSummary") -> None:
+    from auditkit.records.bounds import rounded_up
+
     click.echo(
         f"{one.account.name} ({one.account.source})\n{one.account.path}\n"
         f"fingerprint {one.account.fingerprint}\n"
-        f"all runs together: epsilon {one.spent.epsilon:.4f} at delta {one.delta:g} "
-        f"({one.spent.accountant}); {one.spent.rdp:.4f} by RDP, also for settings chosen "
+        f"all runs together: epsilon {rounded_up(one.spent.epsilon, 4):.4f} at delta {one.delta:g} "
+        f"({one.spent.accountant}); {rounded_up(one.spent.rdp, 4):.4f} by RDP, also for settings chosen "
         f"by looking at results{_left(one)}"
     )
     for run in one.state.runs.values():
@@ -152,7 +156,10 @@ def _became(one: "LedgerSummary", run: "RunState") -> str:
 def _left(one: "LedgerSummary") -> str:
     if one.state.budget is None or one.remaining is None:
         return ", no budget set"
-    return f", {one.remaining:.3f} left of {one.state.budget.epsilon:g} at delta {one.state.budget.delta:g}"
+    from auditkit.records.bounds import rounded_up
+
+    budget, left = one.state.budget, -rounded_up(-one.remaining)
+    return f", {left:.3f} left of {budget.epsilon:g} at delta {budget.delta:g}"
 
 
 def _runs(one: "LedgerSummary") -> list[dict[str, Any]]:

@@ -86,6 +86,7 @@ def command(
     --nproc_per_node 2 -m auditkit retrain ...`) its processes train together.
     """
     from auditkit.jobs.retrain import retrain
+    from auditkit.records.bounds import rounded_up
 
     with progress() as report_progress:
         result = retrain(
@@ -123,7 +124,7 @@ def command(
     moved = f"{100 * change:+.2f} points" if result.quality == "accuracy" else f"{change:+.3g}"
     click.echo(
         f"{result.folder}\n"
-        f"epsilon {certificate.epsilon:.3f} at delta {certificate.delta:.3g} "
+        f"epsilon {rounded_up(certificate.epsilon):.3f} at delta {certificate.delta:.3g} "
         f"({certificate.accountant}; {certificate.adjacency}; one {certificate.unit_of_privacy})\n"
         f"noise multiplier {certificate.noise_multiplier:g}, sample rate {certificate.sample_rate:.4g}, "
         f"{certificate.steps:,} steps\n"
@@ -134,19 +135,19 @@ def command(
         click.echo(
             f"tuned by the {tuning.tuned.law} law, {tuning.tuned.mean:g} runs expected: {tuning.chosen}, of "
             f"{len(tuning.candidates)} candidates. That run alone, its settings fixed beforehand, would have "
-            f"spent epsilon {tuning.untuned_epsilon:.3f}"
+            f"spent epsilon {rounded_up(tuning.untuned_epsilon):.3f}"
         )
     again = certificate.steps - (certificate.planned_steps or certificate.steps)
     if again:
         click.echo(
-            f"{again:,} steps were charged twice after an interruption: epsilon {certificate.epsilon:.3f} "
-            f"where {epsilon:g} was asked for"
+            f"{again:,} steps were charged twice after an interruption: epsilon "
+            f"{rounded_up(certificate.epsilon):.3f} where {epsilon:g} was asked for"
         )
     ledger = certificate.ledger
     if ledger is not None:
         click.echo(
             f"ledger {ledger.fingerprint[:12]}: all {ledger.n_runs} trainings on these rows, epsilon "
-            f"{ledger.epsilon:.3f}{_budget(ledger.budget_epsilon)}"
+            f"{rounded_up(ledger.epsilon):.3f}{_budget(ledger.budget_epsilon)}"
         )
     for assumption in certificate.assumptions:
         click.echo(f"- {assumption}")

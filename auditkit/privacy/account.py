@@ -281,10 +281,16 @@ class Account:
         return False
 
     def _others_of_that_name(self) -> int:
+        """Those that cannot be read count: they may be, and what is theirs must not end this training."""
         found = 0
         for path in ledger_files(self.folder):
-            if path != self.path:
+            if path == self.path:
+                continue
+            try:
                 opened = LedgerState.of(read_chain(path)).opened
+            except LedgerError:
+                found += 1
+            else:
                 found += opened is not None and opened.name == self.name
         return found
 

@@ -1,6 +1,5 @@
 """What a differentially private training may claim, and under which assumptions."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from auditkit.privacy.tuning_cost import epsilon_of_tuning
 from auditkit.privacy.units import Unit
 from auditkit.records import Certificate, LedgerReference, Message, TrainedWeights
+from auditkit.records.bounds import rounded_up
 
 ROW_ADJACENCY, PERSON_ADJACENCY = "add or remove one row", "add or remove one person"
 PRV_ERROR = 0.01
@@ -277,9 +277,9 @@ def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
         "trained elsewhere, or before the ledger began, is not in it.",
         values={
             "n_runs": ledger.n_runs,
-            "epsilon": _shown(ledger.epsilon),
+            "epsilon": rounded_up(ledger.epsilon),
             "delta": float(f"{ledger.delta:.3g}"),
-            "rdp": _shown(ledger.rdp),
+            "rdp": rounded_up(ledger.rdp),
         },
     )
     return (joint, *_unproven_in_sum(ledger), *_missing_from_sum(ledger))
@@ -317,11 +317,6 @@ def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
             "is charged to each and not added up.",
             values={"n": ledger.same_name},
         )
-
-
-def _shown(epsilon: float) -> float:
-    """An upper bound with three decimals that still is one."""
-    return math.ceil(1000 * epsilon) / 1000
 
 
 def _randomness(execution: Execution, *, certified: bool) -> Message:

@@ -17,6 +17,7 @@ from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.replay_key import ReplayKey
 from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
 from auditkit.records import Message, Spending
+from auditkit.records.bounds import rounded_up
 
 Progress = Callable[[int, int, str], None]
 BLOCK_STEPS = 50
@@ -155,7 +156,7 @@ def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> s
     ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)
     return (
         f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with fresh noise; "
-        f"{again:,} steps are charged twice, and it ends at epsilon {math.ceil(1000 * ends) / 1000:.3f}"
+        f"{again:,} steps are charged twice, and it ends at epsilon {rounded_up(ends):.3f}"
     )
 
 
@@ -241,7 +242,7 @@ class _Report:
         if self.report_progress is None or (done % REPORT_EVERY and done != total):
             return
         charged = reserved if self.charged is None else self.charged()
-        spent = math.ceil(1000 * self._spent(charged, is_last=done == total)) / 1000
+        spent = rounded_up(self._spent(charged, is_last=done == total))
         text = f"private training, epsilon {spent:.3f} spent by step {reserved:,}"
         self.report_progress(done, total, text)
 

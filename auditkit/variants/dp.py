@@ -28,6 +28,7 @@ from auditkit.privacy.tuning import Tuning
 from auditkit.privacy.units import persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
+from auditkit.records.bounds import rounded_up
 from auditkit.subjects.huggingface import folder_of_classifier
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
@@ -228,7 +229,7 @@ def _statements(
     certificate: Certificate, data: Dataset, recipe: Recipe, folder: Path | None
 ) -> tuple[Message, ...]:
     figures: dict[str, str | int | float] = {
-        "epsilon": round(certificate.epsilon, 3),
+        "epsilon": rounded_up(certificate.epsilon),
         "delta": float(f"{certificate.delta:.3g}"),
         "noise_multiplier": certificate.noise_multiplier,
         "steps": certificate.steps,

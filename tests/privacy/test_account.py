@@ -262,3 +262,10 @@ def test_a_lock_that_is_not_given_back_is_an_error_and_not_a_hang(tmp_path, monk
     path = account(tmp_path).path
     with locked(path), pytest.raises(LedgerError, match="another process"), locked(path):
         pass
+
+
+def test_a_damaged_ledger_of_other_rows_does_not_end_a_training(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    (tmp_path / f"{'b' * 64}.jsonl").write_text("not a ledger\n", encoding="utf-8")
+    assert one.reference(1e-5).same_name == 1

@@ -18,6 +18,7 @@ from auditkit.audits.privacy.membership_evidence import class_chart, roc_curve
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray
 from auditkit.errors import DataError
 from auditkit.records import Better, Evidence, Interval, Measurement, Message, Unit
+from auditkit.records.bounds import rounded_up
 from auditkit.statistics.auc import auc_delong, tpr_at_fpr
 from auditkit.subjects.subject import Subject, row_losses
 
@@ -243,7 +244,7 @@ def _notes(subject: Subject, data: Dataset) -> list[Message]:
             Message(
                 text="This subject carries a certificate of epsilon {epsilon} at delta {delta}: an upper "
                 "bound for every attack, where the figures here are lower bounds from one.",
-                values={"epsilon": round(certificate.epsilon, 3), "delta": certificate.delta},
+                values={"epsilon": rounded_up(certificate.epsilon), "delta": certificate.delta},
             )
         )
     if data.person is not None and len(np.unique(data.person)) < len(data.person):
