@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditkit.data.rows import ByteArray
-from auditkit.errors import DataError
+from auditkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +35,7 @@ def read_grey(path: Path, *, height: int, width: int) -> ByteArray:
     Raises:
         DataError: The file is too large, damaged, of another format, animated, transparent or of more than
             eight bits per channel; the message begins with its name.
+        UsageError: Pillow cannot be imported.
     """
     try:
         if path.stat().st_size > _LIMIT_B:
@@ -44,6 +45,8 @@ def read_grey(path: Path, *, height: int, width: int) -> ByteArray:
         raise DataError(f"{path.name!r} cannot be read: {error.strerror}") from None
     try:
         return _grey(_decoded(content), height, width)
+    except ImportError:
+        raise UsageError(f"{path}: reading pictures needs Pillow; pip install pillow") from None
     except DataError as error:
         raise DataError(f"{path.name!r} {error}") from None
     except Exception as error:  # a damaged file raises whatever its bytes happen to mean

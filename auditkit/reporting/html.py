@@ -17,6 +17,7 @@ from auditkit.reporting.view.page import page
 
 _LANG = {"en": "en", "zh": "zh-Hans"}
 
+_INDENTATION = re.compile(r"\n\s+(?=<)")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -39,7 +40,7 @@ def render_html(run: Run, language: Language) -> str:
 
 def render_template(name: str, texts: Texts, **values: object) -> str:
     """A page from a template, with the style sheet and a policy that allows nothing else."""
-    css = read_template("report.css")
+    css = without_indentation(read_template("report.css"))
     environment = template_environment()
     rendered = environment.get_template(name).render(
         **values,
@@ -51,7 +52,12 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
         css=Markup(css),  # noqa: S704 - our own file
         policy=content_policy(css),
     )
-    return clean(rendered).strip() + "\n"
+    return without_indentation(clean(rendered)).strip() + "\n"
+
+
+def without_indentation(text: str) -> str:
+    """Neither blank lines nor spaces before a tag: before a tag they are never seen."""
+    return _INDENTATION.sub("\n", text)
 
 
 def clean(text: str) -> str:
