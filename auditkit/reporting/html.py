@@ -18,6 +18,7 @@ from auditkit.reporting.view.page import page
 _LANG = {"en": "en", "zh": "zh-Hans"}
 
 _INDENTATION = re.compile(r"\n\s+(?=<)")
+_IN_TABLES = re.compile(r">\n(?=</?(?:tr|td|th|thead|tbody|table|rect|line|path|g|circle|polyline)\b)")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -56,8 +57,11 @@ def render_template(name: str, texts: Texts, **values: object) -> str:
 
 
 def without_indentation(text: str) -> str:
-    """Neither blank lines nor spaces before a tag: before a tag they are never seen."""
-    return _INDENTATION.sub("\n", text)
+    """Neither blank lines nor spaces before a tag, nor lines between parts of tables and drawings.
+
+    None of it is ever seen; texts that are shown as they stand hold no tag.
+    """
+    return _IN_TABLES.sub(">", _INDENTATION.sub("\n", text))
 
 
 def clean(text: str) -> str:
