@@ -101,9 +101,9 @@ def _behind_front(recipe: Recipe, data: Dataset) -> Dataset:
     return replace(data, inputs=module.features(data.inputs), features=FeatureSpace(()))
 
 
-def _one(case: Case, recipe: Recipe, rows: tuple[Dataset, Dataset], seed: int) -> dict[str, object]:
-    start = time.perf_counter()
-    settings = DpSettings(
+def settings_of(case: Case, recipe: Recipe) -> DpSettings:
+    """Those of ``retrain`` for this case."""
+    return DpSettings(
         epsilon=case.epsilon,
         delta=DELTA,
         steps=recipe.steps,
@@ -113,6 +113,11 @@ def _one(case: Case, recipe: Recipe, rows: tuple[Dataset, Dataset], seed: int) -
         clipping=recipe.clipping,
         certified=True,
     )
+
+
+def _one(case: Case, recipe: Recipe, rows: tuple[Dataset, Dataset], seed: int) -> dict[str, object]:
+    start = time.perf_counter()
+    settings = settings_of(case, recipe)
     module = build_module(recipe.architecture, rng=torch_rng(seed, "weights"))
     learner = module.output if isinstance(module, FrozenFront) else module
     fitted = dp_fit(learner, rows[0], settings, seed=seed)

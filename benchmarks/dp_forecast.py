@@ -28,11 +28,12 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, dp_fit, plan, steady_rate
 from auditkit.privacy.forecast import REHEARSAL_STEPS
 from auditkit.privacy.made_up_rows import Difficulty, MadeUpLaw
+from auditkit.privacy.public_count import public_count
 from auditkit.privacy.rehearsal import Rehearsal, rehearse
 from auditkit.randomness import torch_rng
 from auditkit.training.fit import fit
 from auditkit.variants.dp_recipe import recipe_for
-from benchmarks.dp_accuracy import CASES, DELTA, NOT_PRIVATE
+from benchmarks.dp_accuracy import CASES, DELTA, NOT_PRIVATE, settings_of
 from benchmarks.real_data import use_real_data
 from benchmarks.record import RESULTS
 
@@ -122,16 +123,8 @@ def _real(name: str) -> dict[str, object]:
     case = CASES[name]
     data, preprocessing = load_training_data(case.data, preprocessing=None, seed=0, folder=Path())
     recipe = recipe_for("auto", Architecture(name=case.audited), data)
-    settings = DpSettings(
-        epsilon=case.epsilon,
-        delta=DELTA,
-        steps=recipe.steps,
-        optimizer=recipe.optimizer,
-        learning_rate=recipe.learning_rate,
-        momentum=recipe.momentum,
-        clipping=recipe.clipping,
-    )
-    mechanism = plan(settings, DELTA, len(data))
+    settings = settings_of(case, recipe)
+    mechanism = plan(settings, DELTA, public_count(len(data)))
     if settings.learning_rate is None:
         settings = replace(settings, learning_rate=steady_rate(mechanism))
     module = build_module(recipe.architecture, rng=torch_rng(0, "weights")).train()

@@ -149,7 +149,7 @@ def command(
             f"ledger {ledger.fingerprint[:12]}: all {ledger.n_runs} trainings on these rows, epsilon "
             f"{rounded_up(ledger.epsilon):.3f}{_budget(ledger.budget_epsilon)}"
         )
-    for assumption in certificate.assumptions:
+    for assumption in (*certificate.not_covered, *certificate.assumptions):
         click.echo(f"- {assumption}")
 
 

@@ -88,16 +88,16 @@ def _unbudgeted(project: Project) -> tuple[Account, int]:
 
 
 def _with_every_column(data: DataConfig) -> DataConfig:
-    """The same split of the same source; in a file nothing is dropped, and no role takes a column out.
+    """The same split of the same source, of which nothing is dropped; in a file no role takes a column out.
 
     Else dropping a column would open another ledger on the same people. ``person`` and ``members`` stay, as
     they decide which rows are trained on.
     """
-    whole = data.model_copy(update={"limit": None})
+    whole = data.model_copy(update={"limit": None, "drop": (), "features": None})
     if data.counted or Path(data.source).suffix.lower() not in SUFFIXES:
         return whole
-    left_open = ("features", "weight", "prediction", "score", "text")
-    none = dict.fromkeys(("drop", "sensitive_features", "control_features"), ())
+    left_open = ("weight", "prediction", "score", "text")
+    none = dict.fromkeys(("sensitive_features", "control_features"), ())
     return whole.model_copy(update={**none, **dict.fromkeys(left_open)})
 
 

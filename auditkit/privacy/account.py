@@ -247,6 +247,7 @@ class Account:
         state = LedgerState.of(chain)
         found = composed(state.spent(), delta, state.tunings())
         spending = [run for run in state.runs.values() if run.spends]
+        same_name, unreadable = self._others()
         return LedgerReference(
             fingerprint=self.fingerprint,
             line=chain.head,
@@ -257,7 +258,8 @@ class Account:
             rdp=found.rdp,
             budget_epsilon=None if state.budget is None else state.budget.epsilon,
             budget_delta=None if state.budget is None else state.budget.delta,
-            same_name=self._others_of_that_name(),
+            same_name=same_name,
+            n_unreadable=unreadable,
             n_lost=len(state.lost),
             n_imported=sum(run.is_imported for run in spending),
             n_seeded=sum(not (run.certified or run.is_imported) for run in spending),
@@ -280,19 +282,22 @@ class Account:
         lock.release()
         return False
 
-    def _others_of_that_name(self) -> int:
-        """Those that cannot be read count: they may be, and what is theirs must not end this training."""
-        found = 0
+    def _others(self) -> tuple[int, int]:
+        """How many sets of other rows have that name, and how many cannot be read.
+
+        What is theirs must not end a training on these rows.
+        """
+        same_name = unreadable = 0
         for path in ledger_files(self.folder):
             if path == self.path:
                 continue
             try:
                 opened = LedgerState.of(read_chain(path)).opened
             except LedgerError:
-                found += 1
+                unreadable += 1
             else:
-                found += opened is not None and opened.name == self.name
-        return found
+                same_name += opened is not None and opened.name == self.name
+        return same_name, unreadable
 
     def _opened(self) -> Chain:
         """The lines, with the first one there."""

@@ -77,6 +77,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
     certified: bool,
     execution: Execution | None = None,
     preflight: tuple[Message, ...] = (),
+    not_covered: tuple[Message, ...] = (),
     clipping: Clipping = "flat",
     trained: TrainedWeights | None = None,
     assumed: tuple[Message, ...] = (),
@@ -89,7 +90,8 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         n_units: Public number of rows, or of persons where they are the unit.
         certified: Whether sampling and noise came from the operating system.
         execution: What was charged; default every planned step once.
-        preflight: What was examined before the first step.
+        preflight: What was examined before the first step and holds.
+        not_covered: What was found then that epsilon does not cover.
         clipping: How gradients were scaled to the clipping norm.
         trained: How many weights, and of which type.
         assumed: What must be believed besides, that of this training alone.
@@ -128,6 +130,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         sampler=_SAMPLER[mechanism.unit],
         randomness=_randomness_source(certified=certified),
         preflight=preflight,
+        not_covered=not_covered,
         ledger=execution.ledger,
         assumptions=(*assumed, *_assumptions(mechanism, n_units, execution, certified=certified)),
     )
@@ -310,6 +313,12 @@ def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
             "which the certificates of earlier models rest, {n} in number. What was spent up to them is in "
             "no sum here.",
             values={"n": ledger.n_lost},
+        )
+    if ledger.n_unreadable:
+        yield Message(
+            text="Ledgers of other rows that cannot be read: {n}. Whether they share rows with these is not "
+            "known.",
+            values={"n": ledger.n_unreadable},
         )
     if ledger.same_name:
         yield Message(

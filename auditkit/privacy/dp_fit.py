@@ -211,6 +211,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 certified=settings.certified,
                 execution=execution,
                 preflight=report.evidence,
+                not_covered=report.not_covered,
                 clipping=settings.clipping,
                 trained=_trained(clipped.parameters),
                 assumed=report.assumed,

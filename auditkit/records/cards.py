@@ -63,6 +63,7 @@ class Certificate(Record):
     over the ``steps`` that were charged: at least ``planned_steps``, as steps repeated after an interruption
     count again. It is about this training; ``ledger`` says what all trainings on the rows come to. Where
     there is a ``tuning``, epsilon is that of the whole of it, and the mechanism that of the released run.
+    ``preflight`` holds; ``not_covered`` was found beforehand, too, and is outside what epsilon bounds.
     """
 
     epsilon: float
@@ -86,6 +87,7 @@ class Certificate(Record):
     sampler: Message | None = None
     randomness: Message | None = None
     preflight: tuple[Message, ...] = ()
+    not_covered: tuple[Message, ...] = Field((), exclude_if=lambda value: not value)
     # Left out where there is none, so that the seals of cards written before still hold.
     tuning: CertifiedTuning | None = Field(None, exclude_if=lambda value: value is None)
     ledger: LedgerReference | None = None

@@ -185,6 +185,7 @@ class LedgerReference(Record):
             not added up.
         n_lost: Lines that earlier certificates rest on, that the ledger lacks and whose loss was accepted.
         n_imported: Of ``n_runs``, those that another program recorded; what they assume nobody verified.
+        n_unreadable: Ledgers of other rows in the same folder that cannot be read.
         n_seeded: Of ``n_runs``, those of this program that drew their noise from a recorded seed.
     """
 
@@ -202,3 +203,4 @@ class LedgerReference(Record):
     n_lost: int = Field(0, exclude_if=lambda n: n == 0)
     n_imported: int = Field(0, exclude_if=lambda n: n == 0)
     n_seeded: int = Field(0, exclude_if=lambda n: n == 0)
+    n_unreadable: int = Field(0, exclude_if=lambda n: n == 0)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.straight_path.curves import FIRST, MOST
 from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.rational import (
@@ -18,25 +17,10 @@ from auditkit.audits.explainability.straight_path.rational import (
     weights_through,
 )
 from auditkit.audits.explainability.straight_path.stretches import kinks_of
+from tests.audits.paths import fixed_steps, normal, summed
 
 ROUNDING = 1e-5
 TOLERANCE = 1e-3
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def summed(score, inputs, *, batch_size=64, **precision):
-    return integrated_gradients(
-        score,
-        inputs,
-        torch.zeros_like(inputs[:1]),
-        torch.zeros(len(inputs), dtype=torch.int64),
-        precision=Precision(**precision),
-        batch_size=batch_size,
-        pooled=lambda attributions: attributions.flatten(1),
-    )
 
 
 def error_over_allowed(found, exact):
@@ -141,23 +125,12 @@ def drawn(name, seed=0):
     return lambda inputs, _target: module(inputs)[:, 0], shape
 
 
-def fixed_steps(score, inputs, steps=4096):
-    """Independent: so many midpoints for every row, in plain gradients."""
-    places = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
-    found = []
-    for row in inputs:
-        at = (places.view(-1, *[1] * row.ndim) * row.double()).float().requires_grad_(True)
-        (gradients,) = torch.autograd.grad(score(at, None).sum(), at)
-        found.append((gradients.double() * row.double()).mean(dim=0).flatten().numpy())
-    return np.array(found)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_unit_agrees_with_thousands_of_steps(name):
     score, shape = drawn(name)
     inputs = 1.5 * normal(8, *shape, seed=3)
     found = summed(score, inputs)
-    over = error_over_allowed(found, fixed_steps(score, inputs))
+    over = error_over_allowed(found, fixed_steps(score, inputs, 4096))
     assert found.complete.all()
     assert over.max() <= 2.5
     assert over.mean() <= 1

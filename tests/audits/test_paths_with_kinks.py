@@ -9,22 +9,18 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.audits.explainability import integrated_gradients as integrated
-from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages
 from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
 from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.stretches import kinks_of
+from tests.audits.paths import fixed_steps, normal, summed
 
 ROUNDING = 1e-5
 
 FEWEST = 24
 """Gradients that every row gets where layers have kinks."""
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def drawn(module, seed=0):
@@ -41,29 +37,6 @@ def first_output(module):
         return module(inputs).flatten(1)[:, 0]
 
     return score
-
-
-def summed(score, inputs, *, batch_size=64, **precision):
-    return integrated_gradients(
-        score,
-        inputs,
-        torch.zeros_like(inputs[:1]),
-        torch.zeros(len(inputs), dtype=torch.int64),
-        precision=Precision(**precision),
-        batch_size=batch_size,
-        pooled=lambda attributions: attributions.flatten(1),
-    )
-
-
-def fixed_steps(score, inputs, steps=8192):
-    """Independent: so many midpoints for every row, in plain gradients."""
-    places = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
-    found = []
-    for row in inputs:
-        at = (places.view(-1, *[1] * row.ndim) * row.double()).float().requires_grad_(True)
-        (gradients,) = torch.autograd.grad(score(at, None).sum(), at)
-        found.append((gradients.double() * row.double()).mean(dim=0).flatten().numpy())
-    return np.array(found)
 
 
 def relative_error(values, reference):

@@ -114,7 +114,7 @@ def test_that_a_lost_ledger_was_accepted_stands_in_the_certificate(lost, capsys)
     words = ["retrain", str(lost.config), "--epsilon", "2", "--accept-lost-ledger", "--json"]
     assert main(words) == 0
     captured = capsys.readouterr()
-    evidence = json.loads(captured.out)["certificate"]["preflight"]
+    evidence = json.loads(captured.out)["certificate"]["not_covered"]
     (waiver,) = [one for one in evidence if "was lost" in one["text"]]
     assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
     assert "the ledger of these rows was lost" in captured.err
@@ -142,7 +142,7 @@ def test_a_variant_is_refused_and_accepted_where_the_ledger_is_gone_as_retrain_i
     lost.rewrite("steps: 20", "steps: 20, accept_lost_ledger: true")
     assert main(["run", str(lost.config), "--only", "performance", "--out", "audited", "--json"]) == 0
     certificate = json.loads(capsys.readouterr().out)["subjects"][1]["certificate"]
-    (waiver,) = [one for one in certificate["preflight"] if "was lost" in one["text"]]
+    (waiver,) = [one for one in certificate["not_covered"] if "was lost" in one["text"]]
     assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
 
 

@@ -268,4 +268,5 @@ def test_a_damaged_ledger_of_other_rows_does_not_end_a_training(tmp_path):
     one = account(tmp_path)
     run_through(one)
     (tmp_path / f"{'b' * 64}.jsonl").write_text("not a ledger\n", encoding="utf-8")
-    assert one.reference(1e-5).same_name == 1
+    found = one.reference(1e-5)
+    assert (found.same_name, found.n_unreadable) == (0, 1)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from auditkit.errors import PrivacyRefusedError
 from auditkit.jobs.ledger import account_of
 from auditkit.jobs.prepare import open_project
+from auditkit.privacy.certificate import Mechanism
 
 
 @pytest.fixture
@@ -41,6 +43,28 @@ def fingerprint(folder, *overrides):
 )
 def test_a_dropped_column_or_another_role_is_the_same_ledger(folder, override):
     assert fingerprint(folder, override) == fingerprint(folder)
+
+
+@pytest.mark.parametrize("override", ["data.drop=[sex, postcode_area]", "data.features=[income]"])
+def test_a_built_in_table_has_one_ledger_whatever_is_dropped(folder, override):
+    text = (folder / "audit.yaml").read_text()
+    (folder / "audit.yaml").write_text(text[: text.index("data:")] + "data: {source: lending}\n")
+    assert fingerprint(folder, override) == fingerprint(folder)
+
+
+def test_a_budget_holds_when_a_column_is_dropped(folder):
+    def account(*overrides):
+        return account_of(open_project(folder / "audit.yaml", overrides))
+
+    mechanism = Mechanism(noise_multiplier=2.5, sample_rate=0.5, steps=50, max_grad_norm=1.0, normaliser=20.0)
+    with account("privacy_budget=9").begin(mechanism, 1e-5, purpose="first", certified=True) as run:
+        run.reserve(0, 50)
+        run.end(50)
+    with (
+        pytest.raises(PrivacyRefusedError, match="budget of these rows is 9"),
+        account("data.drop=[client, region]").begin(mechanism, 1e-5, purpose="again", certified=True),
+    ):
+        pass
 
 
 def test_other_rows_have_another_ledger(folder):

@@ -36,6 +36,7 @@ TEXT_KEYWORDS = {
         "clipping",
         "sampler",
         "randomness",
+        "not_covered",
         "preflight",
     },
     **{

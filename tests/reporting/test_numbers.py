@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditkit.records import Interval, Measurement, Message
+from auditkit.records.bounds import bound_in_digits
 from auditkit.reporting.numbers import (
     ABSENT,
     Number,
@@ -20,7 +21,6 @@ from auditkit.reporting.numbers import (
     signed,
     threshold_text,
 )
-from auditkit.reporting.view.certificates import rounded_up
 
 
 def read(text: str) -> float:
@@ -145,4 +145,4 @@ def test_changes_carry_their_sign():
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.floats(min_value=1e-3, max_value=1e3))
 def test_epsilon_is_never_rounded_down(epsilon):
-    assert epsilon <= float(rounded_up(epsilon)) <= epsilon * 1.011
+    assert epsilon <= float(bound_in_digits(epsilon)) <= epsilon * 1.011

@@ -49,9 +49,13 @@ class PreflightReport:
 
     @property
     def evidence(self) -> tuple[Message, ...]:
-        """For the certificate: what passed, then what was found besides."""
-        passed = tuple(check.message for check in self.checks if check.status == "passed")
-        return passed + tuple(check.message for check in self.warned)
+        """For the certificate: what passed."""
+        return tuple(check.message for check in self.checks if check.status == "passed")
+
+    @property
+    def not_covered(self) -> tuple[Message, ...]:
+        """For the certificate: what was found and speaks against more than epsilon says."""
+        return tuple(check.message for check in self.warned)
 
     def with_(self, others: Sequence[Check]) -> "PreflightReport":
         """With more conditions."""

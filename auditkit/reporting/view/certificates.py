@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context
 
 from markupsafe import Markup
 
 from auditkit.records import Certificate, CertifiedTuning, Law, LedgerReference, SubjectCard
+from auditkit.records.bounds import bound_in_digits
 from auditkit.reporting.language import Texts, grouped
 from auditkit.reporting.numbers import decimal_shortest
 
@@ -40,7 +40,7 @@ def guarantee(certificate: Certificate | None) -> str:
     """The guarantee in one line; nothing where there is none."""
     if certificate is None:
         return ""
-    return unbroken(f"ε ≤ {rounded_up(certificate.epsilon)}, δ = {decimal_shortest(certificate.delta)}")
+    return unbroken(f"ε ≤ {bound_in_digits(certificate.epsilon)}, δ = {decimal_shortest(certificate.delta)}")
 
 
 def unbroken(text: str) -> str:
@@ -56,17 +56,8 @@ def _unbroken_markup(text: Markup) -> Markup:
     return text
 
 
-def rounded_up(epsilon: float) -> str:
-    """An upper bound with three significant digits that is still an upper bound.
-
-    >>> rounded_up(2.9912), rounded_up(0.12341)
-    ('3.00', '0.124')
-    """
-    return format(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(epsilon)), "f")
-
-
 def _certificate(subject: str, certificate: Certificate, texts: Texts) -> CertificateView:
-    values = {"epsilon": rounded_up(certificate.epsilon), "delta": decimal_shortest(certificate.delta)}
+    values = {"epsilon": bound_in_digits(certificate.epsilon), "delta": decimal_shortest(certificate.delta)}
     statement = (
         texts.rich(
             "Whatever the training yields is at most {power} times as likely with one record as without it, "
@@ -86,14 +77,14 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
         statement=_unbroken_markup(statement),
         is_certified=certificate.certified,
         summary=tuple(_summary(certificate, texts)),
-        assumptions=tuple(texts.message(one) for one in certificate.assumptions),
+        assumptions=tuple(texts.message(one) for one in (*certificate.not_covered, *certificate.assumptions)),
         details=tuple((label, unbroken(text)) for label, text in _details(certificate, texts)),
     )
 
 
 def _summary(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
     """What a reader must know to use the guarantee at all."""
-    yield "ε", f"≤ {rounded_up(certificate.epsilon)}"
+    yield "ε", f"≤ {bound_in_digits(certificate.epsilon)}"
     yield "δ", decimal_shortest(certificate.delta)
     yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
     yield texts.text("adjacency"), texts.text(certificate.adjacency)
@@ -116,7 +107,7 @@ def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
         yield from _tuning(certificate.tuning, texts)
     yield texts.text("accountant"), certificate.accountant
     for name, epsilon in certificate.cross_check.items():
-        yield texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {rounded_up(epsilon)}"
+        yield texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {bound_in_digits(epsilon)}"
     if certificate.versions:
         yield texts.text("versions"), ", ".join(f"{k} {v}" for k, v in certificate.versions.items())
     for check in certificate.preflight:
@@ -159,7 +150,7 @@ def _tuning(tuning: CertifiedTuning, texts: Texts) -> Iterator[tuple[str, str]]:
     yield texts.text("candidates"), "; ".join(tuning.candidates)
     yield texts.text("settings released"), tuning.chosen
     yield texts.text("runs compared by"), texts.message(tuning.score)
-    yield texts.text("without tuning"), f"ε ≤ {rounded_up(tuning.untuned_epsilon)}"
+    yield texts.text("without tuning"), f"ε ≤ {bound_in_digits(tuning.untuned_epsilon)}"
 
 
 def _law(law: Law, texts: Texts) -> str:
@@ -172,13 +163,13 @@ def _ledger(ledger: LedgerReference, texts: Texts) -> Iterator[tuple[str, str]]:
     """All trainings on the rows together, and the line of the ledger that says so."""
     joint = texts.text(
         "ε ≤ {epsilon} at δ = {delta}, {n} trainings",
-        epsilon=rounded_up(ledger.epsilon) if ledger.epsilon else "0",
+        epsilon=bound_in_digits(ledger.epsilon) if ledger.epsilon else "0",
         delta=decimal_shortest(ledger.delta),
         n=ledger.n_runs,
     )
     yield texts.text("all recorded trainings on these rows"), joint
     if ledger.budget_epsilon is not None and ledger.budget_delta is not None:
-        budget = f"ε ≤ {rounded_up(ledger.budget_epsilon)}, δ = {decimal_shortest(ledger.budget_delta)}"
+        budget = f"ε ≤ {bound_in_digits(ledger.budget_epsilon)}, δ = {decimal_shortest(ledger.budget_delta)}"
         yield texts.text("privacy budget of these rows"), budget
     line = texts.text(
         "{fingerprint}, line {number}, {hash}",
