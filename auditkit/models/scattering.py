@@ -37,11 +37,13 @@ _SPREAD = 1e-5
 class ScatteringParameters(PictureParameters):
     """``angles`` of the wavelets; features of a row are standardised within each of ``groups`` of channels.
 
-    Pictures have at least 8 pixels each way.
+    ``bias_input`` is what the bias of the classifier is multiplied by. Pictures have at least 8 pixels each
+    way.
     """
 
     angles: Annotated[int, Field(ge=2, le=16)] = 8
     groups: Annotated[int, Field(ge=1)] | None = None
+    bias_input: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _fits(self) -> "ScatteringParameters":
@@ -195,7 +197,8 @@ def _build(parameters: ScatteringParameters) -> nn.Module:
             angles=parameters.angles,
             groups=parameters.groups or _groups(parameters.angles),
         )
-    return FrozenFront(front, CentredLinear(front.n_features, int(parameters.n_classes or 0)))
+    output = CentredLinear(front.n_features, int(parameters.n_classes or 0), bias_input=parameters.bias_input)
+    return FrozenFront(front, output)
 
 
 SCATTERING = ArchitectureKind(ScatteringParameters, _build, takes="pictures")

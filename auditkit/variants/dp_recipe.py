@@ -7,7 +7,7 @@ automatic, which needs no tuning (Bu et al. 2023, arXiv:2206.07136).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset
@@ -16,6 +16,10 @@ from auditkit.models.zoo import complete
 from auditkit.privacy.clipping import Clipping
 
 RecipeName = Literal["as-audited", "auto"]
+
+BIAS_INPUT: Final = 0.1
+"""Of the classifier of features. At 1 the bias takes half of the square of every clipped gradient: on the
+digits that come with scikit-learn that costs 3 points of accuracy at epsilon 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ def recipe_for(name: RecipeName, audited: Architecture, data: Dataset) -> Recipe
         return Recipe(architecture=complete(audited, **data.sizes()))
     if shape is None or min(shape) < SMALLEST or data.task != "classification":
         return Recipe(architecture=complete(audited, **data.sizes()), clipping="automatic")
-    architecture = complete(Architecture(name="scattering"), **data.sizes())
+    architecture = complete(Architecture(name="scattering", bias_input=BIAS_INPUT), **data.sizes())
     return Recipe(
         architecture=architecture,
         is_exchanged=audited.name != architecture.name,

@@ -97,7 +97,16 @@ def test_an_interrupted_training_goes_on_with_the_mean_it_had():
     assert bool(other.centre.any())
 
 
-def test_a_centre_of_zero_leaves_rows_of_length_one():
-    module, row = CentredLinear(WIDTH, 2), nn.functional.normalize(rows(1))
-    expected = row @ module.weight.T + module.bias
+@pytest.mark.parametrize("bias_input", [1.0, 0.1])
+def test_a_centre_of_zero_leaves_rows_of_length_one(bias_input):
+    module, row = CentredLinear(WIDTH, 2, bias_input=bias_input), nn.functional.normalize(rows(1))
+    expected = row @ module.weight.T + bias_input * module.bias
     assert module(row).flatten().tolist() == pytest.approx(expected.flatten().tolist(), **FLOAT32)
+
+
+@pytest.mark.parametrize("bias_input", [1.0, 0.1])
+def test_the_bias_takes_the_share_of_a_gradient_that_its_input_has_beside_a_row_of_length_one(bias_input):
+    module = CentredLinear(WIDTH, 2, bias_input=bias_input)
+    module(rows(1))[0, 0].backward()
+    of_weights, of_bias = (float(part.grad.square().sum()) for part in (module.weight, module.bias))
+    assert of_bias / of_weights == pytest.approx(bias_input**2, **FLOAT32)
