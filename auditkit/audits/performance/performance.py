@@ -129,10 +129,10 @@ class Performance(PairedAudit):
             better="higher",
             interval=rate(float(found.successes[0]), float(found.effective_n[0]), confidence=self.confidence),
             note=Message(
-                text="Always predicting {label}, the most frequent class, would reach {share}.",
+                text="Always predicting {label}, the most frequent class, would reach {percent} %.",
                 values={
                     "label": data.classes[most_frequent],
-                    "share": round(float(label_weights[most_frequent] / label_weights.sum()), 4),
+                    "percent": f"{100 * float(label_weights[most_frequent] / label_weights.sum()):.1f}",
                 },
             ),
         )
