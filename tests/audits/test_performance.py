@@ -93,7 +93,7 @@ def test_accuracy_is_read_beside_always_guessing_the_most_frequent_class():
     y_true = np.array([0] * 9 + [1])
     found = figures(Performance().measure(predicting(np.zeros(10, dtype=int)), table_data(y_true), CONTEXT))
     assert found["accuracy", None].value == 0.9
-    assert found["accuracy", None].note.values == {"label": "no", "share": 0.9}
+    assert found["accuracy", None].note.values == {"label": "no", "percent": "90.0"}
     assert found["balanced_accuracy", None].value == 0.5
 
 
