@@ -217,11 +217,11 @@ def _tuned(
 
 _FRESH = (
     "Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
-    "noise multiplier {noise_multiplier}, {steps} steps."
+    "noise multiplier {noise_multiplier}, steps {steps}."
 )
 _PRETRAINED = (
     "Trained on the pretrained weights in {folder} with differential privacy: epsilon {epsilon} at delta "
-    "{delta}, noise multiplier {noise_multiplier}, {steps} steps."
+    "{delta}, noise multiplier {noise_multiplier}, steps {steps}."
 )
 
 

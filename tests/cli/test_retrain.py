@@ -69,7 +69,7 @@ def test_what_an_interruption_charged_twice_stands_at_the_end(private, capsys, m
         retrain("loans.yaml", epsilon=6, overrides=steps, report_progress=dies_after(20))
     assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6", "--set", *steps) == 0
     shown = capsys.readouterr()
-    epsilon, after = shown.out.split("10 steps were charged twice after an interruption: epsilon ")[1].split(
+    epsilon, after = shown.out.split("10 steps charged twice after an interruption: epsilon ")[1].split(
         " where 6 was asked for\n"
     )
     assert float(epsilon) > 6

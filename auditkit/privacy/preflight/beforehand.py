@@ -186,7 +186,7 @@ def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bo
     if drowned > 1 and not accept_weak:
         yield refused(
             "feasibility",
-            "averaged over all {steps} steps the noise is {ratio} times the largest sum of gradients that a "
+            "averaged over all steps ({steps}) the noise is {ratio} times the largest sum of gradients that a "
             "step of {n} on average can have: nothing would be learned. Take more rows, a larger epsilon or "
             "fewer than the {weights} weights, or say --accept-weak (accept_weak: true in a config)",
             steps=mechanism.steps,
