@@ -95,8 +95,9 @@ def _list(found: "list[LedgerSummary]", place: Path, *, as_json: bool) -> None:
     if not found:
         click.echo(f"{place}: no privacy was spent yet")
     for one in found:
+        runs = counted(len(_runs(one)), "run")
         click.echo(
-            f"{one.account.fingerprint[:12]}  {one.account.name:<20} {counted(len(_runs(one)), 'run'):>8}  epsilon "
+            f"{one.account.fingerprint[:12]}  {one.account.name:<20} {runs:>8}  epsilon "
             f"{rounded_up(one.spent.epsilon):.3f} at delta {one.delta:g}{_left(one)}"
         )
 

@@ -185,8 +185,8 @@ def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept:
 
 _WAIVER = (
     "the ledger of these rows was lost: it lacks lines on which certificates of earlier models rest, "
-    "{checkpoint} for one; such models in all: {n}. What they spent is in no sum here; that was accepted with --accept-lost-ledger "
-    "(accept_lost_ledger: true of a variant)"
+    "{checkpoint} for one; such models in all: {n}. What they spent is in no sum here; that was accepted "
+    "with --accept-lost-ledger (accept_lost_ledger: true of a variant)"
 )
 
 

@@ -155,8 +155,9 @@ def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int, mode
     """Where it goes on, with which noise, and what that makes of epsilon."""
     if mode == "replay":
         return (
-            f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with the same noise: "
-            "the block before came out bit by bit as it was, and steps that are repeated are charged once"
+            f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with the same "
+            "noise: the block before came out bit by bit as it was, and steps that are repeated are charged "
+            "once"
         )
     again = charged - start
     ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)

@@ -16,6 +16,8 @@ from auditkit.models.zoo import complete
 from auditkit.privacy.clipping import Clipping
 
 RecipeName = Literal["as-audited", "auto"]
+FEWEST_STEPS = 500
+"""No recipe takes fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Recipe:
 
     architecture: Architecture
     is_exchanged: bool = False
-    steps: int = 500
+    steps: int = FEWEST_STEPS
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float | None = 0.01
     momentum: float = 0.9
