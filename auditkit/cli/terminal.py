@@ -28,7 +28,7 @@ def counted(n: float, noun: str) -> str:
     >>> counted(1, "step"), counted(1200, "step"), counted(1.5, "run")
     ('1 step', '1,200 steps', '1.5 runs')
     """
-    shown = f"{n:,g}" if isinstance(n, float) else f"{n:,}"
+    shown = f"{n:,.0f}" if float(n).is_integer() else f"{n:,g}"
     return f"{shown} {noun}" if n == 1 else f"{shown} {noun}s"
 
 
