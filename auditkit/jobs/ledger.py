@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auditkit.config.model import DataConfig
+from auditkit.data.roles import SPLITS
 from auditkit.data.sources import read_rows
 from auditkit.data.table import SUFFIXES
 from auditkit.errors import LedgerError, UsageError
@@ -127,11 +128,14 @@ def _readings(data: DataConfig) -> Iterator[tuple[DataConfig, str]]:
     if not _is_file(data):
         yield rows, "train"
         return
+    if data.members in SPLITS:  # names rows to audit, and no column
+        rows = rows.model_copy(update={"members": None})
     whole = rows.model_copy(update={"person": None, "members": None})
-    yield whole, "train" if data.train else "all"
-    yield rows, "train"
     if data.train is None:
-        yield whole, "train"
+        yield whole, "all"
+    yield whole, "train"
+    if rows != whole:
+        yield rows, "train"
 
 
 def _with_every_column(data: DataConfig) -> DataConfig:

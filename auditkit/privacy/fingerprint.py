@@ -1,7 +1,8 @@
 """What tells one set of private rows from another, so that all that is spent on it lands in one ledger.
 
 The fingerprint is taken of the rows as they were read, before any encoding, and does not depend on their
-order, on names and roles of columns (which one is the target) or on the model. It is exact: a row added, left
+order, on names and roles of columns (which one is the target) or on the model. Of a file that is split it is
+taken of all its rows, so that the split does not matter either. It is exact: a row added, left
 out or edited gives another fingerprint, and a near-copy of the rows is not recognised as one.
 """
 

@@ -35,6 +35,8 @@ def test_a_retrained_model_is_in_the_ledger_and_its_certificate_names_the_line(p
     assert ledger["last_line"] == certificate["ledger"]["line"]["hash"]
     assert ledger["epsilon"] == pytest.approx(certificate["epsilon"])
     assert [run["ended"] for run in ledger["runs"]] == [True]
+    assert main(["ledger"]) == 0
+    assert "    1 run  epsilon" in capsys.readouterr().out
     assert not list((private.folder / "checkpoints").glob(".*.unfinished"))
 
 

@@ -81,6 +81,20 @@ def test_what_an_interruption_charged_twice_stands_at_the_end(private, capsys, m
     assert "goes on after step 10 of 30" in shown.err
 
 
+def test_steps_that_were_repeated_bit_by_bit_are_told_of_and_not_charged_twice(private, capsys, monkeypatch):
+    monkeypatch.setattr("auditkit.privacy.recorded.SAVING_SHARE", 1e9)
+    monkeypatch.setattr("auditkit.privacy.recorded.BLOCK_STEPS", 10)
+    steps = ("retrain.steps=30",)
+    with pytest.raises(Killed):
+        retrain("loans.yaml", epsilon=6, replay=True, overrides=steps, report_progress=dies_after(20))
+    words = ("--epsilon", "6", "--replay", "--set", *steps)
+    assert private.auditkit("retrain", "loans.yaml", *words) == 0
+    shown = capsys.readouterr()
+    assert "goes on after step 10 of 30 with the same noise" in shown.err
+    assert "repeated bit by bit with the same noise, charged once" in shown.out
+    assert "charged twice" not in shown.out
+
+
 def test_one_that_nothing_interrupted_says_nothing_of_it(private, capsys):
     assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6", "--set", "retrain.steps=30") == 0
     assert "charged twice" not in capsys.readouterr().out
@@ -120,6 +134,7 @@ def test_accuracies_and_their_paired_change_are_those_of_the_report_with_interva
     words = ("--epsilon", "6", "--reproducible")
     assert private.auditkit("retrain", "loans.yaml", *words) == 0
     shown = capsys.readouterr().out
+    assert ": 1 training on these rows, epsilon" in shown
     lines = [line for line in shown.splitlines() if "accuracy" in line or "paired change" in line]
     number = r"^[−+]?[\d.]+ (%|pp) +\([−\d.]+ – [−\d.]+\) +"
     assert [re.sub(number, "", line) for line in lines] == [
