@@ -11,7 +11,7 @@ AuditkitError                 3   anything unforeseen that we raise ourselves
 ├── NothingMeasuredError      3   every audit failed or was skipped
 ├── NothingReleasedError      3   a private tuning that drew no run, or none that gave a model
 ├── UnsafeError               5   refused: loading it could execute code
-├── PrivacyRefusedError       5   refused: privacy would be spent beyond what was allowed, or without a record
+├── PrivacyRefusedError       5   refused: privacy would be spent beyond what was allowed, or for nothing
 │   └── LedgerError           5   a privacy ledger that was changed, or cannot be read or written
 ├── MissingExtraError         6   an optional dependency is absent, named
 └── Interrupted             130   Ctrl-C

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from auditkit.cli.terminal import say
+
 
 @click.command("init")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="audit.yaml")
@@ -17,6 +19,12 @@ def command(path: Path, template: str, data: Path | None, target: str | None, fo
     """Write a commented config to PATH (default audit.yaml), with the schema that editors use."""
     from auditkit.jobs.init import write_config
 
-    for written in write_config(path, template=template, data=data, target=target, force=force):
-        click.echo(str(written))
+    written = write_config(path, template=template, data=data, target=target, force=force)
+    for file in written.files:
+        click.echo(str(file))
+    if written.dropped:
+        say(
+            f"not inputs, as no two rows are alike in them: {', '.join(written.dropped)} (data.drop; take "
+            "out what is a measurement after all)"
+        )
     click.echo(f"next: auditkit run {path}", err=True)

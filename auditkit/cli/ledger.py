@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditkit.cli.options import json_option, set_option
-from auditkit.cli.terminal import say
+from auditkit.cli.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +95,9 @@ def _list(found: "list[LedgerSummary]", place: Path, *, as_json: bool) -> None:
     if not found:
         click.echo(f"{place}: no privacy was spent yet")
     for one in found:
+        runs = counted(len(_runs(one)), "run")
         click.echo(
-            f"{one.account.fingerprint[:12]}  {one.account.name:<20} {len(_runs(one)):>3} runs  epsilon "
+            f"{one.account.fingerprint[:12]}  {one.account.name:<20} {runs:>8}  epsilon "
             f"{rounded_up(one.spent.epsilon):.3f} at delta {one.delta:g}{_left(one)}"
         )
 
@@ -116,7 +117,7 @@ def _show(one: "LedgerSummary") -> None:
         spent = f"epsilon {one.epsilon_of(run):.4f}" if run.spends else "nothing spent"
         what = " and ".join(_parts(run))
         click.echo(f"  {run.run}  {run.purpose}: {what}, {spent}, {kind}, {_became(one, run)}")
-    click.echo(f"{len(one.lines)} lines, each as it was written; the last is {one.lines[-1].hash}")
+    click.echo(f"{counted(len(one.lines), 'line')}, each as it was written; the last is {one.lines[-1].hash}")
 
 
 def _show_lost(one: "LedgerSummary") -> None:
@@ -140,9 +141,9 @@ def _show_unverified(one: "LedgerSummary") -> None:
 def _parts(run: "RunState") -> "Iterator[str]":
     """What a run did, without the number of runs in a tuning, which nobody knows."""
     for tuned in run.tunings:
-        yield f"a tuning ({tuned.law}, {tuned.mean:g} runs expected)"
+        yield f"a tuning ({tuned.law}, {counted(tuned.mean, 'run')} expected)"
     if run.steps or not run.tunings:
-        yield f"{run.steps:,} steps"
+        yield counted(run.steps, "step")
 
 
 def _became(one: "LedgerSummary", run: "RunState") -> str:

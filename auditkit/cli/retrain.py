@@ -14,7 +14,7 @@ from auditkit.cli.options import (
     with_budget,
     with_device,
 )
-from auditkit.cli.terminal import progress, say
+from auditkit.cli.terminal import counted, progress, say
 
 
 @click.command("retrain")
@@ -87,6 +87,7 @@ def command(
     """
     from auditkit.jobs.retrain import retrain
     from auditkit.records.bounds import rounded_up
+    from auditkit.reporting.terminal import figure_lines
 
     with progress() as report_progress:
         result = retrain(
@@ -110,43 +111,54 @@ def command(
     if result.rank:
         return
     certificate = result.certificate
+    figures = result.figures
     if as_json:
         document = {
             "checkpoint": str(result.folder),
             "certificate": certificate.model_dump(mode="json"),
-            f"{result.quality}_before": result.before,
-            f"{result.quality}_after": result.after,
-            "n": result.n,
+            f"{figures.quality}_before": figures.before.value,
+            f"{figures.quality}_after": figures.after.value,
+            "n": figures.n_rows,
+            "figures": [
+                one.model_dump(mode="json") for one in (figures.before, figures.after, figures.change)
+            ],
         }
         click.echo(json.dumps(document))
         return
-    change = result.after - result.before
-    moved = f"{100 * change:+.2f} points" if result.quality == "accuracy" else f"{change:+.3g}"
     click.echo(
         f"{result.folder}\n"
         f"epsilon {rounded_up(certificate.epsilon):.3f} at delta {certificate.delta:.3g} "
         f"({certificate.accountant}; {certificate.adjacency}; one {certificate.unit_of_privacy})\n"
         f"noise multiplier {certificate.noise_multiplier:g}, sample rate {certificate.sample_rate:.4g}, "
-        f"{certificate.steps:,} steps\n"
-        f"{result.quality} {result.before:.4f} before, {result.after:.4f} after ({moved}, n {result.n:,})"
+        f"{counted(certificate.steps, 'step')}"
     )
+    for line in figure_lines(
+        {
+            f"{figures.quality} before": figures.before,
+            f"{figures.quality} after": figures.after,
+            f"paired change, {counted(figures.n_rows, 'row')}": figures.change,
+        }
+    ):
+        click.echo(line)
     if certificate.tuning is not None:
         tuning = certificate.tuning
         click.echo(
-            f"tuned by the {tuning.tuned.law} law, {tuning.tuned.mean:g} runs expected: {tuning.chosen}, of "
-            f"{len(tuning.candidates)} candidates. That run alone, its settings fixed beforehand, would have "
-            f"spent epsilon {rounded_up(tuning.untuned_epsilon):.3f}"
+            f"tuned by the {tuning.tuned.law} law, {counted(tuning.tuned.mean, 'run')} expected: "
+            f"{tuning.chosen}, of {counted(len(tuning.candidates), 'candidate')}. That run alone, its "
+            f"settings fixed beforehand, would have spent epsilon {rounded_up(tuning.untuned_epsilon):.3f}"
         )
     again = certificate.steps - (certificate.planned_steps or certificate.steps)
     if again:
         click.echo(
-            f"{again:,} steps were charged twice after an interruption: epsilon "
+            f"{counted(again, 'step')} charged twice after an interruption: epsilon "
             f"{rounded_up(certificate.epsilon):.3f} where {epsilon:g} was asked for"
         )
+    if certificate.replays:
+        click.echo("after an interruption steps were repeated bit by bit with the same noise, charged once")
     ledger = certificate.ledger
     if ledger is not None:
         click.echo(
-            f"ledger {ledger.fingerprint[:12]}: all {ledger.n_runs} trainings on these rows, epsilon "
+            f"ledger {ledger.fingerprint[:12]}: {counted(ledger.n_runs, 'training')} on these rows, epsilon "
             f"{rounded_up(ledger.epsilon):.3f}{_budget(ledger.budget_epsilon)}"
         )
     for assumption in (*certificate.not_covered, *certificate.assumptions):

@@ -22,6 +22,16 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def counted(n: float, noun: str) -> str:
+    """So many of something, in words that fit one, too.
+
+    >>> counted(1, "step"), counted(1200, "step"), counted(1.5, "run")
+    ('1 step', '1,200 steps', '1.5 runs')
+    """
+    shown = f"{n:,.0f}" if float(n).is_integer() else f"{n:,g}"
+    return f"{shown} {noun}" if n == 1 else f"{shown} {noun}s"
+
+
 def show_event(event: str, details: Mapping[str, Any]) -> None:
     """One line per finished audit, with the reason where it gave no figures."""
     if event not in _WORDS:

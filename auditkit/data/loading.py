@@ -69,9 +69,18 @@ def load_training_data(
     Raises:
         DataError: The data cannot be read, or do not fit the preprocessing.
     """
-    rows = replace(read_rows(_whole(config), split="train", seed=seed, folder=folder), member=None)
+    rows = training_rows(config, seed=seed, folder=folder)
     fitted = preprocessing or fit_preprocessing(rows)
     return encode(rows, fitted), fitted
+
+
+def training_rows(config: DataConfig, *, seed: int, folder: Path) -> Rows:
+    """The training rows as they are read; ``config.limit`` does not apply.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
+    return replace(read_rows(_whole(config), split="train", seed=seed, folder=folder), member=None)
 
 
 def load_raw_data(

@@ -25,7 +25,7 @@ from auditkit.jobs.prepare import (
     open_project,
     untrained_subject,
 )
-from auditkit.jobs.variants import derive_variants
+from auditkit.jobs.variants import derive_variants, refuse_early
 from auditkit.policy import judge
 from auditkit.records import Run
 from auditkit.registry import AUDITS
@@ -78,6 +78,7 @@ def prepare_audit(
         ConfigError: No audit is named, or ``only`` names one that the config does not.
     """
     project = _select(open_project(config, overrides), only)
+    refuse_early(project)
     subject = obtain_subject(project, report_progress) if train else untrained_subject(project)
     data = audit_data(project, subject)
     digest = data.digest()

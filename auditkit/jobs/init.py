@@ -12,6 +12,7 @@ from auditkit.config import RunConfig
 from auditkit.data.rows import ObjectArray
 from auditkit.data.table import Table, read_table
 from auditkit.errors import UsageError, closest
+from auditkit.jobs.identifiers import identifiers
 from auditkit.store import write_atomically
 
 TEMPLATES = ("tabular", "image", "text", "lm")
@@ -49,11 +50,20 @@ class Proposal:
     sensitive_features: tuple[str, ...]
     columns: tuple[str, ...]
     is_number: bool = False
+    identifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files that were written, and the columns that the config leaves out as they name rows."""
+
+    files: tuple[Path, ...]
+    dropped: tuple[str, ...] = ()
 
 
 def write_config(
     path: Path, *, template: str, data: Path | None = None, target: str | None = None, force: bool = False
-) -> list[Path]:
+) -> Written:
     """Write a config and the JSON Schema that editors check it against.
 
     Raises:
@@ -64,7 +74,7 @@ def write_config(
         raise UsageError(f"no template is called {template!r}. {closest(template, TEMPLATES)}")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already. Choose another name, or --force to overwrite it")
-    placeholders = None
+    placeholders, found = None, None
     if template == "tabular":
         found = None if data is None else propose(read_table(data), str(_relative(data, path.parent)), target)
         template = "regression" if found is not None and found.is_number else template
@@ -75,7 +85,7 @@ def write_config(
     schema = path.with_name(SCHEMA_FILE)
     write_atomically(path, text)
     write_atomically(schema, json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n")
-    return [path, schema]
+    return Written((path, schema), () if found is None else found.identifiers)
 
 
 def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
@@ -83,6 +93,7 @@ def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
         return {
             "name": path.stem,
             "data": "  source: lending      # built in; replace by data.csv",
+            "drop": _NOTHING_DROPPED,
             "note": "",
         }
     lines = [f"  source: {json.dumps(found.source, ensure_ascii=False)}"]
@@ -95,7 +106,17 @@ def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
     sensitive = json.dumps(list(found.sensitive_features), ensure_ascii=False)
     lines.append(f"  sensitive_features: {sensitive}      # guessed from the column names")
     note = f"\n  # Columns: {', '.join(found.columns)}"
-    return {"name": path.stem, "data": "\n".join(lines), "note": note}
+    return {"name": path.stem, "data": "\n".join(lines), "drop": _drop_line(found), "note": note}
+
+
+_NOTHING_DROPPED = "  # drop: [id]                       # columns that are not inputs"
+
+
+def _drop_line(found: Proposal) -> str:
+    if not found.identifiers:
+        return _NOTHING_DROPPED
+    names = json.dumps(list(found.identifiers), ensure_ascii=False)
+    return f"  drop: {names}      # guessed: no two rows are alike in it, so it names rows; not an input"
 
 
 def propose(table: Table, source: str, target: str | None) -> Proposal:
@@ -118,7 +139,16 @@ def propose(table: Table, source: str, target: str | None) -> Proposal:
     )
     column = table.texts(chosen)
     is_number = chosen in table.numeric and len(_levels(column)) > _MOST_CLASSES
-    return Proposal(source, chosen, _favourable(column), sensitive, table.names, is_number)
+    others = tuple(name for name in table.names if name != chosen)
+    return Proposal(
+        source=source,
+        target=chosen,
+        positive=_favourable(column),
+        sensitive_features=sensitive,
+        columns=table.names,
+        is_number=is_number,
+        identifiers=tuple(name for name in identifiers(table, others) if name not in sensitive),
+    )
 
 
 def _levels(column: ObjectArray) -> list[str]:

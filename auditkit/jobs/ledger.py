@@ -1,11 +1,12 @@
 """Job: the privacy ledgers of this user: whose they are, what is spent, what is left."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auditkit.config.model import DataConfig
+from auditkit.data.roles import SPLITS
 from auditkit.data.sources import read_rows
 from auditkit.data.table import SUFFIXES
 from auditkit.errors import LedgerError, UsageError
@@ -60,31 +61,81 @@ class LedgerSummary:
         return composed(run.spent, self.delta, run.tunings).epsilon
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accounts:
+    """The account of a file, nothing of which is written yet.
+
+    Attributes:
+        account: The one to write to, with those beside it that exist.
+        known: Every account of these rows that there may be, by fingerprint.
+        n_rows: How many rows it is about.
+    """
+
+    account: Account
+    known: Mapping[str, Account]
+    n_rows: int
+
+
 def account_of(project: Project) -> Account:
-    """The account of the training rows of a config, its budget set if the config has one.
+    """The account of the rows of a config, its budget set if the config has one.
 
     Raises:
         DataError: The rows cannot be read.
         PrivacyRefusedError: The config would raise a budget.
         LedgerError: The ledger was changed, or cannot be written.
     """
-    account, n_rows = _unbudgeted(project)
-    _set_budget(account, project, n_rows)
-    return account
+    found = _unbudgeted(project)
+    _set_budget(found, project)
+    return found.account
 
 
-def _unbudgeted(project: Project) -> tuple[Account, int]:
-    """The account, nothing of which is written yet, and the number of its rows."""
-    config = project.config
-    whole = _with_every_column(config.data)
-    rows = read_rows(whole, split="train", seed=config.seed, folder=project.folder)
+def _unbudgeted(project: Project) -> _Accounts:
+    """The account of the file, or of its training rows where one stands from before and none of the file.
+
+    Earlier versions opened one for the training rows of a file that is split, so that another split of the
+    same people had another one. Whatever stands there from before counts with it.
+    """
+    of_file, *earlier = (_opened(project, data, split) for data, split in _readings(project.config.data))
+    existing = [(one, n_rows) for one, n_rows in (of_file, *earlier) if one.path.exists()]
+    account, n_rows = existing[0] if existing else of_file
+    known = {one.fingerprint: one for one, _ in (of_file, *earlier)}
+    beside = tuple(one for one, _ in existing if one.fingerprint != account.fingerprint)
+    return _Accounts(
+        account=replace(account, beside=tuple({one.fingerprint: one for one in beside}.values())),
+        known=known,
+        n_rows=n_rows,
+    )
+
+
+def _opened(project: Project, data: DataConfig, split: str) -> tuple[Account, int]:
+    rows = read_rows(data, split=split, seed=project.config.seed, folder=project.folder)
     account = Account(
         folder=folder_of(project),
         fingerprint=fingerprint_of_rows(rows),
         name=rows.name,
-        source=config.data.train or config.data.source,
+        source=data.train or data.source,
     )
     return account, len(rows)
+
+
+def _readings(data: DataConfig) -> Iterator[tuple[DataConfig, str]]:
+    """How the rows are read for their fingerprint: as a whole, then as earlier versions took them.
+
+    Of a table that is split into training and held-out rows the whole is all of its rows: which of them are
+    trained on is a choice of the config, and another choice would open another ledger on the same people.
+    """
+    rows = _with_every_column(data)
+    if not _is_file(data):
+        yield rows, "train"
+        return
+    if data.members in SPLITS:  # names rows to audit, and no column
+        rows = rows.model_copy(update={"members": None})
+    whole = rows.model_copy(update={"person": None, "members": None})
+    if data.train is None:
+        yield whole, "all"
+    yield whole, "train"
+    if rows != whole:
+        yield rows, "train"
 
 
 def _with_every_column(data: DataConfig) -> DataConfig:
@@ -94,16 +145,22 @@ def _with_every_column(data: DataConfig) -> DataConfig:
     they decide which rows are trained on.
     """
     whole = data.model_copy(update={"limit": None, "drop": (), "features": None})
-    if data.counted or Path(data.source).suffix.lower() not in SUFFIXES:
+    if not _is_file(data):
         return whole
     left_open = ("weight", "prediction", "score", "text")
     none = dict.fromkeys(("sensitive_features", "control_features"), ())
     return whole.model_copy(update={**none, **dict.fromkeys(left_open)})
 
 
-def _set_budget(account: Account, project: Project, n_rows: int) -> None:
+def _is_file(data: DataConfig) -> bool:
+    """Whether it is a table of single rows in a file."""
+    return not data.counted and Path(data.source).suffix.lower() in SUFFIXES
+
+
+def _set_budget(found: _Accounts, project: Project) -> None:
     if project.config.privacy_budget is not None:
-        account.set_budget(project.config.privacy_budget, default_delta(public_count(n_rows)))
+        delta = default_delta(public_count(found.n_rows))
+        found.account.set_budget(project.config.privacy_budget, delta)
 
 
 def folder_of(project: Project | None) -> Path:
@@ -142,12 +199,12 @@ def recording_of(
     Raises:
         LedgerError: The ledger was changed, removed, cut off or replaced; nothing was written to it.
     """
-    account, n_rows = _unbudgeted(project)
+    found = _unbudgeted(project)
     folders = [project.checkpoint.parent, *sorted(runs.glob("*/variants"))]
-    waivers = _check_lines_are_there(account, folders, accept=accept_lost_ledger)
-    _set_budget(account, project, n_rows)
+    waivers = _check_lines_are_there(found, folders, accept=accept_lost_ledger)
+    _set_budget(found, project)
     return Recording(
-        account=account,
+        account=found.account,
         purpose=purpose,
         partial=partial,
         replay_key=replay_key_file() if replay else None,
@@ -155,7 +212,7 @@ def recording_of(
     )
 
 
-def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept: bool) -> tuple[Message, ...]:
+def _check_lines_are_there(found: _Accounts, folders: Sequence[Path], *, accept: bool) -> tuple[Message, ...]:
     """Refuse a ledger that lacks a line which the certificate of a checkpoint in ``folders`` rests on.
 
     With ``accept`` it is not refused: that is written into it, for every later certificate to tell, and
@@ -165,12 +222,12 @@ def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept:
         LedgerError: It was removed, cut off or replaced: what was spent is not known. Or it cannot be
             written.
     """
-    missing = _missing_lines(account, folders)
+    missing = _missing_lines(found, folders)
     if not missing:
         return ()
-    checkpoint, line = missing[0]
+    checkpoint, account, line = missing[0]
     if accept:
-        account.waive([one for _, one in missing], checkpoint=checkpoint.name)
+        found.account.waive([one for _, _, one in missing], checkpoint=checkpoint.name)
         values = {"n": len(missing), "checkpoint": checkpoint.name}
         return (Message(text=_WAIVER, values=values),)
     others = f" (and those of {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -184,22 +241,22 @@ def _check_lines_are_there(account: Account, folders: Sequence[Path], *, accept:
 
 
 _WAIVER = (
-    "the ledger of these rows was lost: it lacks lines on which the certificates of {n} earlier models rest "
-    "({checkpoint} for one). What they spent is in no sum here; that was accepted with --accept-lost-ledger "
-    "(accept_lost_ledger: true of a variant)"
+    "the ledger of these rows was lost: it lacks lines on which certificates of earlier models rest, "
+    "{checkpoint} for one; such models in all: {n}. What they spent is in no sum here; that was accepted "
+    "with --accept-lost-ledger (accept_lost_ledger: true of a variant)"
 )
 
 
-def _missing_lines(account: Account, folders: Sequence[Path]) -> list[tuple[Path, LedgerPointer]]:
-    """Checkpoints trained on these rows, and the line that each names and the ledger lacks."""
-    chain = read_chain(account.path)
+def _missing_lines(found: _Accounts, folders: Sequence[Path]) -> list[tuple[Path, Account, LedgerPointer]]:
+    """Checkpoints trained on these rows, and the line that each names and its ledger lacks."""
+    chains = {fingerprint: read_chain(account.path) for fingerprint, account in found.known.items()}
     return [
-        (path, certificate.ledger.line)
+        (path, found.known[ledger.fingerprint], ledger.line)
         for folder in folders
         for path, certificate in certificates_in(folder)
-        if certificate.ledger is not None
-        and certificate.ledger.fingerprint == account.fingerprint
-        and not chain.holds(certificate.ledger.line)
+        if (ledger := certificate.ledger) is not None
+        and ledger.fingerprint in chains
+        and not chains[ledger.fingerprint].holds(ledger.line)
     ]
 
 

@@ -54,6 +54,13 @@ class Project:
         return self.folder / (named if named else f"checkpoints/{self.stem}")
 
     @property
+    def is_to_be_trained(self) -> bool:
+        """Whether the subject is still to be trained, from what the config says."""
+        subject = self.config.subject
+        makes_it = subject.architecture is not None and subject.training is not None
+        return makes_it and not self.checkpoint.exists()
+
+    @property
     def device(self) -> str:
         """The device asked for; ``auto`` is CUDA where there is one."""
         return resolve_device(self.config.execution.device)
@@ -123,7 +130,7 @@ def untrained_subject(project: Project) -> Subject:
     """
     config = project.config
     architecture, training = config.subject.architecture, config.subject.training
-    if architecture is None or training is None or project.checkpoint.exists():
+    if architecture is None or training is None or not project.is_to_be_trained:
         return obtain_subject(project)
     data, preprocessing = load_training_data(
         config.data, preprocessing=None, seed=config.seed, folder=project.folder
@@ -148,8 +155,7 @@ def obtain_subject(project: Project, report_progress: Progress = no_progress) ->
         UsageError: It cannot be read; see the adapters of :mod:`auditkit.subjects.sources`.
     """
     config = project.config.subject
-    makes_it = config.architecture is not None and config.training is not None
-    if makes_it and not project.checkpoint.exists():
+    if project.is_to_be_trained:
         return train_subject(project, report_progress)
     key = next(iter(config.sources), "checkpoint")
     _check_source(project, key)

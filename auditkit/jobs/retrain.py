@@ -1,13 +1,13 @@
 """Job: train the audited model again, with differential privacy."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from auditkit.data.dataset import Dataset
+from auditkit.data.loading import training_rows
 from auditkit.errors import UsageError
+from auditkit.jobs.held_out import HeldOutFigures, held_out_figures
 from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import (
     Progress,
@@ -18,6 +18,7 @@ from auditkit.jobs.prepare import (
     training_data,
 )
 from auditkit.models.hf_encoder import Trained
+from auditkit.privacy.accounting import LARGEST_EPSILON
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
 from auditkit.privacy.units import Unit
@@ -25,26 +26,22 @@ from auditkit.randomness import derive_seed
 from auditkit.records import Certificate
 from auditkit.registry import VARIANTS
 from auditkit.subjects.checkpoint import save_checkpoint
-from auditkit.subjects.subject import Generative, Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.variant import VariantContext
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """A privately trained subject, where its checkpoint lies, and what it costs on the ``n`` held-out rows.
+    """A privately trained subject, where its checkpoint lies, and what it costs on the held-out rows.
 
-    ``quality`` is the accuracy of a classifier, unit 1, or the perplexity of a model of language. Of several
-    processes that trained it together, the one with ``rank`` 0 has written the checkpoint and the ledger.
+    Of several processes that trained it together, the one with ``rank`` 0 has written the checkpoint and the
+    ledger.
     """
 
     subject: TorchSubject
     folder: Path
     certificate: Certificate
-    quality: Literal["accuracy", "perplexity"]
-    before: float
-    after: float
-    n: int
+    figures: HeldOutFigures
     rank: int = 0
 
 
@@ -123,6 +120,32 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         raise UsageError(
             "retrain: data.task is regression, and private training is for models that tell classes or tokens"
         )
+    name = f"dp-{epsilon:g}-tuned" if tune else f"dp-{epsilon:g}"
+    asked = {
+        "certified": False if reproducible else None,
+        "accept_weak": accept_weak or None,
+        "accept_lost_ledger": accept_lost_ledger or None,
+        "recipe": "as-audited" if as_audited else None,
+        "fix": fix or None,
+        "unit": unit,
+        "tuning": project.config.tuning if tune else None,
+        "train": trained,
+        "public_body": public_body or None,
+    }
+    variant = VARIANTS.make(
+        "dp-retrain",
+        {
+            **_DEFAULTS,
+            **project.config.retrain,
+            **{key: value for key, value in asked.items() if value is not None},
+            "epsilon": epsilon,
+            "delta": delta,
+        },
+    )
+    if project.is_to_be_trained:
+        variant.refuse_early(
+            training_rows(project.config.data, seed=project.config.seed, folder=project.folder)
+        )
     with processes_of_environment(project.device) as processes:
         rank = 0 if processes is None else processes.rank
         report = no_progress if rank else report_progress
@@ -131,30 +154,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             if processes is None
             else processes.first_then_others(lambda: obtain_subject(project, report))
         )
-        name = f"dp-{epsilon:g}-tuned" if tune else f"dp-{epsilon:g}"
         folder = project.checkpoint.with_name(f"{project.checkpoint.stem}-{name}")
         partial = Partial(folder.with_name(f".{folder.name}.unfinished"), keeps_noise=replay)
-        asked = {
-            "certified": False if reproducible else None,
-            "accept_weak": accept_weak or None,
-            "accept_lost_ledger": accept_lost_ledger or None,
-            "recipe": "as-audited" if as_audited else None,
-            "fix": fix or None,
-            "unit": unit,
-            "tuning": project.config.tuning if tune else None,
-            "train": trained,
-            "public_body": public_body or None,
-        }
-        variant = VARIANTS.make(
-            "dp-retrain",
-            {
-                **_DEFAULTS,
-                **project.config.retrain,
-                **{key: value for key, value in asked.items() if value is not None},
-                "epsilon": epsilon,
-                "delta": delta,
-            },
-        )
         context = VariantContext(
             name=name,
             seed=derive_seed(project.config.seed, "variant", name),
@@ -182,18 +183,8 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         if rank == 0:
             save_checkpoint(folder, subject, positive=data.positive)
             partial.remove()
-        quality: Literal["accuracy", "perplexity"] = (
-            "perplexity" if data.task == "language-modelling" else "accuracy"
-        )
         return Retrained(
-            subject,
-            folder,
-            subject.card.certificate,
-            quality,
-            _quality(baseline, data),
-            _quality(subject, data),
-            len(data),
-            rank,
+            subject, folder, subject.card.certificate, held_out_figures(baseline, subject, data), rank
         )
 
 
@@ -202,14 +193,9 @@ _DEFAULTS = {"certified": True, "recipe": "auto"}
 
 
 def _check_budget(epsilon: float, delta: float | None) -> None:
-    if not 0 < epsilon < float("inf"):
-        raise UsageError(f"--epsilon {epsilon:g}: expected a number above 0, such as 3")
+    if not 0 < epsilon <= LARGEST_EPSILON:
+        raise UsageError(
+            f"--epsilon {epsilon:g}: expected a number above 0 and at most {LARGEST_EPSILON:g}, such as 3"
+        )
     if delta is not None and not 0 < delta < 1:
         raise UsageError(f"--delta {delta:g}: expected a number between 0 and 1, such as 1e-5")
-
-
-def _quality(subject: Subject, data: Dataset) -> float:
-    if isinstance(subject, Generative) and data.task == "language-modelling":
-        losses = subject.token_losses(data, batch_size=64)
-        return math.exp(losses.nats.sum() / losses.counted.sum())
-    return float((subject.predict(data, batch_size=256).y_pred == data.y_true).mean())

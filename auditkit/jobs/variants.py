@@ -8,6 +8,7 @@ from typing import Any
 
 from auditkit import __version__
 from auditkit.data.dataset import Dataset
+from auditkit.data.loading import training_rows
 from auditkit.errors import AuditkitError, UsageError
 from auditkit.jobs.ledger import recording_of
 from auditkit.jobs.prepare import Progress, Project, training_data
@@ -49,6 +50,25 @@ def derive_variants(
             project, baseline, folder, name=name, variant=variant, key=key, report_progress=report_progress
         )
     return subjects
+
+
+def refuse_early(project: Project) -> None:
+    """Refuse variants that config and training rows rule out, where a baseline is still to be trained.
+
+    Raises:
+        UsageError: A parameter of a variant is out of range for these rows; the message names it.
+        PrivacyRefusedError: It would protect next to nothing.
+    """
+    entries = project.config.variants
+    if not entries or not project.is_to_be_trained:
+        return
+    rows = training_rows(project.config.data, seed=project.config.seed, folder=project.folder)
+    for name, entry in entries.items():
+        try:
+            VARIANTS.make(entry.kind, entry.parameters).refuse_early(rows)
+        except AuditkitError as error:
+            error.args = (f"variant {name!r}: {error}",)
+            raise
 
 
 def check_variants(project: Project, baseline: Subject) -> None:

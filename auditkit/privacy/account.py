@@ -8,8 +8,8 @@ fit into the budget is decided before the first, with what other running process
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
@@ -60,17 +60,28 @@ class Account:
         fingerprint: Of the rows.
         name: What the config calls the rows; shown, and never used to tell rows apart.
         source: Where they were read from.
+        beside: Other accounts of the same people, such as that of the training rows alone. Budgets are those
+            of all together, and so is what all runs come to.
     """
 
     folder: Path
     fingerprint: str
     name: str
     source: str
+    beside: tuple["Account", ...] = ()
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.folder / f"{self.fingerprint}.jsonl"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from appending inside the block, to the accounts beside it, too."""
+        with ExitStack() as stack:
+            for path in sorted({self.path, *(other.path for other in self.beside)}):
+                stack.enter_context(locked(path))
+            yield
 
     def state(self) -> LedgerState:
         """What the ledger says now.
@@ -86,7 +97,7 @@ class Account:
         Raises:
             PrivacyRefusedError: A smaller budget stands already and ``may_rise`` is not given.
         """
-        with locked(self.path):
+        with self.locked():
             chain = self._opened()
             present = LedgerState.of(chain).budget
             if present and (present.epsilon, present.delta) == (epsilon, delta):
@@ -122,7 +133,7 @@ class Account:
             code=f"auditkit {__version__}",
         )
         with self._alive(run):
-            with locked(self.path):
+            with self.locked():
                 chain = self._opened()
                 self.refuse_other_unit(chain, mechanism)
                 self.refuse_above_budget(LedgerState.of(chain).after(start), run)
@@ -162,7 +173,7 @@ class Account:
             certified=certified,
             code=f"auditkit {__version__}",
         )
-        with locked(self.path):
+        with self.locked():
             chain = self._opened()
             self.refuse_other_unit(chain, mechanism)
             self.refuse_above_budget(LedgerState.of(chain).after(line), run)
@@ -184,7 +195,7 @@ class Account:
         """
         run = saved.run
         with self._alive(run):
-            with locked(self.path):
+            with self.locked():
                 chain = read_chain(self.path)
                 known = LedgerState.of(chain).runs.get(run)
                 if known is None or not chain.holds(saved.line):
@@ -210,7 +221,7 @@ class Account:
     ) -> str:
         """Charge what another program spent on these rows. It is past, so no budget can refuse it."""
         run = uuid.uuid4().hex[:16]
-        with locked(self.path):
+        with self.locked():
             line = Imported(
                 run=run, purpose=purpose, spendings=spendings, unverified=unverified, sha256=sha256
             )
@@ -229,7 +240,7 @@ class Account:
         Raises:
             LedgerError: The ledger cannot be read or written.
         """
-        with locked(self.path):
+        with self.locked():
             chain = self._opened()
             known = LedgerState.of(chain).lost
             fresh = tuple(dict.fromkeys(line for line in lost if line not in known))
@@ -244,7 +255,8 @@ class Account:
     def reference(self, delta: float) -> LedgerReference:
         """What all runs together come to, and the line that says so."""
         chain = read_chain(self.path)
-        state = LedgerState.of(chain)
+        state = self._joint(LedgerState.of(chain))
+        budget = min(self._budgets(state), key=lambda one: one.epsilon, default=None)
         found = composed(state.spent(), delta, state.tunings())
         spending = [run for run in state.runs.values() if run.spends]
         same_name, unreadable = self._others()
@@ -256,8 +268,8 @@ class Account:
             delta=delta,
             accountant=found.accountant,
             rdp=found.rdp,
-            budget_epsilon=None if state.budget is None else state.budget.epsilon,
-            budget_delta=None if state.budget is None else state.budget.delta,
+            budget_epsilon=None if budget is None else budget.epsilon,
+            budget_delta=None if budget is None else budget.delta,
             same_name=same_name,
             n_unreadable=unreadable,
             n_lost=len(state.lost),
@@ -289,7 +301,7 @@ class Account:
         """
         same_name = unreadable = 0
         for path in ledger_files(self.folder):
-            if path == self.path:
+            if path in (self.path, *(other.path for other in self.beside)):
                 continue
             try:
                 opened = LedgerState.of(read_chain(path)).opened
@@ -315,8 +327,28 @@ class Account:
         Raises:
             PrivacyRefusedError: The budget does not suffice.
         """
-        alive = {one.run for one in state.unfinished() if one.run != run and self.is_alive(one.run)}
-        refuse_above_budget(state, run, alive, rows=f"{self.name} ({self.fingerprint[:12]})")
+        joint = self._joint(state)
+        alive = {
+            one.run
+            for account in (self, *self.beside)
+            for one in (state if account is self else account.state()).unfinished()
+            if one.run != run and account.is_alive(one.run)
+        }
+        for budget in self._budgets(state):
+            bounded = replace(joint, budget=budget)
+            refuse_above_budget(bounded, run, alive, rows=f"{self.name} ({self.fingerprint[:12]})")
+
+    def _joint(self, state: LedgerState) -> LedgerState:
+        """``state`` of this ledger with the runs and the losses of those beside it."""
+        others = [other.state() for other in self.beside]
+        runs = {run: one for other in others for run, one in other.runs.items()}
+        lost = state.lost.union(*(other.lost for other in others))
+        return replace(state, runs={**runs, **state.runs}, lost=lost)
+
+    def _budgets(self, state: LedgerState) -> list[Budgeted]:
+        """Of this ledger, which is in ``state``, and of those beside it."""
+        budgets = (state.budget, *(other.state().budget for other in self.beside))
+        return [budget for budget in budgets if budget is not None]
 
     def refuse_other_unit(self, chain: Chain, mechanism: Mechanism) -> None:
         """Refuse to add up what protects rows with what protects persons.
@@ -324,9 +356,11 @@ class Account:
         Raises:
             PrivacyRefusedError: Something was spent per row and this would be per person, or the reverse.
         """
+        chains = (chain, *(read_chain(other.path) for other in self.beside))
         units = {
             line.entry.unit_of_privacy
-            for line in chain.lines
+            for one in chains
+            for line in one.lines
             if isinstance(line.entry, Reserved | TuningReserved)
         }
         other = sorted(units - {mechanism.unit})
@@ -377,7 +411,7 @@ class RunAccount:
             LedgerError: The line did not come to disk.
         """
         path = self.account.path
-        with locked(path):
+        with self.account.locked():
             chain = read_chain(path)
             if self._is_reserved(chain, first_step, steps):
                 return

@@ -11,7 +11,7 @@ from auditkit.privacy.clipping import STABILITY, Clipping
 from auditkit.privacy.second_accountant import contradicts, epsilon_pld
 from auditkit.privacy.tuning_cost import epsilon_of_tuning
 from auditkit.privacy.units import Unit
-from auditkit.records import Certificate, LedgerReference, Message, TrainedWeights
+from auditkit.records import Certificate, LedgerReference, Message, PublicCount, TrainedWeights
 from auditkit.records.bounds import rounded_up
 
 ROW_ADJACENCY, PERSON_ADJACENCY = "add or remove one row", "add or remove one person"
@@ -56,6 +56,7 @@ class Execution:
         planned_steps: As fixed before the first.
         charged_steps: At least as many: steps repeated after an interruption count again.
         resumes: How often the training was taken up again.
+        replays: How often of these with the same noise, so that what was repeated is not charged again.
         kept_noise: Whether the noise to come lay on disk until the end, for a replay.
         ledger: What the ledger said when it ended; ``None`` where none was kept.
         processes: How many trained together.
@@ -64,6 +65,7 @@ class Execution:
     planned_steps: int
     charged_steps: int
     resumes: int = 0
+    replays: int = 0
     kept_noise: bool = False
     ledger: LedgerReference | None = None
     processes: int = 1
@@ -73,7 +75,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
     mechanism: Mechanism,
     delta: float,
     *,
-    n_units: int,
+    counted: PublicCount,
     certified: bool,
     execution: Execution | None = None,
     preflight: tuple[Message, ...] = (),
@@ -87,7 +89,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
     Args:
         mechanism: As planned.
         delta: Of the guarantee.
-        n_units: Public number of rows, or of persons where they are the unit.
+        counted: What is known of the number of rows, or of persons where they are the unit.
         certified: Whether sampling and noise came from the operating system.
         execution: What was charged; default every planned step once.
         preflight: What was examined before the first step and holds.
@@ -118,6 +120,8 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         steps=execution.charged_steps,
         planned_steps=execution.planned_steps,
         resumes=execution.resumes,
+        replays=execution.replays,
+        public_count=counted,
         max_grad_norm=mechanism.max_grad_norm,
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
@@ -132,7 +136,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         preflight=preflight,
         not_covered=not_covered,
         ledger=execution.ledger,
-        assumptions=(*assumed, *_assumptions(mechanism, n_units, execution, certified=certified)),
+        assumptions=(*assumed, *_assumptions(mechanism, counted, execution, certified=certified)),
     )
 
 
@@ -153,9 +157,9 @@ _CLIPPING: dict[Clipping, dict[tuple[Unit, bool], str]] = {
         ("row", False): "each gradient scaled to at most the clipping norm, over all weights together",
         ("row", True): "the mean gradient of {copies} changed copies of each row scaled to at most the "
         "clipping norm, over all weights together",
-        ("person", False): "the mean gradient of at most {rows} rows of a person scaled to at most the "
+        ("person", False): "the mean gradient of rows of a person, at most {rows}, scaled to at most the "
         "clipping norm, over all weights together",
-        ("person", True): "the mean gradient of at most {rows} rows of a person, {copies} changed copies of "
+        ("person", True): "the mean gradient of rows of a person, at most {rows}, {copies} changed copies of "
         "each, scaled to at most the clipping norm, over all weights together",
     },
     "automatic": {
@@ -164,10 +168,10 @@ _CLIPPING: dict[Clipping, dict[tuple[Unit, bool], str]] = {
         ("row", True): "the mean gradient of {copies} changed copies of each row, short or long, times the "
         "clipping norm over its own norm plus {share} of the clipping norm, over all weights together: "
         "always shorter than the clipping norm",
-        ("person", False): "the mean gradient of at most {rows} rows of a person, short or long, times the "
+        ("person", False): "the mean gradient of rows of a person, at most {rows}, short or long, times the "
         "clipping norm over its own norm plus {share} of the clipping norm, over all weights together: "
         "always shorter than the clipping norm",
-        ("person", True): "the mean gradient of at most {rows} rows of a person, {copies} changed copies of "
+        ("person", True): "the mean gradient of rows of a person, at most {rows}, {copies} changed copies of "
         "each, short or long, times the clipping norm over its own norm plus {share} of the clipping norm, "
         "over all weights together: always shorter than the clipping norm",
     },
@@ -200,11 +204,12 @@ def recomputed_epsilon(certificate: Certificate) -> float:
 
 
 def _assumptions(
-    mechanism: Mechanism, n_units: int, execution: Execution, *, certified: bool
+    mechanism: Mechanism, counted: PublicCount, execution: Execution, *, certified: bool
 ) -> tuple[Message, ...]:
     return (
         _randomness(execution, certified=certified),
-        *_neighbours(mechanism.unit, n_units),
+        _NEIGHBOURS[mechanism.unit],
+        Message(text=_COUNTED[mechanism.unit][counted.origin == "stated"], values={"n": counted.n}),
         *_other_processes(execution.processes, certified=certified),
         Message(
             text="Only the final weights are covered. Figures measured on the training rows, the digest of "
@@ -222,32 +227,31 @@ def _assumptions(
     )
 
 
-def _neighbours(unit: Unit, n_units: int) -> tuple[Message, Message]:
-    if unit == "person":
-        return (
-            Message(
-                text="Neighbouring datasets differ by one person, added or removed with all their rows. "
-                "For one row of a person who has others epsilon is twice as large, and delta grows too. "
-                "Which rows are of one person is what the data say; a row that names nobody counts as "
-                "a person of its own."
-            ),
-            Message(
-                text="Sampling rate, batches and delta follow from a public count of persons, {n}: stated, "
-                "or their number rounded down to two digits.",
-                values={"n": n_units},
-            ),
-        )
-    return (
-        Message(
-            text="Neighbouring datasets differ by one row added or removed. For a person with k rows epsilon "
-            "is k times as large, and delta grows too."
-        ),
-        Message(
-            text="Sampling rate, batches and delta follow from a public count of training rows, {n}: stated, "
-            "or their number rounded down to two digits.",
-            values={"n": n_units},
-        ),
-    )
+_NEIGHBOURS: dict[Unit, Message] = {
+    "row": Message(
+        text="Neighbouring datasets differ by one row added or removed. For a person with k rows epsilon "
+        "is k times as large, and delta grows too."
+    ),
+    "person": Message(
+        text="Neighbouring datasets differ by one person, added or removed with all their rows. "
+        "For one row of a person who has others epsilon is twice as large, and delta grows too. "
+        "Which rows are of one person is what the data say; a row that names nobody counts as "
+        "a person of its own."
+    ),
+}
+
+_COUNTED: dict[Unit, tuple[str, str]] = {
+    "row": (
+        "Sampling rate, batches and delta follow from the number of training rows rounded down to two "
+        "digits, {n}.",
+        "Sampling rate, batches and delta follow from a public count of training rows that was stated, {n}.",
+    ),
+    "person": (
+        "Sampling rate, batches and delta follow from the number of persons rounded down to two digits, {n}.",
+        "Sampling rate, batches and delta follow from a public count of persons that was stated, {n}.",
+    ),
+}
+"""By the unit, first where the true number was rounded, then where a public one was stated."""
 
 
 def _other_processes(processes: int, *, certified: bool) -> tuple[Message, ...]:
@@ -274,33 +278,47 @@ def beyond_this_run(ledger: LedgerReference | None) -> tuple[Message, ...]:
                 "was kept."
             ),
         )
-    joint = Message(
+    return (_joint(ledger), *_unproven_in_sum(ledger), *_missing_from_sum(ledger))
+
+
+def _joint(ledger: LedgerReference) -> Message:
+    """What all recorded trainings come to; of one alone the certificate says it already."""
+    if ledger.n_runs == 1:
+        return Message(
+            text="No other training on these rows is recorded. What was trained elsewhere, or before the "
+            "ledger began, is in no sum here."
+        )
+    epsilon, rdp = rounded_up(ledger.epsilon), rounded_up(ledger.rdp)
+    values = {"n_runs": ledger.n_runs, "epsilon": epsilon, "delta": float(f"{ledger.delta:.3g}")}
+    if epsilon == rdp:
+        return Message(
+            text="All {n_runs} recorded trainings on these rows together come to epsilon {epsilon} at delta "
+            "{delta}, whether or not one was set up by looking at the results of another. What was trained "
+            "elsewhere, or before the ledger began, is not in it.",
+            values=values,
+        )
+    return Message(
         text="All {n_runs} recorded trainings on these rows together come to epsilon {epsilon} at delta "
         "{delta}, if none was set up by looking at the results of another; {rdp} if they were. What was "
         "trained elsewhere, or before the ledger began, is not in it.",
-        values={
-            "n_runs": ledger.n_runs,
-            "epsilon": rounded_up(ledger.epsilon),
-            "delta": float(f"{ledger.delta:.3g}"),
-            "rdp": rounded_up(ledger.rdp),
-        },
+        values={**values, "rdp": rdp},
     )
-    return (joint, *_unproven_in_sum(ledger), *_missing_from_sum(ledger))
 
 
 def _unproven_in_sum(ledger: LedgerReference) -> Iterator[Message]:
     """What the joint epsilon contains, though less stands behind it than behind a certified run."""
     if ledger.n_imported:
         yield Message(
-            text="Of these trainings, recorded by other programs and imported: {n}. Nobody verified what "
-            "they assume, and the epsilon of all together holds only if it is true; auditkit ledger "
+            text="Of these trainings, recorded by other programs and imported: {n}. Nobody verified what is "
+            "assumed there, and the epsilon of all together holds only if it is true; auditkit ledger "
             "lists it.",
             values={"n": ledger.n_imported},
         )
-    if ledger.n_seeded:
+    if ledger.n_seeded and ledger.n_runs > 1:
         yield Message(
-            text="Of these trainings, with noise from a recorded seed: {n}. They guarantee nothing against "
-            "whoever knows the seed, so the epsilon of all together holds only against those who know none.",
+            text="Of these trainings, with noise from a recorded seed: {n}. Against whoever knows such a "
+            "seed nothing is guaranteed, so the epsilon of all together holds only against those who know "
+            "none.",
             values={"n": ledger.n_seeded},
         )
 
@@ -309,9 +327,9 @@ def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
     """What the joint epsilon does not contain, though the ledger knows of it."""
     if ledger.n_lost:
         yield Message(
-            text="The ledger of these rows was lost before, and training on was accepted: lines are gone on "
-            "which the certificates of earlier models rest, {n} in number. What was spent up to them is in "
-            "no sum here.",
+            text="The ledger of these rows was lost before, and training on was accepted. Lines that are "
+            "gone, though certificates of earlier models rest on them: {n}. What was spent up to there is "
+            "in no sum here.",
             values={"n": ledger.n_lost},
         )
     if ledger.n_unreadable:
@@ -322,8 +340,8 @@ def _missing_from_sum(ledger: LedgerReference) -> Iterator[Message]:
         )
     if ledger.same_name:
         yield Message(
-            text="The ledger knows {n} other sets of rows of the same name. What they share with these rows "
-            "is charged to each and not added up.",
+            text="Other sets of rows of the same name in the ledger: {n}. What is spent on rows that they "
+            "share with these is charged to each and not added up.",
             values={"n": ledger.same_name},
         )
 

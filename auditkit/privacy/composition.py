@@ -163,28 +163,3 @@ def _binomials() -> tuple[FloatArray, FloatArray]:
     left = np.maximum(alpha - k, 0.0)
     binomials = gammaln(alpha + 1) - gammaln(k + 1) - gammaln(left + 1)
     return np.where(k <= alpha, binomials, -np.inf), left
-
-
-REFUSED = {
-    "gdp": "the central-limit figure of Gaussian DP lies below the true epsilon and bounds nothing",
-    "glw": "is the old name of prv",
-}
-
-
-def epsilon_by(accountant: str, spendings: Iterable[Spending], delta: float) -> float:
-    """Epsilon by one accountant by name: ``prv`` or ``rdp``.
-
-    Raises:
-        UsageError: Another name, gdp among them with the reason; or PRV cannot bound so large an epsilon.
-    """
-    found = composed(spendings, delta)
-    if accountant == "rdp":
-        return found.rdp
-    if accountant != "prv":
-        why = f": {REFUSED[accountant]}" if accountant in REFUSED else ""
-        raise UsageError(f"accountant {accountant!r} is refused{why}. Use prv or rdp")
-    if found.prv is None:
-        raise UsageError(
-            f"PRV gives no bound here: epsilon is about {found.rdp:.3g}, above {LARGEST_EPSILON:g}. Use rdp"
-        )
-    return found.prv

@@ -33,7 +33,7 @@ from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import Check, PreflightReport, refuse_unsuitable
 from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
 from auditkit.privacy.preflight.report import warned
-from auditkit.privacy.public_count import public_count
+from auditkit.privacy.public_count import public_count, told_count
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import ROWS_PER_PERSON, PrivateUnits, Unit, persons_of, unit_of
@@ -207,7 +207,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
             return certify(
                 mechanism,
                 delta,
-                n_units=public_count(len(units), settings.public_count),
+                counted=told_count(len(units), settings.public_count),
                 certified=settings.certified,
                 execution=execution,
                 preflight=report.evidence,

@@ -1,7 +1,8 @@
 """What tells one set of private rows from another, so that all that is spent on it lands in one ledger.
 
 The fingerprint is taken of the rows as they were read, before any encoding, and does not depend on their
-order, on names and roles of columns (which one is the target) or on the model. It is exact: a row added, left
+order, on names and roles of columns (which one is the target) or on the model. Of a file that is split it is
+taken of all its rows, so that the split does not matter either. It is exact: a row added, left
 out or edited gives another fingerprint, and a near-copy of the rows is not recognised as one.
 """
 
@@ -11,7 +12,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from auditkit.data.dataset import Dataset
 from auditkit.data.rows import Rows
 
 
@@ -27,14 +27,6 @@ def fingerprint_of_rows(rows: Rows) -> str:
     arrays = [*columns.values(), *(array for array in others if array is not None)]
     cells = zip(*(_cells(array) for array in arrays), strict=True)
     return _digest(b"\x1e".join(sorted(row)) for row in cells)
-
-
-def fingerprint_of_data(data: Dataset) -> str:
-    """The same of rows that are known in their encoded form alone; another encoding gives another one."""
-    inputs = data.inputs.detach().cpu().contiguous().numpy().reshape(len(data), -1)
-    return _digest(
-        row.tobytes() + str(label).encode() for row, label in zip(inputs, data.y_true, strict=True)
-    )
 
 
 def _cells(column: npt.NDArray[np.generic]) -> list[bytes]:

@@ -35,6 +35,7 @@ class RunState:
         reserved_until: The step after the last one reserved.
         stream: The randomness it draws from now, see :class:`Reserved`.
         resumes: How often it was taken up again.
+        replays: How often of these with the same noise.
         has_ended: Whether it took its last step.
         is_imported: Whether another program took its steps.
     """
@@ -49,6 +50,7 @@ class RunState:
     reserved_until: int = 0
     stream: int = 0
     resumes: int = 0
+    replays: int = 0
     has_ended: bool = False
     is_imported: bool = False
 
@@ -169,7 +171,12 @@ def _run_after(
     if isinstance(entry, Resumed):
         until = entry.step if entry.mode == "fresh" else state.reserved_until
         return replace(
-            state, reserved_until=until, stream=entry.stream, resumes=state.resumes + 1, has_ended=False
+            state,
+            reserved_until=until,
+            stream=entry.stream,
+            resumes=state.resumes + 1,
+            replays=state.replays + (entry.mode == "replay"),
+            has_ended=False,
         )
     return replace(state, has_ended=True)
 

@@ -5,6 +5,10 @@ true one rounded down is the same for neighbours but at its steps; who needs it 
 a count that is public anyway.
 """
 
+from typing import Literal
+
+from auditkit.records import PublicCount
+
 SIGNIFICANT_DIGITS = 2
 
 
@@ -18,3 +22,9 @@ def public_count(n_units: int, stated: int | None = None) -> int:
         return stated
     step: int = 10 ** max(0, len(str(n_units)) - SIGNIFICANT_DIGITS)
     return n_units // step * step
+
+
+def told_count(n_units: int, stated: int | None = None) -> PublicCount:
+    """The same, with where it comes from, as a certificate tells it."""
+    origin: Literal["stated", "rounded down"] = "rounded down" if stated is None else "stated"
+    return PublicCount(n=public_count(n_units, stated), origin=origin)

@@ -16,7 +16,7 @@ from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_o
 from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.replay_key import ReplayKey
 from auditkit.privacy.resume import Resumption, Tell, find_resumption, go_back
-from auditkit.records import Message, Spending
+from auditkit.records import Message, ResumeMode, Spending
 from auditkit.records.bounds import rounded_up
 
 Progress = Callable[[int, int, str], None]
@@ -97,8 +97,8 @@ def take_recorded(
         partial.key.make_if_absent(partial.folder)
     with _opened(recording, mechanism, delta, found, certified=certified) as run:
         start = 0 if found is None or partial is None else go_back(steps, partial, found)
-        if found is not None and found.mode == "fresh":
-            tell(_taken_up(mechanism, delta, start, run.state().steps))
+        if found is not None:
+            tell(_taken_up(mechanism, delta, start, run.state().steps, found.mode))
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
@@ -119,6 +119,7 @@ def take_recorded(
             planned_steps=mechanism.steps,
             charged_steps=state.steps,
             resumes=state.resumes,
+            replays=state.replays,
             kept_noise=recording.replay,
             ledger=recording.account.reference(delta),
         )
@@ -150,13 +151,19 @@ def _before_smaller(steps: PrivateSteps, saver: "_Saver | None", replayed_until:
         saver.save(steps, step, with_noise=True)
 
 
-def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int) -> str:
-    """Where it goes on with fresh noise, and what that makes of epsilon."""
+def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int, mode: ResumeMode) -> str:
+    """Where it goes on, with which noise, and what that makes of epsilon."""
+    if mode == "replay":
+        return (
+            f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with the same "
+            "noise: the block before came out bit by bit as it was, and steps that are repeated are charged "
+            "once"
+        )
     again = charged - start
     ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)
     return (
         f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with fresh noise; "
-        f"{again:,} steps are charged twice, and it ends at epsilon {rounded_up(ends):.3f}"
+        f"steps charged twice: {again:,}; it ends at epsilon {rounded_up(ends):.3f}"
     )
 
 

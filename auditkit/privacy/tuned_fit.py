@@ -203,7 +203,7 @@ def _announced(planned: PlannedTuning) -> Iterator[str]:
     tuned = planned.tuned
     yield (
         f"private tuning: the best of a random number of runs ({tuned.law}, {tuned.mean:g} expected), each "
-        f"with one of {len(planned.words)} candidates: {'; '.join(planned.words)}"
+        f"with one of the candidates: {'; '.join(planned.words)}"
     )
     yield (
         f"scores: right answers on the training rows, noise of deviation {planned.score_noise:g}. All of it "

@@ -12,7 +12,7 @@ arXiv:2204.13650): any number of copies is one contribution.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -115,11 +115,7 @@ class PrivateUnits:
         Raises:
             UsageError: Copies are asked for without anything that tells them apart.
         """
-        if copies < 1 or (copies > 1 and augment is None):
-            raise UsageError(
-                f"private training: augmentation_multiplicity is {copies}; above 1 it needs an augmentation, "
-                "such as augmentation: {shift: 2}, or all copies of a row are alike"
-            )
+        refuse_equal_copies(copies, is_changed=augment is not None)
         return cls(
             inputs=data.inputs.to(device),
             targets=targets_of(data).to(device),
@@ -162,7 +158,34 @@ class PrivateUnits:
         return inputs, targets, weights
 
 
-def unit_of(data: Dataset, wanted: Unit | None) -> Unit:
+def refuse_equal_copies(copies: int, *, is_changed: bool) -> None:
+    """Refuse several copies of a row that nothing tells apart.
+
+    Raises:
+        UsageError: That is so, or there would be none.
+    """
+    if copies < 1 or (copies > 1 and not is_changed):
+        raise UsageError(
+            f"private training: augmentation_multiplicity is {copies}; above 1 it needs an augmentation, "
+            "such as augmentation: {shift: 2}, or all copies of a row are alike"
+        )
+
+
+class MayNamePersons(Protocol):
+    """Rows, encoded or not, that may say which of them are of one person."""
+
+    @property
+    def name(self) -> str:
+        """What a reader calls them."""
+        ...
+
+    @property
+    def person(self) -> object | None:
+        """``None`` where persons are not told apart."""
+        ...
+
+
+def unit_of(data: MayNamePersons, wanted: Unit | None) -> Unit:
     """The unit that is protected: persons wherever the data tell them apart, unless rows are asked for.
 
     Raises:

@@ -1,6 +1,6 @@
 """What was audited, on what, by which machine."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,16 @@ class TrainedWeights(Record):
     dtype: str
 
 
+class PublicCount(Record):
+    """How many rows, or persons, may be known to be there: what sampling rate, batches and delta follow from.
+
+    ``origin`` tells whether whoever started the training stated ``n``, or it is the true number rounded down.
+    """
+
+    n: int
+    origin: Literal["stated", "rounded down"]
+
+
 class CertifiedTuning(Record):
     """How the settings of a private training were chosen, as part of what the certificate is about.
 
@@ -63,7 +73,8 @@ class Certificate(Record):
     over the ``steps`` that were charged: at least ``planned_steps``, as steps repeated after an interruption
     count again. It is about this training; ``ledger`` says what all trainings on the rows come to. Where
     there is a ``tuning``, epsilon is that of the whole of it, and the mechanism that of the released run.
-    ``preflight`` holds; ``not_covered`` was found beforehand, too, and is outside what epsilon bounds.
+    ``preflight`` holds; ``not_covered`` was found beforehand, too, and is outside what epsilon bounds. Of the
+    ``resumes``, ``replays`` repeated steps bit by bit, which is not charged.
     """
 
     epsilon: float
@@ -88,7 +99,9 @@ class Certificate(Record):
     randomness: Message | None = None
     preflight: tuple[Message, ...] = ()
     not_covered: tuple[Message, ...] = Field((), exclude_if=lambda value: not value)
-    # Left out where there is none, so that the seals of cards written before still hold.
+    # Left out where there are none, so that the seals of cards written before still hold.
+    replays: int = Field(0, exclude_if=lambda n: n == 0)
+    public_count: PublicCount | None = Field(None, exclude_if=lambda value: value is None)
     tuning: CertifiedTuning | None = Field(None, exclude_if=lambda value: value is None)
     ledger: LedgerReference | None = None
     assumptions: tuple[Message, ...] = ()

@@ -1,9 +1,9 @@
 """The summary in a terminal: verdict first, one line per figure, columns aligned."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from auditkit.records import Finding, Run
+from auditkit.records import Finding, Measurement, Run
 from auditkit.reporting.html import clean
 from auditkit.reporting.language import Texts, texts_for
 from auditkit.reporting.numbers import number_of
@@ -33,6 +33,17 @@ def summary_lines(run: Run) -> list[str]:
     if judged:
         lines += ["", _tally(run)]
     return [clean(line) for line in lines]
+
+
+def figure_lines(figures: Mapping[str, Measurement]) -> list[str]:
+    """Figures by what they are called, one line each: the number first, its interval, and its name."""
+    texts = texts_for("en")
+    rows = []
+    for name, figure in figures.items():
+        number = number_of(figure, common_scale(texts, [figure]))
+        why = f": {figure.missing}" if number.is_absent and figure.missing else ""
+        rows.append((number.plain, f"({number.range})" if number.range else "", f"{name}{why}"))
+    return [clean(line) for line in aligned(rows)]
 
 
 def _finding_lines(run: Run, texts: Texts) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
+from auditkit.data.rows import Rows
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.standardised import standardised_names
@@ -32,9 +33,10 @@ from auditkit.records.bounds import rounded_up
 from auditkit.subjects.huggingface import folder_of_classifier
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
+from auditkit.variants.dp_beforehand import count_units, refuse_out_of_range
 from auditkit.variants.dp_body import architecture_of
 from auditkit.variants.dp_choices import DpChoices
-from auditkit.variants.dp_recipe import Recipe, recipe_for
+from auditkit.variants.dp_recipe import FEWEST_STEPS, Recipe, recipe_for
 from auditkit.variants.dp_tuning import tuning_of
 from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 
@@ -60,6 +62,36 @@ class DpRetrain(DpChoices, Variant):
     tuning: TuningConfig | None = Field(
         None, description="Choose settings by a private tuning, within the same epsilon; default none"
     )
+
+    def refuse_early(self, rows: Rows) -> None:
+        """Refuse settings that no training on so many rows or persons can have.
+
+        Raises:
+            UsageError: They are out of range, or no noise keeps within epsilon.
+            PrivacyRefusedError: Epsilon is above 20.
+        """
+        refuse_out_of_range(self._candidates(rows), rows)
+
+    def _candidates(self, rows: Rows) -> tuple[DpSettings, ...]:
+        """What can be said of the settings without an architecture; of a tuning, those of each candidate."""
+        n_units = public_count(count_units(rows, unit_of(rows, self.unit)), self.public_count)
+        batch = self.expected_batch_size or default_batch_size(n_units)
+        settings = DpSettings(
+            epsilon=self.epsilon,
+            delta=self.delta,
+            max_grad_norm=self.max_grad_norm,
+            expected_batch_size=self.expected_batch_size,
+            steps=self._steps(n_units, batch, FEWEST_STEPS),
+            accept_weak=self.accept_weak,
+            unit=self.unit,
+            rows_per_person=self.rows_per_person,
+            augmentation=self.augmentation,
+            augmentation_multiplicity=self.augmentation_multiplicity,
+            public_count=self.public_count,
+        )
+        if self.tuning is None:
+            return (settings,)
+        return tuple(candidate.settings for candidate in tuning_of(self.tuning, settings).candidates)
 
     def derive(self, baseline: Subject, context: VariantContext) -> TorchSubject:
         """A privately trained subject with its certificate.
@@ -171,15 +203,12 @@ class DpRetrain(DpChoices, Variant):
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
         n_units = public_count(len(data) if persons is None else len(persons.n), self.public_count)
         batch = self.expected_batch_size or default_batch_size(n_units)
-        steps = self.steps or recipe.steps
-        if self.epochs is not None:
-            steps = math.ceil(self.epochs * n_units / batch)
         return DpSettings(
             epsilon=self.epsilon,
             delta=self.delta,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=batch,
-            steps=steps,
+            steps=self._steps(n_units, batch, recipe.steps),
             clipping=self.clipping or recipe.clipping,
             optimizer=self.optimizer or recipe.optimizer,
             learning_rate=self.learning_rate or recipe.learning_rate,
@@ -193,6 +222,11 @@ class DpRetrain(DpChoices, Variant):
             augmentation_multiplicity=self.augmentation_multiplicity,
             public_count=self.public_count,
         )
+
+    def _steps(self, n_units: int, batch: int, default: int) -> int:
+        if self.epochs is not None:
+            return math.ceil(self.epochs * n_units / batch)
+        return self.steps or default
 
 
 def _tuned(
@@ -217,11 +251,11 @@ def _tuned(
 
 _FRESH = (
     "Trained from fresh weights with differential privacy: epsilon {epsilon} at delta {delta}, "
-    "noise multiplier {noise_multiplier}, {steps} steps."
+    "noise multiplier {noise_multiplier}, steps {steps}."
 )
 _PRETRAINED = (
     "Trained on the pretrained weights in {folder} with differential privacy: epsilon {epsilon} at delta "
-    "{delta}, noise multiplier {noise_multiplier}, {steps} steps."
+    "{delta}, noise multiplier {noise_multiplier}, steps {steps}."
 )
 
 

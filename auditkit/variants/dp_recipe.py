@@ -16,6 +16,8 @@ from auditkit.models.zoo import complete
 from auditkit.privacy.clipping import Clipping
 
 RecipeName = Literal["as-audited", "auto"]
+FEWEST_STEPS = 500
+"""No recipe takes fewer."""
 
 BIAS_INPUT: Final = 0.1
 """Of the classifier of features. At 1 the bias takes half of the square of every clipped gradient: on the
@@ -34,7 +36,7 @@ class Recipe:
 
     architecture: Architecture
     is_exchanged: bool = False
-    steps: int = 500
+    steps: int = FEWEST_STEPS
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float | None = 0.01
     momentum: float = 0.9

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.rows import Rows
 from auditkit.privacy.distributed import Processes
 from auditkit.privacy.recorded import Recording
 from auditkit.subjects.subject import Subject
@@ -61,6 +62,9 @@ class Variant(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     info: ClassVar[VariantInfo]
+
+    def refuse_early(self, rows: Rows) -> None:
+        """Refuse what the parameters and the training rows as read rule out, before a baseline is trained."""
 
     @abstractmethod
     def derive(self, baseline: Subject, context: VariantContext) -> Subject:

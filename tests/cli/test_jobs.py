@@ -61,6 +61,42 @@ def test_init_from_a_table_gives_a_config_that_runs(project):
     assert project.auditkit("run", "mine.yaml", "--dry-run") == 0
 
 
+def with_columns(path, **columns) -> None:
+    """Put columns before those of the table."""
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    front = zip(*columns.values(), strict=True)
+    rows = [",".join([*map(str, cells), line]) for cells, line in zip(front, lines, strict=True)]
+    path.write_text("\n".join([",".join([*columns, head]), *rows]) + "\n", encoding="utf-8")
+
+
+def test_init_leaves_out_what_names_rows_and_keeps_what_is_measured(project, capsys):
+    with_columns(
+        project.folder / "loans.csv",
+        client_id=[(7 * k) % 907 + 10_000 for k in range(900)],
+        reference=[f"L-{k * k}" for k in range(900)],
+        height=[150 + k / 97 for k in range(900)],
+        width=[f"{k} cm" for k in range(900)],
+        wealth=[1000 + 3 * k for k in range(900)],
+        line=range(1, 901),
+    )
+    assert project.auditkit("init", "mine.yaml", "--data", "loans.csv") == 0
+    said = capsys.readouterr()
+    assert "client_id, reference, line (data.drop;" in said.err
+    assert "client_id" not in said.out
+    (drop,) = [line for line in (project.folder / "mine.yaml").read_text().splitlines() if "drop:" in line]
+    assert drop.startswith('  drop: ["client_id", "reference", "line"]      # guessed: no two rows are alike')
+    assert project.auditkit("run", "mine.yaml", "--dry-run") == 0
+
+
+def test_init_takes_no_column_of_a_few_rows_for_a_name(project, capsys):
+    lines = (project.folder / "loans.csv").read_text(encoding="utf-8").splitlines()[:19]
+    (project.folder / "loans.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with_columns(project.folder / "loans.csv", client_id=range(18))
+    assert project.auditkit("init", "mine.yaml", "--data", "loans.csv") == 0
+    assert "data.drop" not in capsys.readouterr().err
+    assert "# drop: [id]" in (project.folder / "mine.yaml").read_text()
+
+
 def test_init_does_not_overwrite(project, capsys):
     assert project.auditkit("init", "loans.yaml") == 2
     assert "--force" in capsys.readouterr().err

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from auditkit.__main__ import main
+from auditkit.data.sources import read_rows
+from auditkit.jobs.prepare import open_project
+from auditkit.privacy.account import Account
 from auditkit.privacy.accounting import epsilon_prv
+from auditkit.privacy.fingerprint import fingerprint_of_rows
 
 
 @pytest.fixture
@@ -31,6 +35,8 @@ def test_a_retrained_model_is_in_the_ledger_and_its_certificate_names_the_line(p
     assert ledger["last_line"] == certificate["ledger"]["line"]["hash"]
     assert ledger["epsilon"] == pytest.approx(certificate["epsilon"])
     assert [run["ended"] for run in ledger["runs"]] == [True]
+    assert main(["ledger"]) == 0
+    assert "    1 run  epsilon" in capsys.readouterr().out
     assert not list((private.folder / "checkpoints").glob(".*.unfinished"))
 
 
@@ -118,6 +124,22 @@ def test_that_a_lost_ledger_was_accepted_stands_in_the_certificate(lost, capsys)
     (waiver,) = [one for one in evidence if "was lost" in one["text"]]
     assert waiver["values"] == {"n": 1, "checkpoint": "loans-dp-3"}
     assert "the ledger of these rows was lost" in captured.err
+
+
+def test_a_lost_ledger_of_the_training_rows_from_before_is_missed(private, tmp_path, capsys):
+    project = open_project(private.config)
+    rows = read_rows(project.config.data, split="train", seed=3, folder=private.folder)
+    place = tmp_path / "ledger"
+    Account(
+        folder=place, fingerprint=fingerprint_of_rows(rows), name=rows.name, source=rows.source
+    ).set_budget(9.0, 1e-5)
+    assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
+    assert [path.stem for path in place.glob("*.jsonl")] == [fingerprint_of_rows(rows)]
+    shutil.rmtree(place)
+    assert main(["retrain", str(private.config), "--epsilon", "2"]) == 5
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "loans-dp-3 rests" in said
+    assert fingerprint_of_rows(rows)[:12] in said
 
 
 def test_a_lost_ledger_is_told_of_in_every_later_certificate_and_in_the_ledger(lost, capsys):

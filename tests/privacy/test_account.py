@@ -13,6 +13,7 @@ from auditkit.privacy.composition import composed
 from auditkit.privacy.ledger_file import locked, read_chain
 from auditkit.privacy.recorded import blocks
 from auditkit.records import LedgerPointer, LedgerReference, Spending
+from auditkit.records.bounds import rounded_up
 from tests.privacy.ledgers import DELTA, MECHANISM, account
 
 ONE_RUN = epsilon_prv(MECHANISM.noise_multiplier, MECHANISM.sample_rate, MECHANISM.steps, DELTA)
@@ -189,7 +190,30 @@ def test_unverified_and_seeded_runs_behind_the_joint_epsilon_are_counted_and_nam
     assert (reference.n_runs, reference.n_imported, reference.n_seeded) == (4, 2, 1)
     _, imported, seeded = beyond_this_run(reference)
     assert "imported: 2. Nobody verified" in str(imported)
-    assert "seed: 1. They guarantee nothing" in str(seeded)
+    assert "seed: 1. Against whoever knows such a seed nothing is guaranteed" in str(seeded)
+
+
+def test_of_one_training_alone_no_sum_is_told(tmp_path):
+    one = account(tmp_path)
+    with one.begin(MECHANISM, DELTA, purpose="trial", certified=False) as run:
+        run.reserve(0, MECHANISM.steps)
+    (told,) = beyond_this_run(one.reference(DELTA))
+    assert str(told).startswith("No other training on these rows is recorded.")
+    run_through(one)
+    assert str(beyond_this_run(one.reference(DELTA))[0]).startswith("All 2 recorded trainings on these rows")
+
+
+def test_one_bound_of_all_trainings_is_told_once_and_two_are_told_apart(tmp_path):
+    one = account(tmp_path)
+    run_through(one)
+    run_through(one)
+    reference = one.reference(DELTA)
+    both = str(beyond_this_run(reference)[0])
+    assert "if none was set up by looking at the results of another" in both
+    alike = reference.model_copy(update={"rdp": reference.epsilon})
+    once = str(beyond_this_run(alike)[0])
+    assert once.count(str(rounded_up(reference.epsilon))) == 1
+    assert "whether or not one was set up by looking at the results of another" in once
 
 
 def test_a_seeded_run_that_spent_nothing_is_not_behind_the_joint_epsilon(tmp_path):

@@ -111,9 +111,9 @@ def test_a_start_from_weights_trained_on_the_same_rows_is_refused():
     assert [status for status, _ in told(start_checks(fresh, earlier, record, rows))] == ["passed"]
     fresh.hidden.load_state_dict(earlier.hidden.state_dict())
     ((status, text),) = told(start_checks(fresh, earlier, record, rows))
-    assert (status, "'hidden.weight'" in text) == ("refused", True)
+    assert (status, "'hidden.weight'" in text) == ("unsafe", True)
     # what is not known counts as the same rows
-    assert [status for status, _ in told(start_checks(fresh, earlier, None, rows))] == ["refused"]
+    assert [status for status, _ in told(start_checks(fresh, earlier, None, rows))] == ["unsafe"]
 
 
 def test_a_start_from_weights_trained_on_other_rows_is_not():
@@ -140,14 +140,14 @@ def frozen_front(like: nn.Module, seed: int = 1) -> nn.Module:
 def test_learnt_weights_stay_what_they_are_when_they_are_frozen():
     earlier = built(networks.mlp)
     ((status, text),) = told(start_checks(frozen_front(earlier), earlier, recorded([]), data()))
-    assert (status, "'hidden.weight'" in text) == ("refused", True)
+    assert (status, "'hidden.weight'" in text) == ("unsafe", True)
 
 
 def test_learnt_weights_are_known_under_another_name_and_in_half_precision():
     earlier = built(networks.mlp)
     fresh = built(networks.mlp, seed=1)
     fresh.register_buffer("prior", earlier.hidden.weight.detach().half(), persistent=False)
-    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+    assert statuses(fresh, earlier, recorded([])) == ["unsafe"]
 
 
 def test_learnt_statistics_of_a_frozen_norm_are_refused_and_those_it_began_with_are_not():
@@ -155,7 +155,7 @@ def test_learnt_statistics_of_a_frozen_norm_are_refused_and_those_it_began_with_
     assert statuses(fresh, earlier, None) == ["passed"]
     earlier.normed.running_mean.normal_()
     fresh.normed.load_state_dict(earlier.normed.state_dict())
-    assert statuses(fresh, earlier, None) == ["refused"]
+    assert statuses(fresh, earlier, None) == ["unsafe"]
 
 
 def test_the_record_says_whether_a_front_was_frozen_in_the_training_before():
@@ -163,14 +163,14 @@ def test_the_record_says_whether_a_front_was_frozen_in_the_training_before():
     fresh = frozen_front(earlier, seed=2)
     assert statuses(fresh, earlier, recorded(["hidden.bias", "hidden.weight"])) == ["passed"]
     # the class freezes them now, but the training had not
-    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+    assert statuses(fresh, earlier, recorded([])) == ["unsafe"]
 
 
 def test_a_front_that_was_frozen_before_may_be_trained_now():
     earlier = built(networks.mlp)
     fresh = frozen_front(earlier).requires_grad_(True)
     assert statuses(fresh, earlier, recorded(["hidden.bias", "hidden.weight"])) == ["passed"]
-    assert statuses(fresh, earlier, recorded([])) == ["refused"]
+    assert statuses(fresh, earlier, recorded([])) == ["unsafe"]
 
 
 @pytest.mark.parametrize("record", [None, trained_on(data().digest())], ids=["unknown", "same rows"])
@@ -178,7 +178,7 @@ def test_where_no_record_says_it_a_frozen_front_is_refused_of_an_own_class_and_t
     earlier = built(networks.mlp)
     fresh = frozen_front(earlier)
     ((status, text),) = told(start_checks(fresh, earlier, record, data()))
-    assert (status, "auditkit train" in text) == ("refused", True)
+    assert (status, "auditkit train" in text) == ("unsafe", True)
     ((status, text),) = told(start_checks(fresh, earlier, record, data(), own_class=False))
     assert (status, "'hidden.weight'" in text) == ("warned", True)
 
@@ -191,14 +191,14 @@ def test_equal_constants_are_no_start_from_another_model():
 
 def test_no_noise_is_refused():
     found = told(mechanism_checks(replace(MECHANISM, noise_multiplier=0.0), 100, accept_weak=True))
-    assert ("refused", "the noise multiplier is 0: without noise nothing is protected") in found
+    assert ("unsafe", "the noise multiplier is 0: without noise nothing is protected") in found
 
 
 def test_rows_too_few_for_the_weights_are_refused_unless_asked_for_twice():
     # sigma * sqrt(weights) / (rows * sqrt(steps)) = sqrt(p) / 1000
     assert [status for status, _ in told(mechanism_checks(MECHANISM, 10**6, accept_weak=False))] == ["passed"]
     refused = told(mechanism_checks(MECHANISM, 4 * 10**6, accept_weak=False))
-    assert refused[0][0] == "refused"
+    assert refused[0][0] == "unsafe"
     assert "the noise is 2.0 times the largest sum" in refused[0][1]
     assert [status for status, _ in told(mechanism_checks(MECHANISM, 4 * 10**6, accept_weak=True))] == [
         "passed"

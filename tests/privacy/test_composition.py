@@ -10,7 +10,6 @@ from auditkit.privacy.accounting import RDP_ORDERS, epsilon_from_rdp, epsilon_pr
 from auditkit.privacy.composition import (
     INTEGER_ORDERS,
     composed,
-    epsilon_by,
     integer_rdp,
     merged,
     quick_rdp,
@@ -90,20 +89,10 @@ def test_a_schedule_of_two_hundred_entries_is_followed_entry_by_entry():
     assert seen[-1] == pytest.approx(2.446, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("gdp", "below the true epsilon"), ("GDP", "refused"), ("moments", "prv or rdp")]
-)
-def test_an_accountant_that_bounds_nothing_is_refused_by_name(name, reason):
-    with pytest.raises(UsageError, match=reason):
-        epsilon_by(name, [spending(2.0, 0.1, 100)], DELTA)
-
-
-def test_accountants_by_name():
-    run = [spending(2.0, 0.1, 100)]
-    assert epsilon_by("prv", run, 1e-4) == pytest.approx(1.976, abs=1e-3)
-    assert epsilon_by("rdp", run, 1e-4) == pytest.approx(2.214, abs=1e-3)
-    with pytest.raises(UsageError, match="Use rdp"):
-        epsilon_by("prv", [spending(0.3, 0.5, 1000)], DELTA)
+def test_both_bounds_of_one_training_stand_beside_the_smaller():
+    found = composed([spending(2.0, 0.1, 100)], 1e-4)
+    assert found.epsilon == found.prv == pytest.approx(1.976, abs=1e-3)
+    assert found.rdp == pytest.approx(2.214, abs=1e-3)
 
 
 # The published program of Papernot and Steinke (2022), run on two known trainings.

@@ -19,8 +19,8 @@ from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
-from auditkit.privacy.public_count import public_count
-from auditkit.records import TrainedWeights
+from auditkit.privacy.public_count import public_count, told_count
+from auditkit.records import Certificate, TrainedWeights
 from tests.privacy.networks import batch_norm, built, mlp, mlp_with_dropout
 from tests.privacy.reference import clipped_sum_one_by_one, length
 from tests.tolerances import FLOAT32
@@ -240,11 +240,28 @@ def test_a_public_count_is_at_most_the_true_one_and_less_than_a_tenth_below_it(n
     assert public_count(n, 7) == 7
 
 
+@pytest.mark.parametrize(
+    ("unit", "what"), [("row", "training rows"), ("person", "persons")], ids=["rows", "persons"]
+)
+@pytest.mark.parametrize("stated", [None, 500])
+def test_the_certificate_says_whether_the_count_was_stated_or_rounded(unit, what, stated):
+    mechanism = plan(QUICK, 1e-4, 600, unit)
+    certificate = certify(mechanism, 1e-4, counted=told_count(612, stated), certified=True)
+    told = " ".join(map(str, certificate.assumptions))
+    if stated is None:
+        assert (certificate.public_count.n, certificate.public_count.origin) == (610, "rounded down")
+        assert f"number of {what} rounded down to two digits, 610." in told
+    else:
+        assert (certificate.public_count.n, certificate.public_count.origin) == (500, "stated")
+        assert f"a public count of {what} that was stated, 500." in told
+    assert Certificate.model_validate_json(certificate.model_dump_json()) == certificate
+
+
 def test_contradicting_accountants_give_no_certificate(monkeypatch):
     monkeypatch.setattr("auditkit.privacy.certificate.epsilon_rdp", lambda *_: 0.1)
     mechanism = plan(QUICK, 1e-4, 600)
     with pytest.raises(AuditkitError, match="contradicts"):
-        certify(mechanism, 1e-4, n_units=600, certified=False)
+        certify(mechanism, 1e-4, counted=told_count(600), certified=False)
 
 
 @pytest.mark.parametrize("copies", [1, 4])
@@ -252,7 +269,7 @@ def test_contradicting_accountants_give_no_certificate(monkeypatch):
 def test_the_certificate_describes_the_clipping_that_was_done(unit, copies):
     mechanism = plan(replace(QUICK, augmentation_multiplicity=copies), 1e-4, 600, unit)
     flat, automatic = (
-        str(certify(mechanism, 1e-4, n_units=600, certified=False, clipping=how).clipping)
+        str(certify(mechanism, 1e-4, counted=told_count(600), certified=False, clipping=how).clipping)
         for how in ("flat", "automatic")
     )
     assert "scaled to at most the clipping norm" in flat
@@ -269,7 +286,7 @@ def test_a_training_with_automatic_clipping_says_so():
 
 
 def test_the_certificate_names_the_versions_of_what_makes_its_noise():
-    versions = certify(plan(QUICK, 1e-4, 600), 1e-4, n_units=600, certified=True).versions
+    versions = certify(plan(QUICK, 1e-4, 600), 1e-4, counted=told_count(600), certified=True).versions
     assert versions["auditkit"] == auditkit.__version__
     assert versions["cryptography"] == version("cryptography")
 

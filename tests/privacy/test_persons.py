@@ -222,9 +222,9 @@ def test_the_certificate_counts_persons_and_says_so():
     assert (certificate.unit_of_privacy, certificate.adjacency) == ("person", "add or remove one person")
     assert (certificate.sample_rate, certificate.normaliser) == (60 / 200, 60.0)
     for part in (
-        "4 rows of a person",
+        "rows of a person, at most 4,",
         "each person is in a step",
-        "public count of persons, 200",
+        "number of persons rounded down to two digits, 200",
         "twice as large",
     ):
         assert part in told(certificate)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from auditkit.data.dataset import TokenSpace
-from auditkit.errors import UsageError
-from auditkit.privacy.preflight import examine, refuse_unsuitable
+from auditkit.errors import PrivacyRefusedError, UsageError
+from auditkit.privacy.preflight import PreflightReport, examine, refuse_unsuitable
+from auditkit.privacy.preflight.report import refused, unsafe
 from tests.privacy import networks, unsuitable
 from tests.privacy.networks import built
 from tests.privacy.unsuitable import VECTOR
@@ -49,6 +50,14 @@ def test_every_problem_is_named_at_once():
     module = nn.Sequential(nn.BatchNorm1d(6), unsuitable.Standardised(), nn.BatchNorm1d(3)).train()
     with pytest.raises(UsageError, match=r"(?s)'0'.*'2'.*'1' \(Standardised\)"):
         refuse_unsuitable(module, VECTOR, 3)
+
+
+def test_a_promise_worth_nothing_is_refused_as_unsafe_and_an_unsuitable_model_as_bad_usage():
+    worthless, unsuited = unsafe("feasibility", "noise drowns all"), refused("layers", "rows are mixed")
+    with pytest.raises(PrivacyRefusedError, match="- noise drowns all"):
+        PreflightReport((worthless,)).raise_if_refused()
+    with pytest.raises(UsageError, match=r"(?s)- noise drowns all.*- rows are mixed"):
+        PreflightReport((worthless, unsuited)).raise_if_refused()
 
 
 def test_the_state_of_an_unsuitable_network_is_put_back():

@@ -82,6 +82,7 @@ def test_a_killed_training_with_a_seed_gives_the_same_bits_and_is_charged_once(t
     assert spent(tmp_path) == 120
     certificate = found.certificate
     assert (certificate.steps, certificate.planned_steps, certificate.resumes) == (120, 120, 1)
+    assert certificate.replays == 1
     assert certificate.epsilon == undisturbed().certificate.epsilon
 
 
@@ -109,7 +110,7 @@ def test_certified_noise_is_drawn_anew_and_repeated_steps_are_charged_again(tmp_
     certificate = found.certificate
     assert spent(tmp_path) == certificate.steps == 120 + 20
     assert certificate.epsilon > undisturbed().certificate.epsilon
-    assert (certificate.planned_steps, certificate.resumes) == (120, 1)
+    assert (certificate.planned_steps, certificate.resumes, certificate.replays) == (120, 1, 0)
 
 
 def test_going_on_with_fresh_noise_tells_from_where_and_what_it_costs(tmp_path):
@@ -118,7 +119,7 @@ def test_going_on_with_fresh_noise_tells_from_where_and_what_it_costs(tmp_path):
     certificate = fit(tmp_path, CERTIFIED, told=told).certificate
     (sentence,) = [text for text in told if "goes on" in text]
     assert "after step 100 of 120" in sentence
-    assert "20 steps are charged twice" in sentence
+    assert "steps charged twice: 20;" in sentence
     assert float(sentence.split()[-1]) >= certificate.epsilon
 
 
@@ -352,7 +353,11 @@ def test_a_certified_training_that_kept_its_noise_is_replayed_and_charged_once(t
     saved = partial.read().latest
     assert (saved.step, partial.noise(saved) is not None) == (100, True)
     shutil.copytree(tmp_path, tmp_path.with_name(tmp_path.name + "-twin"))
-    found = fit(tmp_path, CERTIFIED, replay=True)
+    told: list[str] = []
+    found = fit(tmp_path, CERTIFIED, replay=True, told=told)
+    (sentence,) = [text for text in told if "goes on" in text]
+    assert "after step 100 of 120 with the same noise" in sentence
+    assert "steps that are repeated are charged once" in sentence
     twin = fit(tmp_path.with_name(tmp_path.name + "-twin"), CERTIFIED, replay=True)
     assert same(found, twin)
     assert spent(tmp_path) == found.certificate.steps == 120

@@ -74,6 +74,9 @@ TEXT_KEYWORDS = {
 FIRST_ARGUMENT = {"plural", "Fault", "EnergyPart", "_from_sensor"}
 """Calls whose first argument becomes a message."""
 
+SHOWN_CONSTANTS = {"ACCOUNTANT", "TUNING_ACCOUNTANT"}
+"""Names of constants that a certificate holds and a report shows in the reader's language."""
+
 VALUE_TABLES = {"_NEEDS"}
 """Tables whose texts travel as values of a message."""
 
@@ -93,6 +96,9 @@ def messages_of(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from _of_call(node, assigned)
+    for name in SHOWN_CONSTANTS & assigned.keys():
+        for value in assigned[name]:
+            yield from _constants(value, {})
 
 
 def values_of(path: Path) -> Iterator[str]:

@@ -11,7 +11,14 @@ from babel.messages.pofile import read_po
 
 from auditkit.records import Message
 from auditkit.reporting.language import texts_for
-from tests.reporting.extraction import CATALOGUE, all_messages, all_values, differences
+from tests.reporting.extraction import (
+    CATALOGUE,
+    PACKAGE,
+    all_messages,
+    all_values,
+    differences,
+    messages_of,
+)
 from tests.reporting.page_reading import Page
 
 
@@ -23,6 +30,14 @@ def catalogue():
 
 def test_catalogue_holds_exactly_the_texts_of_the_source():
     assert differences() == []
+
+
+def test_texts_about_privacy_have_one_word_for_a_row(catalogue):
+    said = {one.id: one.string for one in catalogue if isinstance(one.id, str)}
+    texts = [text for path in sorted((PACKAGE / "privacy").rglob("*.py")) for text in messages_of(path)]
+    of_rows = [said[text] for text in texts if re.search(r"\brows?\b", text)]
+    assert len(of_rows) > 20
+    assert [text for text in of_rows if re.search("[一每各条]行|这些行|训练行|其他行|行数", text)] == []
 
 
 def test_extraction_finds_texts_of_templates_code_and_values():

@@ -2,6 +2,8 @@
 
 import pytest
 
+from auditkit.privacy.accounting import ACCOUNTANT
+from auditkit.privacy.tuned_certificate import TUNING_ACCOUNTANT
 from auditkit.records import (
     Certificate,
     CertifiedTuning,
@@ -99,9 +101,33 @@ def test_what_all_trainings_come_to_is_shown_with_the_line_that_says_so():
 
 def test_repeated_steps_are_told_from_planned_ones():
     resumed = CERTIFICATE.model_copy(update={"planned_steps": 1200, "resumes": 1})
-    assert dict(details(resumed))["steps"] == "1,220 charged, 1,200 planned, taken up 1 times again"
+    assert dict(details(resumed))["steps"] == "1,220 charged, 1,200 planned; interruptions: 1"
     straight = CERTIFICATE.model_copy(update={"planned_steps": 1220})
     assert dict(details(straight))["steps"] == "1,220"
+
+
+def test_a_replay_is_told_in_the_execution():
+    replayed = CERTIFICATE.model_copy(update={"planned_steps": 1220, "resumes": 1, "replays": 1})
+    shown = dict(details(replayed))
+    assert shown["steps"] == "1,220"
+    assert shown["steps repeated"] == "bit by bit with the same noise, charged once; interruptions: 1"
+    assert dict(details(replayed, "zh"))["重复的步"].startswith("以相同噪声逐位重复")
+    assert "steps repeated" not in dict(details(CERTIFICATE))
+
+
+def test_one_training_is_not_called_several():
+    alone = CERTIFICATE.model_copy(update={"ledger": LEDGER.model_copy(update={"n_runs": 1})})
+    assert dict(details(alone))["all recorded trainings on these rows"].endswith(", 1 training")
+
+
+@pytest.mark.parametrize(
+    ("accountant", "chinese"),
+    [(ACCOUNTANT, "PRV，上界（Opacus）"), (TUNING_ACCOUNTANT, "随机轮数中最好一轮的 RDP，上界")],
+)
+def test_how_epsilon_was_accounted_is_told_in_the_language_of_the_reader(accountant, chinese):
+    certificate = CERTIFICATE.model_copy(update={"accountant": accountant})
+    assert dict(details(certificate))["accountant"] == accountant
+    assert dict(details(certificate, "zh"))["隐私核算方法"] == chinese
 
 
 def test_mechanism_and_checks_are_named():

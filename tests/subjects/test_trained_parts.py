@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from auditkit.__main__ import main
 from auditkit.config.model import Architecture
 from auditkit.data.tokenizers import FolderTokenizer
-from auditkit.errors import ConfigError, UsageError
+from auditkit.errors import ConfigError, PrivacyRefusedError, UsageError
 from auditkit.jobs.audit import audit, prepare_audit
 from auditkit.jobs.retrain import retrain
 from auditkit.jobs.train import train
@@ -232,7 +232,9 @@ def test_parts_are_of_pretrained_weights_alone(tmp_path, encoder):
 
 def test_the_body_of_a_classifier_is_not_taken_for_public_in_silence(classifier, tmp_path):
     path = project(classifier, tmp_path, to_train())
-    with pytest.raises(UsageError, match=r"those of a BertForSequenceClassification.*public_body: true"):
+    with pytest.raises(
+        PrivacyRefusedError, match=r"those of a BertForSequenceClassification.*public_body: true"
+    ):
         retrain(path, epsilon=3)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TrainingConfig
 from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
-from auditkit.errors import UsageError
+from auditkit.errors import PrivacyRefusedError, UsageError
 from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module
 from auditkit.randomness import torch_rng
@@ -168,7 +168,9 @@ def test_where_nothing_mixes_rows_fix_changes_nothing(tmp_path):
 def test_a_start_from_the_weights_of_the_audited_model_is_refused(tmp_path, monkeypatch):
     baseline = trained_own(f"{__name__}:Resumed")
     monkeypatch.setattr(Resumed, "earlier", baseline.module.state_dict())
-    with pytest.raises(UsageError, match=r"trained on the same rows without noise \('output\.weight'"):
+    with pytest.raises(
+        PrivacyRefusedError, match=r"trained on the same rows without noise \('output\.weight'"
+    ):
         QUICK.derive(baseline, context(tmp_path))
 
 

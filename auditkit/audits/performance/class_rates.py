@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from auditkit.records import Dots, Estimate, Heatmap, Interval, Mark, Measurement, Message
-from auditkit.statistics.counts import CountTable, Rates, share
+from auditkit.statistics.counts import METRICS, CountTable, Rates, rates, share
 from auditkit.statistics.intervals import rate, rate_bounds
 
 
@@ -26,6 +26,27 @@ def recalls(table: CountTable) -> Rates:
 def precisions(table: CountTable) -> Rates:
     """Share of the rows predicted as each class that belong to it."""
     return _diagonal_share(table, axis=0)
+
+
+def accuracy(table: CountTable, classes: Sequence[str], confidence: float) -> Measurement:
+    """Share of right predictions, beside that of always predicting the most frequent class."""
+    found = rates(table.cells(None), METRICS["accuracy"])
+    label_weights = table.weight[0].sum(axis=1)
+    most_frequent = int(label_weights.argmax())
+    return Measurement(
+        metric="accuracy",
+        value=float(found.value[0]),
+        n=int(table.n.sum()),
+        better="higher",
+        interval=rate(float(found.successes[0]), float(found.effective_n[0]), confidence=confidence),
+        note=Message(
+            text="Always predicting {label}, the most frequent class, would reach {percent} %.",
+            values={
+                "label": classes[most_frequent],
+                "percent": f"{100 * float(label_weights[most_frequent] / label_weights.sum()):.1f}",
+            },
+        ),
+    )
 
 
 def balanced_accuracy(table: CountTable, classes: Sequence[str], confidence: float) -> Measurement:

@@ -58,7 +58,7 @@ class LanguageModelling(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """All figures of one subject."""
         require_weight(self.info.name, data)
-        losses = _token_losses(subject, data, context)
+        losses = finite_losses(subject, data, batch_size=context.batch_size)
         targets = targets_of(data).numpy()
         measurements = figures.of_subject(losses, targets, data, self.confidence)
         evidence: list[Evidence] = [
@@ -72,19 +72,26 @@ class LanguageModelling(PairedAudit):
     ) -> AuditOutput:
         """Paired changes, variant minus baseline; of perplexity the quotient."""
         require_weight(self.info.name, data)
-        before, after = (_token_losses(subject, data, context) for subject in (baseline, variant))
+        before, after = (
+            finite_losses(subject, data, batch_size=context.batch_size) for subject in (baseline, variant)
+        )
         measurements = figures.of_pair(before, after, data, self.confidence)
         evidence = (loss_by_position_of_two(before, after, data, self.confidence),)
         return AuditOutput(measurements, evidence, _notes(data))
 
 
-def _token_losses(subject: Subject, data: Dataset, context: AuditContext) -> TokenLosses:
+def finite_losses(subject: Subject, data: Dataset, *, batch_size: int) -> TokenLosses:
+    """The loss of every token.
+
+    Raises:
+        AuditkitError: The subject does not foretell tokens, or gives some no finite loss.
+    """
     if not isinstance(subject, Generative):
         raise AuditkitError(
             f"language-modelling: {subject.card.name} does not foretell tokens; audit a model of language "
             "or leave this audit out"
         )
-    losses = subject.token_losses(data, batch_size=context.batch_size)
+    losses = subject.token_losses(data, batch_size=batch_size)
     if not np.isfinite(losses.nats[losses.counted]).all():
         bad = int((~np.isfinite(losses.nats[losses.counted])).sum())
         raise AuditkitError(

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from auditkit.audits.audit import AuditContext, AuditInfo, AuditOutput, PairedAudit
 from auditkit.audits.performance.class_rates import (
+    accuracy,
     balanced_accuracy,
     class_rates,
     confusion_heatmap,
@@ -26,8 +27,7 @@ from auditkit.audits.performance.scores import (
 )
 from auditkit.data.dataset import Dataset
 from auditkit.records import Better, Evidence, Measurement, Message, Unit
-from auditkit.statistics.counts import METRICS, CountTable, positive_class, rates
-from auditkit.statistics.intervals import rate
+from auditkit.statistics.counts import CountTable, positive_class
 from auditkit.subjects.subject import Predictions, Subject
 
 MOST_CLASSES_SHOWN = 30
@@ -68,10 +68,10 @@ class Performance(PairedAudit):
         require_weight(self.info.name, data)
         predictions = subject.predict(data, batch_size=context.batch_size)
         stated = "probabilities" in subject.capabilities
-        table = _table(data, predictions)
+        table = table_of(data, predictions)
         positive = positive_class(len(data.classes), data.positive_index)
         measurements = [
-            self._accuracy(table, data),
+            accuracy(table, data.classes, self.confidence),
             balanced_accuracy(table, data.classes, self.confidence),
             self._log_loss(predictions, data) if stated else _absent("log_loss", data, "lower", "nat"),
             *class_rates(table, data.classes, self.confidence),
@@ -118,25 +118,6 @@ class Performance(PairedAudit):
             )
         return AuditOutput(measurements, notes=_notes(data))
 
-    def _accuracy(self, table: CountTable, data: Dataset) -> Measurement:
-        found = rates(table.cells(None), METRICS["accuracy"])
-        label_weights = table.weight[0].sum(axis=1)
-        most_frequent = int(label_weights.argmax())
-        return Measurement(
-            metric="accuracy",
-            value=float(found.value[0]),
-            n=len(data),
-            better="higher",
-            interval=rate(float(found.successes[0]), float(found.effective_n[0]), confidence=self.confidence),
-            note=Message(
-                text="Always predicting {label}, the most frequent class, would reach {percent} %.",
-                values={
-                    "label": data.classes[most_frequent],
-                    "percent": f"{100 * float(label_weights[most_frequent] / label_weights.sum()):.1f}",
-                },
-            ),
-        )
-
     def _log_loss(self, predictions: Predictions, data: Dataset) -> Measurement:
         return mean_measurement(
             "log_loss", predictions.loss(data.y_true), data, self.confidence, better="lower", unit="nat"
@@ -164,7 +145,8 @@ def _absent(metric: str, data: Dataset, better: Better, unit: Unit = "1") -> Mea
     return Measurement(metric=metric, value=None, unit=unit, n=len(data), better=better, missing=reason)
 
 
-def _table(data: Dataset, predictions: Predictions) -> CountTable:
+def table_of(data: Dataset, predictions: Predictions) -> CountTable:
+    """Rows per label and prediction."""
     return CountTable.count(
         np.zeros(len(data), dtype=np.int64),
         data.y_true,

@@ -18,7 +18,7 @@ from auditkit.data.preprocessing import (
 )
 from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.preflight.report import Check, passed, refused, warned
+from auditkit.privacy.preflight.report import Check, passed, refused, unsafe, warned
 from auditkit.records import UNTRAINED, Message, TrainingRecord
 from auditkit.training.untrained import fixed_values
 
@@ -109,9 +109,9 @@ def start_checks(
     fixed = _found_in(_changed(earlier, training), fresh)
     on_record = training is not None and UNTRAINED in training.recipe
     if same or (fixed and on_record):
-        yield refused("start", _NOT_FRESH, name=repr([*same, *fixed][0]))
+        yield unsafe("start", _NOT_FRESH, name=repr([*same, *fixed][0]))
     elif fixed and own_class:
-        yield refused("start", _NOT_ON_RECORD, name=repr(fixed[0]))
+        yield unsafe("start", _NOT_ON_RECORD, name=repr(fixed[0]))
     elif fixed:
         yield warned("start", Message(text=_UNKNOWN_ORIGIN, values={"name": repr(fixed[0])}))
     else:
@@ -180,15 +180,15 @@ def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 def mechanism_checks(mechanism: Mechanism, n_parameters: int, *, accept_weak: bool) -> Iterator[Check]:
     """Whether there is noise, and whether anything can be learned beneath it."""
     if not mechanism.noise_multiplier > 0:
-        yield refused("noise", "the noise multiplier is 0: without noise nothing is protected")
+        yield unsafe("noise", "the noise multiplier is 0: without noise nothing is protected")
     drowned = mechanism.noise_multiplier * math.sqrt(n_parameters)
     drowned /= mechanism.normaliser * math.sqrt(mechanism.steps)
     if drowned > 1 and not accept_weak:
-        yield refused(
+        yield unsafe(
             "feasibility",
-            "averaged over all {steps} steps the noise is {ratio} times the largest sum of gradients that a "
-            "step of {n} on average can have: nothing would be learned. Take more rows, a larger epsilon or "
-            "fewer than the {weights} weights, or say --accept-weak (accept_weak: true in a config)",
+            "averaged over all steps ({steps}) the noise is {ratio} times the largest sum of gradients that "
+            "a step of {n} on average can have: nothing would be learned. Take more rows, a larger epsilon "
+            "or fewer than the {weights} weights, or say --accept-weak (accept_weak: true in a config)",
             steps=mechanism.steps,
             ratio=float(f"{drowned:.2g}"),
             n=round(mechanism.normaliser),

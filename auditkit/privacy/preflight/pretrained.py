@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auditkit.data.json_files import read_json
 from auditkit.data.transformers_folder import CONFIG, weights_sha256
-from auditkit.privacy.preflight.report import Check, assumed, refused
+from auditkit.privacy.preflight.report import Check, assumed, unsafe
 from auditkit.records import Message
 
 _LABELLED = ("Classification", "QuestionAnswering", "MultipleChoice")
@@ -27,7 +27,7 @@ def pretrained_checks(folder: Path, *, is_public: bool) -> Iterator[Check]:
     names = read_json(folder / CONFIG).get("architectures")
     name = names[0] if isinstance(names, list) and names else None
     if isinstance(name, str) and name.endswith(_LABELLED) and not is_public:
-        yield refused("start", _FINE_TUNED, folder=str(folder), name=name)
+        yield unsafe("start", _FINE_TUNED, folder=str(folder), name=name)
         return
     values = {"folder": folder.resolve().name, "sha256": weights_sha256(folder)}
     yield assumed("start", Message(text=_STATED if is_public else _ASSUMED, values=values))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from auditkit.errors import UsageError
+from auditkit.errors import PrivacyRefusedError, UsageError
 from auditkit.records import Message
 
-Status = Literal["passed", "warned", "assumed", "refused"]
+Status = Literal["passed", "warned", "assumed", "refused", "unsafe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Check:
     Attributes:
         name: In kebab case; several problems of one kind share it.
         status: ``warned``: the training may begin, but the sentence belongs into the certificate.
-            ``assumed``: so it is, and the sentence is one that the guarantee rests on.
+            ``assumed``: so it is, and the sentence is one that the guarantee rests on. ``refused``: the model
+            or the rows cannot be used as given. ``unsafe``: they can, and the promise would be worth nothing.
         message: What was found and, unless it passed, what to do.
     """
 
@@ -35,7 +36,7 @@ class PreflightReport:
     @property
     def refused(self) -> tuple[Check, ...]:
         """Those that forbid the training."""
-        return tuple(check for check in self.checks if check.status == "refused")
+        return tuple(check for check in self.checks if check.status in ("refused", "unsafe"))
 
     @property
     def warned(self) -> tuple[Check, ...]:
@@ -65,11 +66,15 @@ class PreflightReport:
         """Refuse the training, with all problems at once.
 
         Raises:
-            UsageError: There are any.
+            UsageError: There are any, and the model or the rows cannot be used as given.
+            PrivacyRefusedError: There are others only: they could be, but the promise would be worth nothing.
         """
-        if self.refused:
-            problems = "\n".join(f"- {check.message}" for check in self.refused)
-            raise UsageError(f"This model cannot be retrained with DP-SGD:\n{problems}")
+        if not self.refused:
+            return
+        problems = "\n".join(f"- {check.message}" for check in self.refused)
+        is_unsafe = all(check.status == "unsafe" for check in self.refused)
+        refusal = PrivacyRefusedError if is_unsafe else UsageError
+        raise refusal(f"This model cannot be retrained with DP-SGD:\n{problems}")
 
 
 def passed(name: str, message: Message) -> Check:
@@ -90,3 +95,8 @@ def assumed(name: str, message: Message) -> Check:
 def refused(name: str, text: str, /, **values: str | int | float) -> Check:
     """One that does not hold; its text is for an error, which is not translated."""
     return Check(name, "refused", Message(text=text, values=values))
+
+
+def unsafe(name: str, text: str, /, **values: str | int | float) -> Check:
+    """One without which the training could begin, but would promise what does not hold or is of no use."""
+    return Check(name, "unsafe", Message(text=text, values=values))

@@ -88,7 +88,7 @@ def _summary(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
     yield "δ", decimal_shortest(certificate.delta)
     yield texts.text("unit of privacy"), texts.text(certificate.unit_of_privacy)
     yield texts.text("adjacency"), texts.text(certificate.adjacency)
-    yield texts.text("accountant"), certificate.accountant
+    yield texts.text("accountant"), texts.text(certificate.accountant)
 
 
 def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]]:
@@ -105,7 +105,7 @@ def _details(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, str]
     yield from _mechanism(certificate, texts)
     if certificate.tuning is not None:
         yield from _tuning(certificate.tuning, texts)
-    yield texts.text("accountant"), certificate.accountant
+    yield texts.text("accountant"), texts.text(certificate.accountant)
     for name, epsilon in certificate.cross_check.items():
         yield texts.text("cross-check, {accountant}", accountant=name), f"ε ≤ {bound_in_digits(epsilon)}"
     if certificate.versions:
@@ -123,12 +123,17 @@ def _mechanism(certificate: Certificate, texts: Texts) -> Iterator[tuple[str, st
     steps = grouped(certificate.steps)
     if planned is not None and planned != certificate.steps:
         steps = texts.text(
-            "{charged} charged, {planned} planned, taken up {resumes} times again",
+            "{charged} charged, {planned} planned; interruptions: {resumes}",
             charged=steps,
             planned=grouped(planned),
             resumes=certificate.resumes,
         )
     yield texts.text("steps"), steps
+    if certificate.replays:
+        repeated = texts.text(
+            "bit by bit with the same noise, charged once; interruptions: {n}", n=certificate.replays
+        )
+        yield texts.text("steps repeated"), repeated
     yield texts.text("clipping norm"), decimal_shortest(certificate.max_grad_norm)
     yield texts.text("sums are divided by"), decimal_shortest(certificate.normaliser, 4)
     how = (
@@ -161,11 +166,12 @@ def _law(law: Law, texts: Texts) -> str:
 
 def _ledger(ledger: LedgerReference, texts: Texts) -> Iterator[tuple[str, str]]:
     """All trainings on the rows together, and the line of the ledger that says so."""
-    joint = texts.text(
+    joint = texts.plural(
+        "ε ≤ {epsilon} at δ = {delta}, {n} training",
         "ε ≤ {epsilon} at δ = {delta}, {n} trainings",
+        ledger.n_runs,
         epsilon=bound_in_digits(ledger.epsilon) if ledger.epsilon else "0",
         delta=decimal_shortest(ledger.delta),
-        n=ledger.n_runs,
     )
     yield texts.text("all recorded trainings on these rows"), joint
     if ledger.budget_epsilon is not None and ledger.budget_delta is not None:
