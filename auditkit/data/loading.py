@@ -74,6 +74,18 @@ def load_training_data(
     return encode(rows, fitted), fitted
 
 
+def load_unscaled_training_data(
+    config: DataConfig, steps: Preprocessing, *, seed: int, folder: Path
+) -> Dataset:
+    """The training rows by steps that leave numbers in their own unit, with all the digits that these have.
+
+    Raises:
+        DataError: The data cannot be read, or do not fit the steps.
+    """
+    rows = replace(read_rows(_whole(config), split="train", seed=seed, folder=folder), member=None)
+    return encode(rows, steps, keep_digits=True)
+
+
 def load_raw_data(
     config: DataConfig, *, seed: int, folder: Path, most: int | None = None
 ) -> tuple[Dataset, Preprocessing]:
