@@ -140,8 +140,8 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
             *about_preprocessing,
             *beyond_this_run(execution.ledger),
             Message(
-                text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks on "
-                "the difference are hindered at most, not excluded."
+                text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks "
+                "on the difference are hindered at most, not excluded."
             ),
         ),
     )

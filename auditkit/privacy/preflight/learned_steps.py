@@ -73,7 +73,7 @@ def taken_as_public(steps: Preprocessing | None, *, is_public: bool) -> tuple[Me
         return (Message(text=_UNKNOWN),)
     if is_public:
         return (Message(text=_PUBLIC),)
-    return (Message(text=_SCHEMA),) if isinstance(steps, TablePreprocessing) else ()
+    return (Message(text=_SCHEMA if isinstance(steps, TablePreprocessing) else _CLASSES),)
 
 
 _UNKNOWN = (
@@ -84,6 +84,7 @@ _PUBLIC = "What the preprocessing learned (scales, levels, vocabulary) is public
 _MEASURED = "means and scales of {n} columns were measured by the first {steps} steps, within epsilon"
 _CONSTANTS = "pixels were scaled by constants, not by figures of the training rows"
 _SCHEMA = "Which columns there are, of which kind and which with gaps, and the classes are taken as public."
+_CLASSES = "The classes, and the size of pictures or the length of texts, are taken as public."
 _LEVELS = (
     "{n} levels of {columns} columns are those of the training rows; epsilon does not cover that they "
     "occur there"
