@@ -1,4 +1,4 @@
-"""The figures of a table are measured by the first steps: right where noise allows it, bounded for every row."""
+"""The figures of a table, measured by the first steps: right where noise allows it, bounded always."""
 
 import math
 from dataclasses import replace
