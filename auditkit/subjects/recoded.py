@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.data.recoding import Recoding
 from auditkit.subjects.subject import Subject, preprocessing_of
@@ -11,11 +12,12 @@ from auditkit.subjects.torch_subject import TorchSubject
 
 
 class RecodedInputs(nn.Module):
-    """``inner`` behind the change from one way of reading rows to its own; gradients pass through."""
+    """``inner`` behind the change from other inputs to those by ``own`` steps; gradients pass through."""
 
-    def __init__(self, recoding: Recoding, inner: nn.Module) -> None:
+    def __init__(self, recoding: Recoding, own: Preprocessing, inner: nn.Module) -> None:
         super().__init__()
         self.recoding = recoding
+        self.own = own
         self.inner = inner
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -32,5 +34,14 @@ def reads_as(subject: Subject, steps: Preprocessing | None) -> Subject:
     own = preprocessing_of(subject)
     if not isinstance(subject, TorchSubject) or own is None or steps is None or own == steps:
         return subject
-    module = RecodedInputs(Recoding.between(steps, own), subject.module).eval()
+    module = RecodedInputs(Recoding.between(steps, own), own, subject.module).eval()
     return replace(subject, module=module, preprocessing=steps)
+
+
+def as_it_reads(subject: Subject, data: Dataset) -> tuple[Subject, Dataset]:
+    """What :func:`reads_as` was given, and ``data`` as it reads them: for what the change would cost, too."""
+    if not isinstance(subject, TorchSubject) or not isinstance(subject.module, RecodedInputs):
+        return subject, data
+    around = subject.module
+    inner = replace(subject, module=around.inner, preprocessing=around.own)
+    return inner, replace(data, inputs=around.recoding(data.inputs))
