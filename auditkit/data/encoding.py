@@ -224,12 +224,11 @@ def _fill_numbers(
 ) -> None:
     missing = np.isnan(values)
     if missing.any():
-        statements.append(
-            Message(
-                text="{feature} is missing in {n} of {total} rows; the median of training rows stands in.",
-                values={"feature": feature.name, "n": int(missing.sum()), "total": len(values)},
-            )
-        )
+        text = "{feature} is missing in {n} of {total} rows; the median of training rows stands in."
+        if feature.fill == feature.mean:
+            text = "{feature} is missing in {n} of {total} rows; the mean of training rows stands in."
+        found = {"feature": feature.name, "n": int(missing.sum()), "total": len(values)}
+        statements.append(Message(text=text, values=found))
     standard = (np.where(missing, feature.fill, values) - feature.mean) / feature.scale
     too_large = int((np.abs(standard) > np.finfo(np.float32).max).sum())
     if too_large:

@@ -8,10 +8,12 @@ from auditkit.data.preprocessing import (
     LanguagePreprocessing,
     NumericFeature,
     Preprocessing,
+    RawTablePreprocessing,
     TablePreprocessing,
     TextPreprocessing,
 )
 from auditkit.data.public_steps import public_steps
+from auditkit.data.steps import RawText
 from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.preflight.report import Check, passed, warned
@@ -47,7 +49,7 @@ def preprocessing_checks(
     """
     if is_public:
         return
-    if isinstance(steps, TablePreprocessing):
+    if isinstance(steps, TablePreprocessing | RawTablePreprocessing):
         yield from _of_table(steps, n_measuring)
     elif isinstance(steps, ImagePreprocessing):
         if steps == public_steps(steps):
@@ -56,9 +58,9 @@ def preprocessing_checks(
             yield warned("preprocessing", Message(text=_PIXELS))
 
 
-def _of_table(steps: TablePreprocessing, n_measuring: int) -> Iterator[Check]:
+def _of_table(steps: TablePreprocessing | RawTablePreprocessing, n_measuring: int) -> Iterator[Check]:
     n_numbers = sum(isinstance(feature, NumericFeature) for feature in steps.features)
-    texts = [feature for feature in steps.features if isinstance(feature, CategoricalFeature)]
+    texts = [feature for feature in steps.features if isinstance(feature, CategoricalFeature | RawText)]
     if n_numbers:
         values = {"n": n_numbers, "steps": n_measuring}
         yield passed("preprocessing", Message(text=_MEASURED, values=values))
@@ -73,7 +75,8 @@ def taken_as_public(steps: Preprocessing | None, *, is_public: bool) -> tuple[Me
         return (Message(text=_UNKNOWN),)
     if is_public:
         return (Message(text=_PUBLIC),)
-    return (Message(text=_SCHEMA if isinstance(steps, TablePreprocessing) else _CLASSES),)
+    is_table = isinstance(steps, TablePreprocessing | RawTablePreprocessing)
+    return (Message(text=_SCHEMA if is_table else _CLASSES),)
 
 
 _UNKNOWN = (
