@@ -32,6 +32,7 @@ from auditkit.execution.executor import Executor, WorkerLost
 from auditkit.execution.isolation import Watch, unchanged
 from auditkit.randomness import derive_seed
 from auditkit.records import AuditResult, Cost, Message
+from auditkit.subjects.recoded import reads_as
 from auditkit.subjects.subject import Subject, preprocessing_of
 
 ROWS_PER_SHARD = 65_536
@@ -40,9 +41,26 @@ ROWS_PER_SHARD = 65_536
 Observer = Callable[[str, Mapping[str, Any]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Rows as one subject reads them, and those of them that were not in the training data."""
+
+    data: Dataset
+    held_out: Dataset
+
+    @classmethod
+    def of(cls, data: Dataset) -> "ReadRows":
+        """With the rows held out."""
+        return cls(data, data.held_out())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """Everything that tasks share; travels to a worker once."""
+    """Everything that tasks share; travels to a worker once.
+
+    ``data`` and ``held_out`` are the rows as the baseline reads them; ``own_rows`` has those of subjects that
+    read them otherwise, by name: the same rows in the same order.
+    """
 
     subjects: Mapping[str, Subject]
     data: Dataset
@@ -52,10 +70,16 @@ class Bench:
     seed: int
     batch_size: int
     device: str
+    own_rows: Mapping[str, ReadRows] = field(default_factory=dict)
 
-    def rows_for(self, audit: Audit) -> Dataset:
-        """Held-out rows; members too for audits that require them."""
-        return self.data if "members" in audit.info.requires else self.held_out
+    def rows_for(self, audit: Audit, subject: str = "baseline") -> Dataset:
+        """Held-out rows as ``subject`` reads them; members too for audits that require them."""
+        rows = self.own_rows.get(subject) or ReadRows(self.data, self.held_out)
+        return rows.data if "members" in audit.info.requires else rows.held_out
+
+    def alike(self, subject: str, baseline: str) -> Subject:
+        """``subject`` on the inputs that ``baseline`` reads, to be compared with it."""
+        return reads_as(self.subjects[subject], preprocessing_of(self.subjects[baseline]))
 
     def context_for(self, audit: Audit) -> AuditContext:
         """The same for every subject, so that differences between subjects are paired."""
@@ -192,7 +216,7 @@ class Runner:
             return Outcome(values[0], 0.0)
         subject, data, context = (
             self.bench.subjects[job.subject],
-            self.bench.rows_for(audit),
+            self.bench.rows_for(audit, job.subject),
             self.bench.context_for(audit),
         )
         return _isolated(
@@ -261,12 +285,14 @@ def perform(bench: Bench, task: Task) -> Outcome:
     """Run one task in isolation; never raises."""
     job = task.job
     audit = bench.audits[job.audit]
-    context, rows, subject = bench.context_for(audit), bench.rows_for(audit), bench.subjects[job.subject]
+    context, subject = bench.context_for(audit), bench.subjects[job.subject]
     if task.kind == "compare" and isinstance(audit, PairedAudit) and job.against is not None:
-        baseline = bench.subjects[job.against]
+        baseline, variant = bench.subjects[job.against], bench.alike(job.subject, job.against)
+        shared = bench.rows_for(audit, job.against)
         return _isolated(
-            lambda: audit.compare(baseline, subject, rows, context), [baseline, subject], context.seed
+            lambda: audit.compare(baseline, variant, shared, context), [baseline, variant], context.seed
         )
+    rows = bench.rows_for(audit, job.subject)
     if task.kind == "partial" and isinstance(audit, ShardedAudit):
         return _isolated(
             lambda: audit.partial(subject, _shard(rows, task.rows), context), [subject], context.seed

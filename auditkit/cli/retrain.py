@@ -54,6 +54,9 @@ from auditkit.cli.terminal import counted, progress, say
     help="What of pretrained weights is trained; default as the config says.",
 )
 @click.option("--public-body", is_flag=True, help="Pretrained weights were not trained on these rows.")
+@click.option(
+    "--public-preprocessing", is_flag=True, help="What the preprocessing learned, such as words, is public."
+)
 @set_option
 @device_option
 @json_option
@@ -72,6 +75,7 @@ def command(
     tune: Literal["private"] | None,
     trained: Literal["head", "biases", "low-rank", "all"] | None,
     public_body: bool,
+    public_preprocessing: bool,
     overrides: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -104,6 +108,7 @@ def command(
             tune=tune,
             trained=trained,
             public_body=public_body,
+            public_preprocessing=public_preprocessing,
             overrides=with_budget(with_device(overrides, device), budget),
             report_progress=report_progress,
             tell=say,

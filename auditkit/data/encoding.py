@@ -38,8 +38,13 @@ from auditkit.records import Message
 Block = npt.NDArray[np.float32]
 
 
-def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
+def encode(rows: Rows, preprocessing: Preprocessing, *, keep_digits: bool = False) -> Dataset:
     """Rows as a dataset whose inputs are float32, int64 token ids for texts, or float64 as they were read.
+
+    Args:
+        rows: As they were read.
+        preprocessing: What to make of them.
+        keep_digits: Whether columns of a table are float64, too: in their own unit they may need it.
 
     Raises:
         DataError: There are no rows, a column or label is absent or unknown, pictures have another size, or
@@ -60,7 +65,7 @@ def encode(rows: Rows, preprocessing: Preprocessing) -> Dataset:
         elif isinstance(preprocessing, RawTablePreprocessing):
             inputs, space = encode_raw(rows, preprocessing)
         else:
-            inputs, space = _encode_table(rows, preprocessing, statements)
+            inputs, space = _encode_table(rows, preprocessing, statements, keep_digits=keep_digits)
     if rows.outcome is not None:
         statements.append(_range_of(rows.outcome))
     predicted = (
@@ -185,8 +190,12 @@ def _texts(rows: Rows) -> ObjectArray:
 
 
 def _encode_table(
-    rows: Rows, preprocessing: TablePreprocessing | ValueTablePreprocessing, statements: list[Message]
-) -> tuple[Block, FeatureSpace]:
+    rows: Rows,
+    preprocessing: TablePreprocessing | ValueTablePreprocessing,
+    statements: list[Message],
+    *,
+    keep_digits: bool,
+) -> tuple[Block | FloatArray, FeatureSpace]:
     if rows.images is not None or rows.texts is not None:
         what = "pictures" if rows.images is not None else "texts"
         raise DataError(f"{rows.name} is {what}, but the model takes the columns of a table")
@@ -195,7 +204,8 @@ def _encode_table(
         hints = "; ".join(f"no column {name!r}. {closest(name, rows.columns)}" for name in absent)
         raise DataError(f"{rows.name}: the model needs other columns: {hints}")
     widths = [n_columns(feature) for feature in preprocessing.features]
-    inputs = np.zeros((len(rows), sum(widths)), dtype=np.float32)
+    shape = len(rows), sum(widths)
+    inputs: Block | FloatArray = np.zeros(shape) if keep_digits else np.zeros(shape, dtype=np.float32)
     start = 0
     for feature, width in zip(preprocessing.features, widths, strict=True):
         block = inputs[:, start : start + width]
@@ -210,16 +220,15 @@ def _encode_table(
 
 
 def _fill_numbers(
-    block: Block, feature: NumericFeature, values: FloatArray, statements: list[Message]
+    block: Block | FloatArray, feature: NumericFeature, values: FloatArray, statements: list[Message]
 ) -> None:
     missing = np.isnan(values)
     if missing.any():
-        statements.append(
-            Message(
-                text="{feature} is missing in {n} of {total} rows; the median of training rows stands in.",
-                values={"feature": feature.name, "n": int(missing.sum()), "total": len(values)},
-            )
-        )
+        text = "{feature} is missing in {n} of {total} rows; the median of training rows stands in."
+        if feature.fill == feature.mean:
+            text = "{feature} is missing in {n} of {total} rows; the mean of training rows stands in."
+        found = {"feature": feature.name, "n": int(missing.sum()), "total": len(values)}
+        statements.append(Message(text=text, values=found))
     standard = (np.where(missing, feature.fill, values) - feature.mean) / feature.scale
     too_large = int((np.abs(standard) > np.finfo(np.float32).max).sum())
     if too_large:
@@ -231,7 +240,7 @@ def _fill_numbers(
         block[:, 1] = missing
 
 
-def _fill_levels(block: Block, feature: CategoricalFeature, values: ObjectArray) -> None:
+def _fill_levels(block: Block | FloatArray, feature: CategoricalFeature, values: ObjectArray) -> None:
     position = {level: index for index, level in enumerate(feature.levels)}
     codes = np.array([position.get(UNKNOWN if value is None else value, -1) for value in values.tolist()])
     known = np.flatnonzero(codes >= 0)

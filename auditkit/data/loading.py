@@ -83,6 +83,18 @@ def training_rows(config: DataConfig, *, seed: int, folder: Path) -> Rows:
     return replace(read_rows(_whole(config), split="train", seed=seed, folder=folder), member=None)
 
 
+def load_unscaled_training_data(
+    config: DataConfig, steps: Preprocessing, *, seed: int, folder: Path
+) -> Dataset:
+    """The training rows by steps that leave numbers in their own unit, with all the digits that these have.
+
+    Raises:
+        DataError: The data cannot be read, or do not fit the steps.
+    """
+    rows = training_rows(config, seed=seed, folder=folder)
+    return encode(rows, steps, keep_digits=True)
+
+
 def load_raw_data(
     config: DataConfig, *, seed: int, folder: Path, most: int | None = None
 ) -> tuple[Dataset, Preprocessing]:

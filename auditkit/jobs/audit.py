@@ -30,9 +30,9 @@ from auditkit.policy import judge
 from auditkit.records import Run
 from auditkit.registry import AUDITS
 from auditkit.reporting.write import write_reports
-from auditkit.runner import Bench, ResultShelf, Runner
+from auditkit.runner import Bench, ReadRows, ResultShelf, Runner
 from auditkit.store import RunFolder
-from auditkit.subjects.subject import Subject
+from auditkit.subjects.subject import Subject, preprocessing_of
 
 Language = Literal["en", "zh"]
 Observer = Callable[[str, Mapping[str, Any]], None]
@@ -139,6 +139,7 @@ def _execute(
         data=prepared.data,
         data_digest=prepared.data_digest,
         held_out=prepared.data.held_out(),
+        own_rows=_own_rows(project, subjects),
         audits=audits_of(project),
         seed=config.seed,
         batch_size=config.execution.batch_size,
@@ -176,6 +177,16 @@ def _execute(
     write_reports(run, folder.path, languages=config.report.languages, formats=("html",))
     folder.seal()
     return run
+
+
+def _own_rows(project: Project, subjects: Mapping[str, Subject]) -> dict[str, ReadRows]:
+    """The rows of variants that read them otherwise than the baseline, as those trained privately do."""
+    shared = preprocessing_of(subjects["baseline"])
+    return {
+        name: ReadRows.of(audit_data(project, subject))
+        for name, subject in subjects.items()
+        if preprocessing_of(subject) not in (None, shared)
+    }
 
 
 def _complete_reports(run: Run, folder: RunFolder, languages: Sequence[Language]) -> None:

@@ -37,8 +37,14 @@ class HeldOutFigures:
     n_rows: int
 
 
-def held_out_figures(subject: Subject, variant: Subject, data: Dataset) -> HeldOutFigures:
-    """Both on ``data``, whose rows neither was trained on.
+def held_out_figures(subject: Subject, data: Dataset, variant: Subject, own_rows: Dataset) -> HeldOutFigures:
+    """Both on the same rows, which neither was trained on.
+
+    Args:
+        subject: Before.
+        data: The rows as it reads them.
+        variant: After.
+        own_rows: The rows as that reads them.
 
     Raises:
         DataError: No row carries weight.
@@ -46,7 +52,10 @@ def held_out_figures(subject: Subject, variant: Subject, data: Dataset) -> HeldO
     """
     require_weight("held-out rows", data)
     if data.task == "language-modelling" and isinstance(subject, Generative):
-        old, new = (finite_losses(one, data, batch_size=TEXTS_AT_ONCE) for one in (subject, variant))
+        old, new = (
+            finite_losses(one, rows, batch_size=TEXTS_AT_ONCE)
+            for one, rows in ((subject, data), (variant, own_rows))
+        )
         targets = targets_of(data).numpy()
         return HeldOutFigures(
             quality="perplexity",
@@ -55,7 +64,8 @@ def held_out_figures(subject: Subject, variant: Subject, data: Dataset) -> HeldO
             change=of_pair(old, new, data, CONFIDENCE)[0],
             n_rows=len(data),
         )
-    first, second = (one.predict(data, batch_size=ROWS_AT_ONCE) for one in (subject, variant))
+    first = subject.predict(data, batch_size=ROWS_AT_ONCE)
+    second = variant.predict(own_rows, batch_size=ROWS_AT_ONCE)
     return HeldOutFigures(
         quality="accuracy",
         before=accuracy(table_of(data, first), data.classes, CONFIDENCE),

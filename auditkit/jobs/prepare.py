@@ -9,7 +9,12 @@ import torch
 from auditkit.audits.audit import Audit
 from auditkit.config import RunConfig, load_config
 from auditkit.data.dataset import Dataset
-from auditkit.data.loading import load_dataset, load_raw_data, load_training_data
+from auditkit.data.loading import (
+    load_dataset,
+    load_raw_data,
+    load_training_data,
+    load_unscaled_training_data,
+)
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import ConfigError, UsageError
 from auditkit.jobs.model_folder import with_model_folder
@@ -280,3 +285,10 @@ def training_data(project: Project, subject: Subject) -> Dataset:
         folder=project.folder,
     )
     return data
+
+
+def unscaled_rows(project: Project, steps: Preprocessing) -> Dataset:
+    """The training rows by steps that leave numbers in their own unit, with all their digits."""
+    return load_unscaled_training_data(
+        project.config.data, steps, seed=project.config.seed, folder=project.folder
+    )

@@ -16,6 +16,7 @@ from auditkit.jobs.prepare import (
     obtain_subject,
     open_project,
     training_data,
+    unscaled_rows,
 )
 from auditkit.models.hf_encoder import Trained
 from auditkit.privacy.accounting import LARGEST_EPSILON
@@ -60,6 +61,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     tune: Literal["private"] | None = None,
     trained: Trained | None = None,
     public_body: bool = False,
+    public_preprocessing: bool = False,
     overrides: Sequence[str] = (),
     report_progress: Progress = no_progress,
     tell: Callable[[str], None] | None = None,
@@ -99,12 +101,17 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     not trained on these rows. It must be said of a folder that holds a classifier; of any other it is an
     assumption of the certificate.
 
+    The first steps measure means and scales of a table; those that the audited model was trained with are
+    not used. ``public_preprocessing`` says that what its preprocessing learned is public, and keeps it. It
+    must be said of a vocabulary that was collected from the training texts.
+
     Under ``torchrun`` all its processes train together; each calls this.
 
     Raises:
         UsageError: ``epsilon`` or ``delta`` is out of range, or the model cannot be trained privately.
         PrivacyRefusedError: The privacy budget of the rows does not suffice; or ``accept_weak`` is
-            not given, and epsilon is above 20 or noise drowns the few rows there are.
+            not given, and epsilon is above 20 or noise drowns the few rows there are; or a vocabulary was
+            collected from the rows, and ``public_preprocessing`` is not given.
         LedgerError: The ledger was changed, removed or cut off, or cannot be written.
         NothingReleasedError: A tuning gave no model.
         ProcessesDisagreeError: The processes do not have the same rows, settings or versions.
@@ -131,6 +138,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
         "tuning": project.config.tuning if tune else None,
         "train": trained,
         "public_body": public_body or None,
+        "public_preprocessing": public_preprocessing or None,
     }
     variant = VARIANTS.make(
         "dp-retrain",
@@ -161,6 +169,7 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             seed=derive_seed(project.config.seed, "variant", name),
             folder=folder.parent,
             training_data=lambda: training_data(project, baseline),
+            unscaled_rows=lambda steps: unscaled_rows(project, steps),
             device=project.device,
             report_progress=report,
             recording=None
@@ -184,7 +193,11 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
             save_checkpoint(folder, subject, positive=data.positive)
             partial.remove()
         return Retrained(
-            subject, folder, subject.card.certificate, held_out_figures(baseline, subject, data), rank
+            subject,
+            folder,
+            subject.card.certificate,
+            held_out_figures(baseline, data, subject, audit_data(project, subject).held_out()),
+            rank,
         )
 
 

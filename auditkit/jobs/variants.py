@@ -11,7 +11,7 @@ from auditkit.data.dataset import Dataset
 from auditkit.data.loading import training_rows
 from auditkit.errors import AuditkitError, UsageError
 from auditkit.jobs.ledger import recording_of
-from auditkit.jobs.prepare import Progress, Project, training_data
+from auditkit.jobs.prepare import Progress, Project, training_data, unscaled_rows
 from auditkit.privacy.partial import Partial
 from auditkit.randomness import derive_seed
 from auditkit.registry import VARIANTS
@@ -133,6 +133,7 @@ def _derive(
         seed=derive_seed(project.config.seed, "variant", name),
         folder=place.parent,
         training_data=rows,
+        unscaled_rows=lambda steps: unscaled_rows(project, steps),
         device=project.device,
         report_progress=report_progress,
         recording=lambda accept_lost_ledger: recording_of(

@@ -83,6 +83,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
     clipping: Clipping = "flat",
     trained: TrainedWeights | None = None,
     assumed: tuple[Message, ...] = (),
+    about_preprocessing: tuple[Message, ...] = (),
 ) -> Certificate:
     """The certificate of one run of ``mechanism``, its epsilon recomputed from the public inputs.
 
@@ -97,6 +98,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         clipping: How gradients were scaled to the clipping norm.
         trained: How many weights, and of which type.
         assumed: What must be believed besides, that of this training alone.
+        about_preprocessing: What of it is taken as public.
 
     Raises:
         AuditkitError: The accountants contradict each other.
@@ -136,7 +138,16 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         preflight=preflight,
         not_covered=not_covered,
         ledger=execution.ledger,
-        assumptions=(*assumed, *_assumptions(mechanism, counted, execution, certified=certified)),
+        assumptions=(
+            *assumed,
+            *_assumptions(mechanism, counted, execution, certified=certified),
+            *about_preprocessing,
+            *beyond_this_run(execution.ledger),
+            Message(
+                text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks "
+                "on the difference are hindered at most, not excluded."
+            ),
+        ),
     )
 
 
@@ -214,15 +225,6 @@ def _assumptions(
         Message(
             text="Only the final weights are covered. Figures measured on the training rows, the digest of "
             "the data and the time the training took are not."
-        ),
-        Message(
-            text="Preprocessing statistics fitted on the training rows (means, scales, fill values, category "
-            "levels) are not covered, unless they were public beforehand."
-        ),
-        *beyond_this_run(execution.ledger),
-        Message(
-            text="Noise and sums are floating-point numbers; the proof assumes real ones. Known attacks on "
-            "the difference are hindered at most, not excluded."
         ),
     )
 

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from auditkit.config.model import AugmentationConfig
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing
+from auditkit.data.preprocessing import Preprocessing, TablePreprocessing
 from auditkit.energy.flops import count_flops
 from auditkit.errors import DataError, PrivacyRefusedError, UsageError
 from auditkit.models.centred_linear import CentredLinear
@@ -27,11 +28,18 @@ from auditkit.privacy.certificate import Mechanism, certify
 from auditkit.privacy.clipping import ClippedGradients, Clipping
 from auditkit.privacy.distributed import Processes
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
+from auditkit.privacy.first_steps import FirstSteps, MeasuredCentre, NothingMeasured
 from auditkit.privacy.forecast import forecast
 from auditkit.privacy.leading_steps import certified_together, steps_of
+from auditkit.privacy.measured_scales import MeasuredScales
 from auditkit.privacy.partial import Identity, digest_of, machine_of
 from auditkit.privacy.preflight import Check, PreflightReport, refuse_unsuitable
-from auditkit.privacy.preflight.beforehand import mechanism_checks, preprocessing_checks, row_checks
+from auditkit.privacy.preflight.beforehand import mechanism_checks, row_checks
+from auditkit.privacy.preflight.learned_steps import (
+    preprocessing_checks,
+    refuse_learned_vocabulary,
+    taken_as_public,
+)
 from auditkit.privacy.preflight.report import warned
 from auditkit.privacy.public_count import public_count, told_count
 from auditkit.privacy.recorded import Progress, Recording, take_all, take_recorded
@@ -75,6 +83,8 @@ class DpSettings:
             which this training alone keeps within ``epsilon``.
         public_count: Units that there are, as far as anybody may know; ``None`` rounds their number down, see
             :func:`public_count`. It is the n of delta, batches and the sampling rate.
+        public_preprocessing: Whether what the preprocessing learned is public, by the user's word; it is then
+            kept as it is.
     """
 
     epsilon: float
@@ -96,15 +106,26 @@ class DpSettings:
     augmentation_multiplicity: int = 1
     noise_multiplier: float | None = None
     public_count: int | None = None
+    public_preprocessing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DpFitted:
-    """A privately trained module in evaluation mode, how it was trained, and what that guarantees."""
+    """A privately trained module in evaluation mode, how it was trained, and what that guarantees.
+
+    Attributes:
+        module: With the weights that are released.
+        training: How it was trained.
+        certificate: What that guarantees.
+        data: The private rows as the module reads them.
+        preprocessing: By which raw rows become what it reads; ``None`` where that is not known.
+    """
 
     module: nn.Module
     training: TrainingRecord
     certificate: Certificate
+    data: Dataset
+    preprocessing: Preprocessing | None
 
 
 def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
@@ -126,9 +147,12 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     The weights it starts from must not depend on ``data``. Empty batches are noise-only steps. A row whose
     gradient is not finite contributes zero to its step.
 
+    The rows of a table are to be in their own unit: the first steps measure means and scales, by which
+    the module then reads them. Only where those of ``preprocessing`` are public it reads rows as they are.
+
     Args:
         module: Freshly initialised; its parameters with ``requires_grad`` are trained.
-        data: The private rows, encoded as the module expects them.
+        data: The private rows, encoded by ``preprocessing``.
         settings: Chosen without looking at the rows.
         seed: Of dropout, and of sampling and noise unless ``settings.certified``.
         device: Where to train.
@@ -137,7 +161,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
         report_progress: Called with (done, total, text); tells nothing about the rows. Without it no epsilon
             is computed on the way.
         tell: Called with sentences for the user, a forecast among them; tells nothing about the rows either.
-        preprocessing: How ``data`` was encoded; tells augmentations what black is.
+        preprocessing: How ``data`` was encoded; ``None`` where that is not known: rows are read as they are.
         processes: Those that train together, each of which calls this with the same rows and seed; only the
             first may have a ``recording``. All get the same weights and certificate.
         beforehand: Of the pre-flight, what only the caller could examine; goes into the certificate.
@@ -182,7 +206,7 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
             mechanism,
             settings,
             draws,
-            centre=learner.centre if isinstance(learner, CentredLinear) else None,
+            measured=checked.measured,
             processes=processes,
             identity=identity,
         )
@@ -215,13 +239,15 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 clipping=settings.clipping,
                 trained=_trained(clipped.parameters),
                 assumed=report.assumed,
+                about_preprocessing=taken_as_public(preprocessing, is_public=settings.public_preprocessing),
             )
 
         certificate = certified_together(steps, train)
     duration_s = time.perf_counter() - start
 
-    record = _training_record(data, mechanism, settings, seed=seed, duration_s=duration_s)
-    return DpFitted(module.eval(), record, certificate)
+    read = replace(data, inputs=checked.measured.seen(data.inputs))
+    record = _training_record(read, mechanism, settings, seed=seed, duration_s=duration_s)
+    return DpFitted(module.eval(), record, certificate, read, checked.measured.preprocessing)
 
 
 def examine_fit(
@@ -257,11 +283,15 @@ def examine_fit(
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A training that may begin: what learns, what it sees, and its settings with all that was left open."""
+    """A training that may begin: what learns and of what, and its settings with all that was left open.
+
+    ``example`` is one row as the learner sees it.
+    """
 
     learner: nn.Module
-    seen: Dataset
+    example: Dataset
     units: PrivateUnits
+    measured: FirstSteps
     delta: float
     settings: DpSettings
     mechanism: Mechanism
@@ -278,30 +308,59 @@ def _checked(
     beforehand: Sequence[Check],
 ) -> _Checked:
     """The training, when nothing speaks against it."""
+    refuse_learned_vocabulary(preprocessing, is_public=settings.public_preprocessing)
     module = module.to(device).train()
-    learner, seen = _behind_front(module, data, settings)
-    units = _units(seen, settings, torch.device(device), preprocessing)
+    learner, private = _behind_front(module, data, settings)
+    units = _units(private, settings, torch.device(device), preprocessing)
     n_public = public_count(len(units), settings.public_count)
     delta = default_delta(n_public) if settings.delta is None else settings.delta
     check_settings(settings, delta, len(units), units.unit)
-    row = data.inputs[0].to(device)
-    report = refuse_unsuitable(module, row, len(data.classes), tokens=data.features.tokens, task=data.task)
+    first = np.zeros(1, dtype=np.int64)
+    row, example = _as_read(data.take(first), preprocessing), _as_read(private.take(first), preprocessing)
+    report = refuse_unsuitable(
+        module, row.inputs[0].to(device), len(data.classes), tokens=data.features.tokens, task=data.task
+    )
     settings = replace(
         settings,
-        physical_batch_size=settings.physical_batch_size or rows_at_once(learner, seen.inputs[:1].to(device)),
+        physical_batch_size=settings.physical_batch_size or rows_at_once(learner, example.inputs.to(device)),
     )
     mechanism = plan(settings, delta, n_public, units.unit)
-    checks = _checks_of(module, data, settings, mechanism, preprocessing)
-    report = report.with_([*beforehand, *checks])
+    measured = _measured(learner, units, mechanism, settings, preprocessing)
+    about_steps = preprocessing_checks(
+        preprocessing, measured.n_steps, is_public=settings.public_preprocessing
+    )
+    report = report.with_([*beforehand, *_checks_of(module, data, settings, mechanism), *about_steps])
     report.raise_if_refused()
     if settings.learning_rate is None:
         settings = replace(settings, learning_rate=steady_rate(mechanism))
-    return _Checked(learner, seen, units, delta, settings, mechanism, report)
+    return _Checked(learner, example, units, measured, delta, settings, mechanism, report)
+
+
+def _as_read(row: Dataset, preprocessing: Preprocessing | None) -> Dataset:
+    """A row with the shape and type that the module reads; its values play no part."""
+    if isinstance(preprocessing, TablePreprocessing):
+        return replace(row, inputs=row.inputs.float())
+    return row
+
+
+def _measured(
+    learner: nn.Module,
+    units: PrivateUnits,
+    mechanism: Mechanism,
+    settings: DpSettings,
+    preprocessing: Preprocessing | None,
+) -> FirstSteps:
+    """What the first steps measure: the figures of a table, or the centre of features."""
+    if isinstance(preprocessing, TablePreprocessing) and not settings.public_preprocessing:
+        return MeasuredScales(preprocessing, mechanism, units.rows_per_unit, units.inputs.device)
+    if isinstance(learner, CentredLinear):
+        return MeasuredCentre(learner.centre, mechanism, units.rows_per_unit, preprocessing)
+    return NothingMeasured(preprocessing)
 
 
 def _foretell(clipped: ClippedGradients, checked: _Checked, tell: Tell) -> None:
     """What the training will come to, and what epsilon will not cover."""
-    for sentence in forecast(clipped, checked.seen, checked.mechanism, checked.settings).sentences():
+    for sentence in forecast(clipped, checked.example, checked.mechanism, checked.settings).sentences():
         tell(sentence)
     for check in checked.report.warned:
         tell(str(check.message))
@@ -313,18 +372,12 @@ def _trained(parameters: Sequence[nn.Parameter]) -> TrainedWeights:
 
 
 def _checks_of(
-    module: nn.Module,
-    data: Dataset,
-    settings: DpSettings,
-    mechanism: Mechanism,
-    preprocessing: Preprocessing | None,
+    module: nn.Module, data: Dataset, settings: DpSettings, mechanism: Mechanism
 ) -> Iterator[Check]:
-    """What the pre-flight has to say besides the module."""
+    """What the pre-flight has to say of rows and mechanism."""
     n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     yield from row_checks(data)
     yield from mechanism_checks(mechanism, n_weights, accept_weak=settings.accept_weak)
-    if preprocessing is not None:
-        yield from preprocessing_checks(preprocessing)
 
 
 def _waived(recording: Recording | None) -> Iterator[Check]:

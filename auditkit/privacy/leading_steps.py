@@ -20,6 +20,7 @@ from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.distributed import Processes, ProcessesDisagreeError, ProcessLostError
 from auditkit.privacy.draws import Draws
+from auditkit.privacy.first_steps import FirstSteps
 from auditkit.privacy.partial import Identity
 from auditkit.privacy.private_steps import Optimiser, PrivateSteps
 from auditkit.privacy.shared_steps import SharedSteps
@@ -125,7 +126,7 @@ def steps_of(
     how: Optimiser,
     draws: Draws,
     *,
-    centre: torch.Tensor | None = None,
+    measured: FirstSteps | None = None,
     processes: Processes | None,
     identity: Identity,
 ) -> PrivateSteps:
@@ -135,10 +136,10 @@ def steps_of(
         ProcessesDisagreeError: The processes do not mean the same training.
     """
     if processes is None:
-        return PrivateSteps(clipped, units, mechanism, how, draws, centre=centre)
+        return PrivateSteps(clipped, units, mechanism, how, draws, measured=measured)
     kind = LeadingSteps if processes.is_first else SharedSteps
     about = {**identity.content, **{name: identity.machine[name] for name in _VERSIONS}}
-    return kind(clipped, units, mechanism, how, draws, centre=centre, processes=processes, about=about)
+    return kind(clipped, units, mechanism, how, draws, measured=measured, processes=processes, about=about)
 
 
 def certified_together(steps: PrivateSteps, train: Callable[[], Certificate]) -> Certificate:

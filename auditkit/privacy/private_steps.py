@@ -10,20 +10,18 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
+from auditkit.data.dataset import IntArray
 from auditkit.errors import DivergedError, UsageError
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.draws import Draws
+from auditkit.privacy.first_steps import FirstSteps, NothingMeasured
 from auditkit.privacy.memory import within_memory
 from auditkit.privacy.noisy_step import noisy_sum
 from auditkit.privacy.step_place import StepPlace
-from auditkit.privacy.units import PrivateUnits
+from auditkit.privacy.units import Batch, PrivateUnits
 
 T = TypeVar("T")
-
-STEPS_PER_MEAN = 50
-"""One step in so many measures the mean of the rows, where it is wanted."""
 
 ROWS_AT_ONCE = "rows_at_once"
 """Key of a position."""
@@ -51,7 +49,7 @@ class PrivateSteps:
         mechanism: Its public inputs.
         how: How a gradient moves the weights.
         draws: Sampling and noise.
-        centre: Where the mean of the rows is put; the first steps of the mechanism measure it.
+        measured: What the first steps measure, and how rows look by it; ``None`` measures nothing.
     """
 
     def __init__(
@@ -62,13 +60,10 @@ class PrivateSteps:
         how: Optimiser,
         draws: Draws,
         *,
-        centre: torch.Tensor | None = None,
+        measured: FirstSteps | None = None,
     ) -> None:
         self._clipped = clipped
-        self._means = (
-            None if centre is None else ClippedRows(centre, mechanism.max_grad_norm, clipped.rows_per_unit)
-        )
-        self._n_of_means = 0 if centre is None else max(1, mechanism.steps // STEPS_PER_MEAN)
+        self._measured = measured or NothingMeasured()
         self._units = units
         self._mechanism = mechanism
         self._draws = draws
@@ -78,7 +73,7 @@ class PrivateSteps:
         self._place = StepPlace.of(
             clipped.module,
             clipped.parameters,
-            units.inputs[:1],
+            self._measured.seen(units.inputs[:1]),
             round(mechanism.normaliser * units.rows_per_unit),
         )
         self._average = [parameter.detach().clone() for parameter in clipped.parameters]
@@ -86,10 +81,9 @@ class PrivateSteps:
 
     def take(self, step: int) -> None:
         """One private step."""
-        if step < self._n_of_means and self._means is not None:
+        if step < self._measured.n_steps:
             (noisy,) = self.gradients(step)
-            with torch.no_grad():
-                self._means.parameters[0].lerp_(noisy, 1 / (step + 1))
+            self._measured.learn(step, noisy)
             return
         for parameter, gradient in zip(self._clipped.parameters, self.gradients(step), strict=True):
             parameter.grad = gradient
@@ -104,7 +98,7 @@ class PrivateSteps:
 
         def sum_of_draw() -> list[torch.Tensor]:
             chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
-            batch = self._units.batch(chosen, step)
+            batch = self._batch(chosen, step)
             return noisy_sum(engine, batch, self._mechanism, self._draws, place)
 
         return self._within_memory(step, sum_of_draw)
@@ -121,8 +115,15 @@ class PrivateSteps:
         return within_memory(self._clipped, work, go_back)
 
     def _engine(self, step: int) -> ClippedSums:
-        """What is summed in a step: rows first, where their mean is wanted, then gradients."""
-        return self._means if self._means is not None and step < self._n_of_means else self._clipped
+        """What is summed in a step: first what is to be measured of rows, then gradients."""
+        return self._measured.engine(step) if step < self._measured.n_steps else self._clipped
+
+    def _batch(self, chosen: IntArray, step: int) -> Batch:
+        """Some units in a step: as they are where they are measured, then as the module sees them."""
+        inputs, targets, weights = self._units.batch(chosen, step)
+        if step >= self._measured.n_steps:
+            inputs = self._measured.seen(inputs)
+        return inputs, targets, weights
 
     def finish(self) -> None:
         """Put the average in place of the weights.
@@ -140,9 +141,7 @@ class PrivateSteps:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Copies of all that the next step depends on, but for sampling and noise."""
-        found = self._generators()
-        if self._means is not None:
-            found["centre"] = self._means.parameters[0].detach().cpu().clone()
+        found = self._generators() | self._measured.tensors()
         for index, parameter in enumerate(self._clipped.parameters):
             found[f"weight {index}"] = parameter.detach().cpu().clone()
             found[f"average {index}"] = self._average[index].cpu().clone()
@@ -153,6 +152,7 @@ class PrivateSteps:
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what :meth:`tensors` gave."""
         self._set_generators(tensors)
+        self._measured.restore(tensors)
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(" ")
@@ -162,8 +162,6 @@ class PrivateSteps:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         with torch.no_grad():
-            if self._means is not None:
-                self._means.parameters[0].copy_(tensors["centre"])
             for index, parameter in enumerate(self._clipped.parameters):
                 parameter.copy_(tensors[f"weight {index}"])
                 self._average[index].copy_(tensors[f"average {index}"])

@@ -19,6 +19,7 @@ from auditkit.models.centred_linear import CentredLinear
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.draws import SeededDraws
+from auditkit.privacy.first_steps import MeasuredCentre
 from auditkit.privacy.made_up_rows import FEW_DIRECTIONS, Difficulty, MadeUpLaw
 from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.shortened import Recipe, Shortened, shortened
@@ -205,13 +206,16 @@ def _accuracy(module: nn.Module, short: Shortened, made: _MadeUp) -> float:
             clipping=short.clipping,
         ) as clipped,
     ):
+        measured = None
+        if isinstance(module, CentredLinear):
+            measured = MeasuredCentre(module.centre, short.mechanism)
         steps = PrivateSteps(
             clipped,
             PrivateUnits(inputs=made.train[0], targets=made.train[1]),
             short.mechanism,
             short,
             SeededDraws.from_seed(seed),
-            centre=module.centre if isinstance(module, CentredLinear) else None,
+            measured=measured,
         )
         try:
             for step in range(short.mechanism.steps):

@@ -34,6 +34,7 @@ from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients, ClippedSums
 from auditkit.privacy.distributed import Processes, ProcessesDisagreeError
 from auditkit.privacy.draws import Draws
+from auditkit.privacy.first_steps import FirstSteps
 from auditkit.privacy.noisy_step import noisy_sum
 from auditkit.privacy.partial import digest_of
 from auditkit.privacy.private_steps import Optimiser, PrivateSteps
@@ -69,12 +70,12 @@ class SharedSteps(PrivateSteps):
         how: Optimiser,
         draws: Draws,
         *,
-        centre: Tensor | None = None,
+        measured: FirstSteps | None = None,
         processes: Processes,
         about: Mapping[str, str],
     ) -> None:
         processes.refuse_disagreement({**about, "parameters": _digest_of(clipped.parameters)})
-        super().__init__(clipped, units, mechanism, how, draws, centre=centre)
+        super().__init__(clipped, units, mechanism, how, draws, measured=measured)
         self.processes = processes
         own = draws.position()
         own["sampling"] = json.loads(processes.from_first(json.dumps(own["sampling"]).encode()))
@@ -90,7 +91,7 @@ class SharedSteps(PrivateSteps):
         chosen = self._draws.poisson_rows(len(self._units), self._mechanism.sample_rate)
         self._refuse_disagreement(step, chosen)
         mine = chosen[self.processes.rank :: self.processes.count]
-        batch = self._units.batch(mine, step)
+        batch = self._batch(mine, step)
         return shared_sum(
             self._engine(step),
             batch,

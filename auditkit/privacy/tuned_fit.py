@@ -75,7 +75,7 @@ def tuned_fit(
 
     Args:
         models: How each run comes by its module.
-        data: The private rows, encoded as the module expects them.
+        data: The private rows, encoded by the preprocessing of ``models``.
         tuning: Its public inputs.
         seed: Of everything, unless the candidates are certified.
         device: Where to train.
@@ -184,7 +184,7 @@ class _Runs:
             EntropyDraws() if self.planned.certified else SeededDraws.from_seed(derive_seed(seed, "score"))
         )
         noise, persons = self.planned.score_noise, self.planned.persons
-        score = noisy_score(fitted.module, self.data, persons, noise=noise, draws=draws)
+        score = noisy_score(fitted.module, fitted.data, persons, noise=noise, draws=draws)
         return score, _Taken(fitted, chosen)
 
     def _seed_of(self, number: int) -> int:

@@ -10,6 +10,8 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import Preprocessing
+from auditkit.data.public_steps import public_steps
 from auditkit.data.rows import Rows
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
@@ -44,14 +46,15 @@ from auditkit.variants.variant import Variant, VariantContext, VariantInfo
 class DpRetrain(DpChoices, Variant):
     """Train the baseline's architecture with DP-SGD on the baseline's training rows.
 
-    Training starts from fresh weights: those of the baseline have seen the rows without protection. The
+    Training starts from fresh weights: those of the baseline have seen the rows without protection. So have
+    the means and scales by which the baseline reads them; the variant measures its own, with noise. The
     defaults are meant for tables and small pictures; choosing others by looking at the private rows spends
     privacy that no certificate contains.
     """
 
     info: ClassVar[VariantInfo] = VariantInfo(
         kind="dp-retrain",
-        version=1,
+        version=2,
         summary="The same architecture trained from scratch with differential privacy (DP-SGD)",
         requires=frozenset({"layers"}),
         trains=True,
@@ -108,12 +111,16 @@ class DpRetrain(DpChoices, Variant):
                 "an architecture. Give subject.architecture and subject.training, or a checkpoint folder."
             )
         audited = architecture_of(baseline, trained=self.train, rank=self.rank, is_public=self.public_body)
-        data = context.training_data()
+        audited_rows = context.training_data()
+        steps = self._steps_of(baseline)
+        data = audited_rows
+        if steps is not None and steps != baseline.preprocessing:
+            data = context.unscaled_rows(steps)
         recipe = recipe_for(self.recipe, audited, data)
         folder = pretrained_folder(recipe.architecture)
 
         def examine(fresh: nn.Module) -> tuple[Check, ...]:
-            return tuple(self._start_checks(fresh, baseline, data, folder))
+            return tuple(self._start_checks(fresh, baseline, audited_rows, folder))
 
         module, changes = self._fresh(recipe.architecture, data, context.seed, context.tell)
         recording = None if context.recording is None else context.recording(self.accept_lost_ledger)
@@ -128,7 +135,7 @@ class DpRetrain(DpChoices, Variant):
                 recording=recording,
                 report_progress=context.report_progress,
                 tell=context.tell,
-                preprocessing=baseline.preprocessing,
+                preprocessing=steps,
                 processes=context.processes,
                 beforehand=examine(module),
             )
@@ -136,7 +143,7 @@ class DpRetrain(DpChoices, Variant):
             models = FreshModels(
                 build=lambda seed: self._fresh(recipe.architecture, data, seed, None)[0],
                 examine=examine,
-                preprocessing=baseline.preprocessing,
+                preprocessing=steps,
             )
             fitted = _tuned(models, data, tuning_of(self.tuning, settings), context, recording)
         architecture = recipe.architecture
@@ -154,12 +161,17 @@ class DpRetrain(DpChoices, Variant):
             source=f"variants/{context.name}",
             architecture=architecture,
             classes=baseline.card.classes,
-            preprocessing=baseline.preprocessing,
+            preprocessing=fitted.preprocessing,
             training=fitted.training,
             certificate=fitted.certificate,
             statements=(*_statements(fitted.certificate, data, recipe, folder), *changes),
             device=context.device,
         )
+
+    def _steps_of(self, baseline: TorchSubject) -> Preprocessing | None:
+        """How rows are read for the training: by nothing learned from them, unless that is public."""
+        steps = baseline.preprocessing
+        return steps if steps is None or self.public_preprocessing else public_steps(steps)
 
     def _fresh(
         self, architecture: Architecture, data: Dataset, seed: int, tell: Callable[[str], None] | None
@@ -221,6 +233,7 @@ class DpRetrain(DpChoices, Variant):
             augmentation=self.augmentation,
             augmentation_multiplicity=self.augmentation_multiplicity,
             public_count=self.public_count,
+            public_preprocessing=self.public_preprocessing,
         )
 
     def _steps(self, n_units: int, batch: int, default: int) -> int:

@@ -97,6 +97,10 @@ class DpChoices(BaseModel):
         False,
         description="Pretrained weights were not trained on these rows; must be said of classifiers",
     )
+    public_preprocessing: bool = Field(
+        False,
+        description="What the preprocessing learned is public, and kept: must be said of the words of texts",
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> "DpChoices":

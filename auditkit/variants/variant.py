@@ -9,7 +9,9 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import Preprocessing
 from auditkit.data.rows import Rows
+from auditkit.errors import DataError
 from auditkit.privacy.distributed import Processes
 from auditkit.privacy.recorded import Recording
 from auditkit.subjects.subject import Subject
@@ -29,6 +31,10 @@ class VariantInfo:
     trains: bool = False
 
 
+def _no_raw_rows(_steps: Preprocessing) -> Dataset:
+    raise DataError("the training rows are not at hand as they were read, only as the baseline reads them")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantContext:
     """What the runner grants a variant.
@@ -39,6 +45,8 @@ class VariantContext:
         folder: Where it may keep a checkpoint; exists.
         training_data: Gives the rows the baseline was trained on, encoded as it expects them.
             Raises ``DataError`` when they are not at hand.
+        unscaled_rows: Gives the same rows by other steps, which leave numbers in their own unit, with all the
+            digits that these have.
         report_progress: Called with (done, total, text).
         recording: Gives the ledger in which a private training of those rows is written down, told whether
             it is accepted that lines of it are lost; ``None`` where none is kept.
@@ -55,6 +63,7 @@ class VariantContext:
     recording: Callable[[bool], Recording] | None = None
     tell: Callable[[str], None] | None = None
     processes: Processes | None = None
+    unscaled_rows: Callable[[Preprocessing], Dataset] = _no_raw_rows
 
 
 class Variant(BaseModel, ABC):

@@ -25,14 +25,14 @@ policy: [{figure: performance/accuracy, at_least: 0.5}]
     "sentences": """
 subject: {architecture: {name: rnn, width: 8, hidden: 8}, training: {epochs: 1, batch_size: 8}, name: s}
 data: {source: words.csv, text: sentence, target: mood, positive: good, members: train}
-variants: {dp: {kind: dp-retrain, epsilon: 8, steps: 3}}
+variants: {dp: {kind: dp-retrain, epsilon: 8, steps: 3, public_preprocessing: true}}
 audits: {performance: {}, attribution: {max_rows: 8}, membership-inference: {}}
 policy: [{figure: performance/accuracy, at_least: 0.1}]
 """,
     "language": """
 subject: {architecture: {name: gpt, width: 16, layers: 1, heads: 2}, training: {epochs: 1}, name: g}
 data: {source: text.txt, length: 16, members: train}
-variants: {dp: {kind: dp-retrain, epsilon: 8, steps: 3}}
+variants: {dp: {kind: dp-retrain, epsilon: 8, steps: 3, public_preprocessing: true}}
 audits: {language-modelling: {}, performance: {}, membership-inference: {}}
 policy: [{figure: language-modelling/perplexity, at_most: 100}]
 """,

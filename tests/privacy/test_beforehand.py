@@ -8,28 +8,13 @@ import torch
 from torch import nn
 
 from auditkit.data.dataset import Counts, Dataset
-from auditkit.data.preprocessing import (
-    CategoricalFeature,
-    ImagePreprocessing,
-    NumericFeature,
-    TablePreprocessing,
-    TextPreprocessing,
-)
-from auditkit.data.tokenizers import ByteTokenizer, WordTokenizer
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.preflight.beforehand import (
-    mechanism_checks,
-    preprocessing_checks,
-    row_checks,
-    start_checks,
-)
+from auditkit.privacy.preflight.beforehand import mechanism_checks, row_checks, start_checks
 from auditkit.records import UNTRAINED, TrainingRecord
 from tests.privacy import networks
 from tests.privacy.networks import built
 
 CLASSES = ("no", "yes")
-NUMBER = NumericFeature(name="age", mean=40.0, scale=10.0, fill=38.0)
-LEVELS = CategoricalFeature(name="city", levels=("a", "b", "c"))
 MECHANISM = Mechanism(noise_multiplier=1.0, sample_rate=0.1, steps=100, max_grad_norm=1.0, normaliser=100.0)
 
 
@@ -60,36 +45,6 @@ def trained_on(digest: str) -> TrainingRecord:
 
 def told(checks) -> list[tuple[str, str]]:
     return [(check.status, str(check.message)) for check in checks]
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [
-        (
-            TablePreprocessing(target="t", classes=CLASSES, features=(NUMBER, NUMBER, LEVELS)),
-            ["means, scales and fill values of 2 columns", "3 levels of 1 columns"],
-        ),
-        (
-            ImagePreprocessing(
-                target="t", classes=CLASSES, height=8, width=8, divisor=255, mean=0.1, scale=0.3
-            ),
-            ["mean and scale of the pixels"],
-        ),
-        (
-            TextPreprocessing(
-                target="t", classes=CLASSES, tokenizer=WordTokenizer(words=("so", "it")), length=4
-            ),
-            ["the vocabulary of 4 tokens"],
-        ),
-        (TextPreprocessing(target="t", classes=CLASSES, tokenizer=ByteTokenizer(), length=4), []),
-    ],
-    ids=["table", "pictures", "words", "bytes"],
-)
-def test_statistics_fitted_without_noise_are_named(steps, expected):
-    found = told(preprocessing_checks(steps))
-    assert [status for status, _ in found] == ["warned"] * len(expected)
-    assert all(text.startswith(start) for (_, text), start in zip(found, expected, strict=True))
-    assert all("epsilon does not cover" in text for _, text in found)
 
 
 def test_weights_of_rows_are_told():

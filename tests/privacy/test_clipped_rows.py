@@ -12,7 +12,8 @@ from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.dp_fit import DpSettings
 from auditkit.privacy.draws import SeededDraws
-from auditkit.privacy.private_steps import STEPS_PER_MEAN, PrivateSteps
+from auditkit.privacy.first_steps import STEPS_PER_MEAN, MeasuredCentre
+from auditkit.privacy.private_steps import PrivateSteps
 from auditkit.privacy.units import PrivateUnits
 from tests.tolerances import FLOAT32
 
@@ -68,7 +69,8 @@ def steps_on(inputs, noise):
     units = PrivateUnits(inputs=inputs, targets=torch.arange(N_ROWS) % 2)
     how = DpSettings(epsilon=1.0, optimizer="sgd", learning_rate=0.1, momentum=0.0)
     clipped = ClippedGradients(module, 1.0)
-    steps = PrivateSteps(clipped, units, mechanism, how, SeededDraws.from_seed(3), centre=module.centre)
+    measured = MeasuredCentre(module.centre, mechanism)
+    steps = PrivateSteps(clipped, units, mechanism, how, SeededDraws.from_seed(3), measured=measured)
     return module, steps
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from auditkit.config.model import Architecture, TrainingConfig
-from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
+from auditkit.data.preprocessing import CategoricalFeature, NumericFeature, TablePreprocessing
 from auditkit.errors import PrivacyRefusedError, UsageError
 from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module
@@ -175,8 +175,9 @@ def test_a_start_from_the_weights_of_the_audited_model_is_refused(tmp_path, monk
 
 
 def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_learned(tmp_path):
-    columns = tuple(NumericFeature(name=f"x{i}", mean=0.0, scale=1.0, fill=0.0) for i in range(8))
-    steps = TablePreprocessing(target="label", classes=CLASSES, features=columns)
+    numbers = [NumericFeature(name=f"x{i}", mean=0.0, scale=1.0, fill=0.0) for i in range(6)]
+    levels = CategoricalFeature(name="city", levels=("a", "b"))
+    steps = TablePreprocessing(target="label", classes=CLASSES, features=(*numbers, levels))
     made = trained()
     baseline = TorchSubject.build(
         build_module(made.architecture, rng=torch_rng(0, "baseline")),
@@ -189,8 +190,9 @@ def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_lear
     assert found.card.certificate is not None
     certificate = found.card.certificate
     examined = [str(message) for message in certificate.preflight]
-    assert len(examined) == 7
+    assert len(examined) == 8
+    assert "means and scales of 6 columns were measured by the first 7 steps, within epsilon" in examined
     assert "changing one row changed no output and no gradient of another" in examined
     (not_covered,) = map(str, certificate.not_covered)
-    assert not_covered.startswith("means, scales and fill values of 8 columns")
+    assert not_covered.startswith("2 levels of 1 columns")
     assert not_covered in told

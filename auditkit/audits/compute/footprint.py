@@ -30,6 +30,7 @@ from auditkit.energy.flops import FlopCount, count_flops
 from auditkit.energy.memory import cuda_peak_memory, peak_memory
 from auditkit.energy.probe import Discovery
 from auditkit.records import Evidence, Measurement, Message
+from auditkit.subjects.recoded import as_it_reads
 from auditkit.subjects.subject import Subject, WhiteBox, values_of
 
 TIMED_METRICS: Final = (
@@ -128,14 +129,18 @@ class Footprint(PairedAudit):
     ) -> AuditOutput:
         """Quotients, variant divided by baseline; both run in turns in this process."""
         rows = self._batch(data, context)
-        first, second = _predicting(baseline, rows), _predicting(variant, rows)
-        single = [_predicting(subject, self._single_rows(rows)[0]) for subject in (baseline, variant)]
+        variant, own_rows = as_it_reads(variant, rows)
+        first, second = _predicting(baseline, rows), _predicting(variant, own_rows)
+        single = [
+            _predicting(subject, self._single_rows(read)[0])
+            for subject, read in ((baseline, rows), (variant, own_rows))
+        ]
         of_row = alternating_durations(single[0], single[1], self.repeats)
         of_batch = alternating_durations(first, second, self.repeats)
         static = zip(figures.static_figures(baseline), figures.static_figures(variant), strict=True)
         measurements = [
             *(ratios.count_ratio(before.metric, before.value, after.value) for before, after in static),
-            ratios.flops_ratio(figures.FLOPS, _flops(baseline, rows), _flops(variant, rows)),
+            ratios.flops_ratio(figures.FLOPS, _flops(baseline, rows), _flops(variant, own_rows)),
             ratios.duration_ratio(figures.LATENCY_ROW, of_row, self.confidence),
             ratios.duration_ratio(figures.LATENCY_BATCH, of_batch, self.confidence),
             self._energy_ratio(baseline, variant, first, second),

@@ -7,57 +7,10 @@ import torch
 from torch import nn
 
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import (
-    CategoricalFeature,
-    ImagePreprocessing,
-    LanguagePreprocessing,
-    NumericFeature,
-    Preprocessing,
-    TablePreprocessing,
-    TextPreprocessing,
-)
-from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.preflight.report import Check, passed, refused, unsafe, warned
 from auditkit.records import UNTRAINED, Message, TrainingRecord
 from auditkit.training.untrained import fixed_values
-
-
-def preprocessing_checks(steps: Preprocessing) -> Iterator[Check]:
-    """What the preprocessing learned from the training rows without noise; epsilon does not cover that."""
-    if isinstance(steps, TablePreprocessing):
-        numbers = sum(isinstance(feature, NumericFeature) for feature in steps.features)
-        texts = [feature for feature in steps.features if isinstance(feature, CategoricalFeature)]
-        if numbers:
-            yield warned("preprocessing", Message(text=_SCALES, values={"n": numbers}))
-        if texts:
-            values = {"n": sum(len(feature.levels) for feature in texts), "columns": len(texts)}
-            yield warned("preprocessing", Message(text=_LEVELS, values=values))
-    elif isinstance(steps, ImagePreprocessing):
-        yield warned("preprocessing", Message(text=_PIXELS))
-    elif isinstance(steps, TextPreprocessing | LanguagePreprocessing) and isinstance(
-        steps.tokenizer, WordTokenizer | CharacterTokenizer
-    ):
-        n_tokens = len(steps.tokenizer.vocabulary)
-        yield warned("preprocessing", Message(text=_VOCABULARY, values={"n": n_tokens}))
-
-
-_SCALES = (
-    "means, scales and fill values of {n} columns were learned from the training rows without noise; "
-    "epsilon does not cover them"
-)
-_LEVELS = (
-    "{n} levels of {columns} columns are those of the training rows; epsilon does not cover that they "
-    "occur there"
-)
-_PIXELS = (
-    "mean and scale of the pixels were learned from the training rows without noise; epsilon does not "
-    "cover them"
-)
-_VOCABULARY = (
-    "the vocabulary of {n} tokens is that of the training rows; epsilon does not cover which words "
-    "occur there"
-)
 
 
 def row_checks(data: Dataset) -> Iterator[Check]:
