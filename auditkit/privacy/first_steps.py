@@ -88,7 +88,7 @@ class NothingMeasured:
         """Nothing."""
 
 
-class MeasuredCentre(NothingMeasured):
+class MeasuredCentre:
     """The mean of the rows, written into ``centre`` of a :class:`CentredLinear`, which takes it off itself.
 
     Args:
@@ -105,7 +105,7 @@ class MeasuredCentre(NothingMeasured):
         rows_per_unit: int = 1,
         preprocessing: Preprocessing | None = None,
     ) -> None:
-        super().__init__(preprocessing)
+        self.preprocessing = preprocessing
         self._rows = ClippedRows(centre, mechanism.max_grad_norm, rows_per_unit)
         self.n_steps = max(1, mechanism.steps // STEPS_PER_MEAN)
 
@@ -121,6 +121,10 @@ class MeasuredCentre(NothingMeasured):
         """The mean over the steps so far."""
         with torch.no_grad():
             self._centre.lerp_(noisy, 1 / (step + 1))
+
+    def seen(self, inputs: Tensor) -> Tensor:
+        """As they are: the module takes the centre off itself."""
+        return inputs
 
     def tensors(self) -> dict[str, Tensor]:
         """The mean."""

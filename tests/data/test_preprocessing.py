@@ -68,7 +68,16 @@ def test_test_rows_do_not_change_what_training_rows_said():
     fitted = fit_preprocessing(table(x=[0, 2]))
     data = encode(table(x=[100, float("nan")]), fitted)
     assert data.inputs[:, 0].tolist() == [99.0, 0.0]
+
+
+def test_what_stands_in_for_a_missing_value_is_called_by_its_name():
+    fitted = fit_preprocessing(table(x=[0, 0, 3]))
+    data = encode(table(x=[1, float("nan")]), fitted)
     assert str(data.statements[0]) == "x is missing in 1 of 2 rows; the median of training rows stands in."
+    (feature,) = fitted.features
+    by_mean = fitted.model_copy(update={"features": (feature.model_copy(update={"fill": feature.mean}),)})
+    data = encode(table(x=[1, float("nan")]), by_mean)
+    assert str(data.statements[0]) == "x is missing in 1 of 2 rows; the mean of training rows stands in."
 
 
 def test_missing_texts_are_a_level_and_unseen_ones_set_no_column():
