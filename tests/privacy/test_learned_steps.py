@@ -40,10 +40,12 @@ def test_measured_figures_of_a_table_are_covered_and_its_levels_are_not():
     measured, levels = told(public_steps(TABLE))
     assert measured == (
         "passed",
-        "means and scales of 1 columns were measured by the first 50 steps, within epsilon",
+        "means and scales of numeric columns, 1 in all, were measured by the first 50 steps, within epsilon",
     )
     assert levels[0] == "warned"
-    assert levels[1].startswith("3 levels of 1 columns are those of the training rows; epsilon does not")
+    assert levels[1].startswith(
+        "the levels of text columns, 3 in all, are those of the training rows; epsilon does not"
+    )
     (public,) = taken_as_public(TABLE, is_public=False)
     assert str(public).startswith("Which columns there are")
 

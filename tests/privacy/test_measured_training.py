@@ -17,7 +17,9 @@ from tests.privacy.tables import PLANTED, steps_of, table
 STEPS = steps_of(PLANTED)
 QUICK = DpSettings(epsilon=8.0, delta=1e-4, steps=120, expected_batch_size=300, learning_rate=0.03)
 PUBLIC = replace(QUICK, public_preprocessing=True)
-MEASURED = "means and scales of 3 columns were measured by the first 12 steps, within epsilon"
+MEASURED = (
+    "means and scales of numeric columns, 3 in all, were measured by the first 12 steps, within epsilon"
+)
 
 
 def network() -> nn.Module:

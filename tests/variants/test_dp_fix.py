@@ -191,8 +191,11 @@ def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_lear
     certificate = found.card.certificate
     examined = [str(message) for message in certificate.preflight]
     assert len(examined) == 8
-    assert "means and scales of 6 columns were measured by the first 7 steps, within epsilon" in examined
+    assert (
+        "means and scales of numeric columns, 6 in all, were measured by the first 7 steps, within epsilon"
+        in examined
+    )
     assert "changing one row changed no output and no gradient of another" in examined
     (not_covered,) = map(str, certificate.not_covered)
-    assert not_covered.startswith("2 levels of 1 columns")
+    assert not_covered.startswith("the levels of text columns, 2 in all")
     assert not_covered in told

@@ -65,7 +65,7 @@ def _of_table(steps: TablePreprocessing | RawTablePreprocessing, n_measuring: in
         values = {"n": n_numbers, "steps": n_measuring}
         yield passed("preprocessing", Message(text=_MEASURED, values=values))
     if texts:
-        values = {"n": sum(len(feature.levels) for feature in texts), "columns": len(texts)}
+        values = {"n": sum(len(feature.levels) for feature in texts)}
         yield warned("preprocessing", Message(text=_LEVELS, values=values))
 
 
@@ -84,13 +84,13 @@ _UNKNOWN = (
     "not covered, unless they were public beforehand."
 )
 _PUBLIC = "What the preprocessing learned (scales, levels, vocabulary) is public, by the word of the user."
-_MEASURED = "means and scales of {n} columns were measured by the first {steps} steps, within epsilon"
+_MEASURED = "means and scales of numeric columns, {n} in all, were measured by the first {steps} steps, within epsilon"
 _CONSTANTS = "pixels were scaled by constants, not by figures of the training rows"
 _SCHEMA = "Which columns there are, of which kind and which with gaps, and the classes are taken as public."
 _CLASSES = "The classes, and the size of pictures or the length of texts, are taken as public."
 _LEVELS = (
-    "{n} levels of {columns} columns are those of the training rows; epsilon does not cover that they "
-    "occur there"
+    "the levels of text columns, {n} in all, are those of the training rows; epsilon does not cover that "
+    "they occur there"
 )
 _PIXELS = (
     "mean and scale of the pixels were learned from the training rows without noise; epsilon does not "

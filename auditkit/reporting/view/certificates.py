@@ -67,8 +67,8 @@ def _certificate(subject: str, certificate: Certificate, texts: Texts) -> Certif
         )
         if certificate.certified
         else texts.rich(
-            "Not certified: ε ≤ {epsilon} at δ = {delta} was computed, but what stands first below keeps "
-            "it from being a guarantee.",
+            "Not certified: ε ≤ {epsilon} at δ = {delta} was computed, and holds only against those who do "
+            "not know the seed of the noise.",
             **values,
         )
     )
