@@ -84,7 +84,10 @@ _UNKNOWN = (
     "not covered, unless they were public beforehand."
 )
 _PUBLIC = "What the preprocessing learned (scales, levels, vocabulary) is public, by the word of the user."
-_MEASURED = "means and scales of numeric columns, {n} in all, were measured by the first {steps} steps, within epsilon"
+_MEASURED = (
+    "means and scales of numeric columns, {n} in all, were measured by the first {steps} steps, within "
+    "epsilon"
+)
 _CONSTANTS = "pixels were scaled by constants, not by figures of the training rows"
 _SCHEMA = "Which columns there are, of which kind and which with gaps, and the classes are taken as public."
 _CLASSES = "The classes, and the size of pictures or the length of texts, are taken as public."
