@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from auditkit.data.rare_levels import is_told
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
@@ -18,6 +19,9 @@ Affine = tuple[float, float]
 """Mean and scale."""
 
 _AS_IT_IS: Affine = (0.0, 1.0)
+
+_NOTHING: Affine = (0.0, 0.0)
+"""Whatever stands there becomes 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,12 @@ def _of_number(start: int, there: NumericFeature, here: NumericFeature) -> list[
 
 
 def _of_levels(start: int, there: CategoricalFeature, here: CategoricalFeature) -> list[_Column]:
-    if there.name != here.name or sorted(there.levels) != sorted(here.levels):
+    told = {level for level in here.levels if is_told(level)}
+    if there.name != here.name or len(there.levels) != len(here.levels) or not told <= set(there.levels):
         raise DataError(f"the levels of column {there.name!r} are not those of {here.name!r}")
-    return [(start + there.levels.index(level), _AS_IT_IS, _AS_IT_IS) for level in here.levels]
+    return [
+        (start + there.levels.index(level), _AS_IT_IS, _AS_IT_IS)
+        if level in told
+        else (start, _NOTHING, _AS_IT_IS)
+        for level in here.levels
+    ]

@@ -10,8 +10,9 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing
+from auditkit.data.preprocessing import Preprocessing, TablePreprocessing
 from auditkit.data.public_steps import public_steps
+from auditkit.data.rare_levels import without_rare_levels
 from auditkit.data.rows import Rows
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
@@ -112,10 +113,7 @@ class DpRetrain(DpChoices, Variant):
             )
         audited = architecture_of(baseline, trained=self.train, rank=self.rank, is_public=self.public_body)
         audited_rows = context.training_data()
-        steps = self._steps_of(baseline)
-        data = audited_rows
-        if steps is not None and steps != baseline.preprocessing:
-            data = context.unscaled_rows(steps)
+        data, steps = self._as_read(baseline, audited_rows, context)
         recipe = recipe_for(self.recipe, audited, data)
         folder = pretrained_folder(recipe.architecture)
 
@@ -168,10 +166,23 @@ class DpRetrain(DpChoices, Variant):
             device=context.device,
         )
 
-    def _steps_of(self, baseline: TorchSubject) -> Preprocessing | None:
-        """How rows are read for the training: by nothing learned from them, unless that is public."""
-        steps = baseline.preprocessing
-        return steps if steps is None or self.public_preprocessing else public_steps(steps)
+    def _as_read(
+        self, baseline: TorchSubject, audited_rows: Dataset, context: VariantContext
+    ) -> tuple[Dataset, Preprocessing | None]:
+        """The rows for the training, and how: by no figure learned from them, unless that is public.
+
+        Nor by levels that few of them have.
+        """
+        learned = baseline.preprocessing
+        if learned is None or self.public_preprocessing:
+            return audited_rows, learned
+        steps = public_steps(learned)
+        data = audited_rows if steps == learned else context.unscaled_rows(steps)
+        if isinstance(steps, TablePreprocessing):
+            frequent = without_rare_levels(steps, data)
+            if frequent != steps:
+                return context.unscaled_rows(frequent), frequent
+        return data, steps
 
     def _fresh(
         self, architecture: Architecture, data: Dataset, seed: int, tell: Callable[[str], None] | None

@@ -123,3 +123,20 @@ def test_texts_read_as_bytes_need_no_word_of_the_user(reviews, capsys):
     words = ("--set", "data.tokenizer=byte", "--epsilon", "6", "--json")
     assert main(["retrain", str(reviews), *words]) == 0
     assert "not_covered" not in json.loads(capsys.readouterr().out)["certificate"]
+
+
+def test_no_text_that_is_one_row_s_own_is_in_a_private_checkpoint(private, capsys):
+    path = private.folder / "loans.csv"
+    header, *lines = path.read_text().splitlines()
+    job = header.split(",").index("job")
+    rows = [line.split(",") for line in lines]
+    for number, row in enumerate(rows[::20]):
+        row[job] = f"letter {number}"
+    path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+    assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6") == 0
+    assert b"letter" in _everything_in(private.folder / "checkpoints/loans")
+    assert b"letter" not in _everything_in(private.folder / "checkpoints/loans-dp-6")
+
+
+def _everything_in(folder) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())

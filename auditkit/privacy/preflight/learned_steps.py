@@ -13,6 +13,7 @@ from auditkit.data.preprocessing import (
     TextPreprocessing,
 )
 from auditkit.data.public_steps import public_steps
+from auditkit.data.rare_levels import is_told
 from auditkit.data.steps import RawText
 from auditkit.data.tokenizers import CharacterTokenizer, WordTokenizer
 from auditkit.errors import PrivacyRefusedError
@@ -65,7 +66,7 @@ def _of_table(steps: TablePreprocessing | RawTablePreprocessing, n_measuring: in
         values = {"n": n_numbers, "steps": n_measuring}
         yield passed("preprocessing", Message(text=_MEASURED, values=values))
     if texts:
-        values = {"n": sum(len(feature.levels) for feature in texts)}
+        values = {"n": sum(is_told(level) for feature in texts for level in feature.levels)}
         yield warned("preprocessing", Message(text=_LEVELS, values=values))
 
 
