@@ -133,6 +133,7 @@ def test_no_text_that_is_one_row_s_own_is_in_a_private_checkpoint(private, capsy
     for number, row in enumerate(rows[::20]):
         row[job] = f"letter {number}"
     path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+    assert private.auditkit("train", "loans.yaml") == 0
     assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6") == 0
     assert b"letter" in _everything_in(private.folder / "checkpoints/loans")
     assert b"letter" not in _everything_in(private.folder / "checkpoints/loans-dp-6")
