@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,20 +80,7 @@ class DpRetrain(DpChoices, Variant):
     def _candidates(self, rows: Rows) -> tuple[DpSettings, ...]:
         """What can be said of the settings without an architecture; of a tuning, those of each candidate."""
         n_units = public_count(count_units(rows, unit_of(rows, self.unit)), self.public_count)
-        batch = self.expected_batch_size or default_batch_size(n_units)
-        settings = DpSettings(
-            epsilon=self.epsilon,
-            delta=self.delta,
-            max_grad_norm=self.max_grad_norm,
-            expected_batch_size=self.expected_batch_size,
-            steps=self._steps(n_units, batch, FEWEST_STEPS),
-            accept_weak=self.accept_weak,
-            unit=self.unit,
-            rows_per_person=self.rows_per_person,
-            augmentation=self.augmentation,
-            augmentation_multiplicity=self.augmentation_multiplicity,
-            public_count=self.public_count,
-        )
+        settings = self._without_recipe(n_units, FEWEST_STEPS)
         if self.tuning is None:
             return (settings,)
         return tuple(candidate.settings for candidate in tuning_of(self.tuning, settings).candidates)
@@ -225,17 +213,25 @@ class DpRetrain(DpChoices, Variant):
     def _settings(self, data: Dataset, recipe: Recipe) -> DpSettings:
         persons = persons_of(data, unit_of(data, self.unit), self.rows_per_person)
         n_units = public_count(len(data) if persons is None else len(persons.n), self.public_count)
+        return replace(
+            self._without_recipe(n_units, recipe.steps),
+            clipping=self.clipping or recipe.clipping,
+            optimizer=self.optimizer or recipe.optimizer,
+            learning_rate=self.learning_rate or recipe.learning_rate,
+            momentum=recipe.momentum if self.momentum is None else self.momentum,
+        )
+
+    def _without_recipe(self, n_units: int, steps: int) -> DpSettings:
+        """What follows from the choices and the public number of units; ``steps`` where none are chosen."""
         batch = self.expected_batch_size or default_batch_size(n_units)
+        if self.epochs is not None:
+            steps = math.ceil(self.epochs * n_units / batch)
         return DpSettings(
             epsilon=self.epsilon,
             delta=self.delta,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=batch,
-            steps=self._steps(n_units, batch, recipe.steps),
-            clipping=self.clipping or recipe.clipping,
-            optimizer=self.optimizer or recipe.optimizer,
-            learning_rate=self.learning_rate or recipe.learning_rate,
-            momentum=recipe.momentum if self.momentum is None else self.momentum,
+            steps=self.steps or steps,
             averaging=self.averaging,
             certified=self.certified,
             accept_weak=self.accept_weak,
@@ -246,11 +242,6 @@ class DpRetrain(DpChoices, Variant):
             public_count=self.public_count,
             public_preprocessing=self.public_preprocessing,
         )
-
-    def _steps(self, n_units: int, batch: int, default: int) -> int:
-        if self.epochs is not None:
-            return math.ceil(self.epochs * n_units / batch)
-        return self.steps or default
 
 
 def _tuned(
