@@ -18,7 +18,7 @@ from auditkit.jobs.prepare import (
     training_data,
     unscaled_rows,
 )
-from auditkit.models.hf_encoder import Trained
+from auditkit.models.pretrained_part import Trained
 from auditkit.privacy.accounting import LARGEST_EPSILON
 from auditkit.privacy.distributed import processes_of_environment
 from auditkit.privacy.partial import Partial
@@ -96,10 +96,10 @@ def retrain(  # noqa: PLR0913 - each is one choice of the user
     runs, all of which together are within ``epsilon``. The checkpoint goes to ``NAME-dp-EPSILON-tuned``. What
     was interrupted is not taken up again; repeating the call is another tuning, charged again.
 
-    ``trained`` says what of pretrained weights is trained; by default as the architecture says, and of a
-    classifier of transformers (``subject.hf``) a new head. ``public_body`` says that pretrained weights were
-    not trained on these rows. It must be said of a folder that holds a classifier; of any other it is an
-    assumption of the certificate.
+    ``trained`` says what of pretrained weights is trained; by default as the architecture says, and of an
+    audited folder of transformers (``subject.hf``) a new head, or products of low rank where that foretells
+    tokens. ``public_body`` says that pretrained weights were not trained on these rows. It must be said of an
+    audited folder and of one that holds a classifier; of any other it is an assumption of the certificate.
 
     The first steps measure means and scales of a table; those that the audited model was trained with are
     not used. ``public_preprocessing`` says that what its preprocessing learned is public, and keeps it. It

@@ -75,15 +75,12 @@ def load_encoder(folder: Path) -> nn.Module:
 
 def encoder_like(folder: Path) -> nn.Module:
     """A module of the same form as :func:`load_encoder` gives, its weights not yet read."""
-    config = screen_folder(folder)
-    with _library() as transformers, global_generators_seeded(0), torch.device("cpu"):
-        _check_types(folder, config, transformers)
-        try:
-            parsed = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
-            module: nn.Module = transformers.AutoModel.from_config(parsed, attn_implementation="sdpa")
-        except Exception as error:
-            raise _damaged(folder, error) from None
-    return module.eval()
+    return _like(folder, "AutoModel")
+
+
+def with_head_like(folder: Path, class_name: str) -> nn.Module:
+    """A module of the same form as :func:`load_with_head` gives, its weights not yet read."""
+    return _like(folder, class_name)
 
 
 def reads_one_way(folder: Path) -> bool:
@@ -95,11 +92,30 @@ def reads_one_way(folder: Path) -> bool:
         return kind in causal and kind not in masked
 
 
+def _like(folder: Path, class_name: str) -> nn.Module:
+    config = screen_folder(folder)
+    with _library() as transformers, global_generators_seeded(0), torch.device("cpu"):
+        _check_types(folder, config, transformers)
+        kind = getattr(transformers, class_name)
+        try:
+            parsed = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
+            make = kind.from_config if _is_bare(kind) else kind._from_config
+            module: nn.Module = make(parsed, attn_implementation="sdpa")
+        except Exception as error:
+            raise _damaged(folder, error) from None
+    return module.eval()
+
+
+def _is_bare(kind: Any) -> bool:
+    """Whether it is the library's word for a model without its head."""
+    return bool(kind.__name__ == "AutoModel")
+
+
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def _load(kind: Any, folder: Path) -> nn.Module:
-    is_bare = kind.__name__.startswith("Auto")
+    is_bare = _is_bare(kind)
     try:
         with global_generators_seeded(0), torch.device("cpu"):
             module, info = kind.from_pretrained(

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from auditkit.data.tokenizers import FolderTokenizer
+
 
 class TokenModel(nn.Module):
     """Token ids ``(n, length)`` to logits ``(n, k)``, or ``(n, length, vocabulary)`` for models of language.
@@ -43,6 +45,13 @@ def vocabulary_size(model: nn.Module) -> int:
     """How many ids a model has a vector for."""
     library_model: Any = model
     return int(library_model.get_input_embeddings().weight.shape[0])
+
+
+def stand_in_for(tokenizer: FolderTokenizer, model: nn.Module) -> int:
+    """The id that a model is shown in place of padding: padding itself where it has a vector for that."""
+    if tokenizer.padding < vocabulary_size(model):
+        return tokenizer.padding
+    return tokenizer.special("eos") or 0
 
 
 def add_padding_vector(model: nn.Module, padding: int) -> bool:

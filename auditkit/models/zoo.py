@@ -22,6 +22,7 @@ ARCHITECTURES = {
     "cnn": "auditkit.models.cnn:CNN",
     "gpt": "auditkit.models.gpt:GPT",
     "hf-encoder": "auditkit.models.hf_encoder:HF_ENCODER",
+    "hf-language-model": "auditkit.models.hf_language_model:HF_LANGUAGE_MODEL",
     "mlp": "auditkit.models.mlp:MLP",
     "mlp-plain": "auditkit.models.mlp_plain:MLP_PLAIN",
     "net": "auditkit.models.net:NET",

@@ -18,7 +18,13 @@ from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.data.transformers_folder import CONFIG
 from auditkit.errors import CheckpointError, DataError
 from auditkit.models.pretrained import head_of, load_with_head
-from auditkit.models.token_model import TokenModel, add_padding_vector, most_positions, vocabulary_size
+from auditkit.models.token_model import (
+    TokenModel,
+    add_padding_vector,
+    most_positions,
+    stand_in_for,
+    vocabulary_size,
+)
 from auditkit.records import Message
 from auditkit.subjects.masked_language_model import MaskedLanguageModel
 from auditkit.subjects.sources import Request
@@ -68,11 +74,11 @@ def load(request: Request) -> Subject:
     return MaskedLanguageModel.around(inner, tokenizer)
 
 
-def folder_of_classifier(subject: Subject) -> Path | None:
-    """The folder that a classifier of transformers was read from; ``None`` for any other subject."""
+def folder_of_audited(subject: Subject) -> Path | None:
+    """The folder that a model of transformers was read from as it is; ``None`` for any other subject."""
     if not isinstance(subject, TorchSubject) or not isinstance(subject.module, TokenModel):
         return None
-    return Path(subject.card.source) if subject.task == "classification" else None
+    return None if subject.architecture.parameters else Path(subject.card.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +98,7 @@ class _Form:
                 "do not belong together. Save model and tokenizer of one model in the folder"
             )
         most = most_positions(model) or 10**6
-        stand_in = tokenizer.padding if tokenizer.padding < n_tokens else tokenizer.special("eos")
-        return cls(min(most, _wished_length(request, tokenizer)), most, stand_in or 0)
+        return cls(min(most, _wished_length(request, tokenizer)), most, stand_in_for(tokenizer, model))
 
 
 def _wished_length(request: Request, tokenizer: FolderTokenizer) -> int:

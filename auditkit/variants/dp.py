@@ -34,7 +34,7 @@ from auditkit.privacy.units import persons_of, unit_of
 from auditkit.randomness import torch_rng
 from auditkit.records import Certificate, Message
 from auditkit.records.bounds import rounded_up
-from auditkit.subjects.huggingface import folder_of_classifier
+from auditkit.subjects.huggingface import folder_of_audited
 from auditkit.subjects.subject import Subject
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.dp_beforehand import count_units, refuse_out_of_range
@@ -204,7 +204,7 @@ class DpRetrain(DpChoices, Variant):
         """
         if folder is not None:
             yield from pretrained_checks(folder, is_public=self.public_body)
-        if folder_of_classifier(baseline) is None:
+        if folder_of_audited(baseline) is None:
             own_class = is_own(baseline.architecture.name)
             yield from start_checks(
                 module, baseline.module, baseline.card.training, data, own_class=own_class

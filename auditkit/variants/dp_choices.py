@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from auditkit.config.model import AugmentationConfig
-from auditkit.models.hf_encoder import Trained
+from auditkit.models.pretrained_part import Trained
 from auditkit.privacy.clipping import Clipping
 from auditkit.privacy.standardising import StandardisedBefore
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit
@@ -90,12 +90,13 @@ class DpChoices(BaseModel):
     train: Trained | None = Field(
         None,
         description="Of pretrained weights: head, biases, low-rank or all; default as audited, and of "
-        "subject.hf a new head",
+        "subject.hf a new head, or low-rank where it foretells tokens",
     )
     rank: int | None = Field(None, ge=1, description="Of train: low-rank; default as audited, else 8")
     public_body: bool = Field(
         False,
-        description="Pretrained weights were not trained on these rows; must be said of classifiers",
+        description="Pretrained weights were not trained on these rows; must be said of subject.hf and of "
+        "classifiers",
     )
     public_preprocessing: bool = Field(
         False,

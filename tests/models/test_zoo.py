@@ -25,7 +25,7 @@ SIZES = {
 }
 """What the data say, by what their rows are."""
 
-OWN = sorted(set(ARCHITECTURES) - {"hf-encoder"})
+OWN = sorted(set(ARCHITECTURES) - {"hf-encoder", "hf-language-model"})
 """Those that are built from their parameters alone; an encoder of a folder is tested with such folders."""
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from auditkit.config.model import Architecture
+from auditkit.data.sequences import NOT_COUNTED
 from auditkit.data.tokenizers import FolderTokenizer
 from auditkit.models.losses import per_row_loss
 from auditkit.models.zoo import build_module
@@ -151,14 +152,35 @@ def test_norms_of_each_trained_part_equal_those_of_one_backward_pass_per_row(tmp
         torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=0.0)
 
 
+@pytest.mark.parametrize("part", ["biases", "low-rank", "all"])
+def test_norms_of_each_trained_part_of_a_model_of_language_equal_those_of_one_backward_pass(tmp_path, part):
+    folder = save_model(tmp_path / "model", "GPT2LMHeadModel", initializer_range=0.1, **NO_DROPOUT)
+    n_tokens = len(FolderTokenizer.read(folder).vocabulary)
+    ids = torch.randint(1, n_tokens - 1, (6, LENGTH + 1), generator=torch_rng(0, "ids", part))
+    inputs, targets = ids[:, :-1].clone(), ids[:, 1:].clone()
+    inputs[-1, 4:], targets[-1, 4:] = n_tokens - 1, NOT_COUNTED
+    architecture = Architecture.model_validate(
+        {"name": "hf-language-model", "folder": str(folder), "train": part}
+    )
+    sizes = {"vocabulary_size": n_tokens, "length": LENGTH}
+    module = _with_products(build_module(architecture, rng=torch_rng(0, part), **sizes).train())
+    expected = torch.tensor([length(row) for row in _gradients(module, inputs, targets)])
+    with ClippedGradients(module, 1.0) as clipped:
+        found = clipped.norms(inputs, targets)
+    torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=0.0)
+
+
 def _classifier(folder, part: str, n_tokens: int) -> nn.Module:
-    """In training mode; products that start at zero are given values."""
     pooling = "last" if part == "biases" else "mean"
     architecture = Architecture.model_validate(
         {"name": "hf-encoder", "folder": str(folder), "train": part, "pooling": pooling, "dropout": 0.0}
     )
     sizes = {"vocabulary_size": n_tokens, "length": LENGTH, "n_classes": 2}
-    module = build_module(architecture, rng=torch_rng(0, part), **sizes).train()
+    return _with_products(build_module(architecture, rng=torch_rng(0, part), **sizes).train())
+
+
+def _with_products(module: nn.Module) -> nn.Module:
+    """Products that start at zero are given values."""
     rng = torch_rng(0, "products")
     for name, parameter in module.named_parameters():
         if ".up." in name:

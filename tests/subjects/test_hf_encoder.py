@@ -121,12 +121,12 @@ def test_a_frozen_encoder_is_retrained_privately(project):
 
 
 def test_data_in_other_tokens_are_refused(project):
-    with pytest.raises(ConfigError, match=r"the encoder 15; write data\.tokenizer: "):
+    with pytest.raises(ConfigError, match=r"the model 15; write data\.tokenizer: "):
         train(project, overrides=["data.tokenizer=byte"])
 
 
 def test_rows_longer_than_the_encoder_reads_are_refused(project):
-    with pytest.raises(ConfigError, match=r"the encoder reads 40; write data\.length: 40"):
+    with pytest.raises(ConfigError, match=r"the model reads 40; write data\.length: 40"):
         train(project, overrides=["data.length=41"])
 
 

@@ -18,13 +18,11 @@ from auditkit.errors import (
     DataError,
     MissingExtraError,
     UnsafeError,
-    UsageError,
 )
 from auditkit.jobs.audit import audit, prepare_audit
 from auditkit.subjects.masked_language_model import STRIDE, MaskedLanguageModel
 from auditkit.subjects.sources import Request, load_source
 from auditkit.subjects.subject import Generative, row_losses
-from auditkit.variants.dp import DpRetrain
 from auditkit.variants.quantise import Quantise
 from auditkit.variants.variant import VariantContext
 from tests.tolerances import FLOAT32
@@ -289,15 +287,6 @@ def test_a_vocabulary_of_any_size_is_answered_in_pieces_with_the_same_figures(tm
     pieces = subject.token_losses(data, batch_size=8)
     assert set(n_rows) == {2}
     assert pieces.nats == pytest.approx(whole.nats, **FLOAT32)
-
-
-def test_a_model_of_language_cannot_be_retrained_from_fresh_weights_and_that_is_said(tmp_path):
-    subject = loaded(save_model(tmp_path / "gpt", "GPT2LMHeadModel"), steps=LANGUAGE_STEPS)
-    context = VariantContext(
-        name="dp-3", seed=0, folder=tmp_path, training_data=lambda: language(subject), device="cpu"
-    )
-    with pytest.raises(UsageError, match=r"architecture of its own.*GPT2LMHeadModel"):
-        DpRetrain(epsilon=3).derive(subject, context)
 
 
 def test_a_folder_is_quantised_like_any_module(bert, tmp_path):
