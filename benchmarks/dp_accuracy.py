@@ -24,7 +24,8 @@ from auditkit.data.public_steps import public_steps
 from auditkit.data.recoding import Recoding
 from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.zoo import build_module
-from auditkit.privacy.dp_fit import DpSettings, dp_fit
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.randomness import torch_rng
 from auditkit.training.fit import fit
 from auditkit.variants.dp_recipe import Recipe, recipe_for

@@ -25,7 +25,8 @@ from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.zoo import build_module
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings, dp_fit, plan, steady_rate
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings, plan, steady_rate
 from auditkit.privacy.forecast import REHEARSAL_STEPS
 from auditkit.privacy.made_up_rows import Difficulty, MadeUpLaw
 from auditkit.privacy.public_count import public_count

@@ -26,7 +26,8 @@ from auditkit.data.loading import load_training_data
 from auditkit.models.zoo import build_module
 from auditkit.privacy.accounting import _rdp_of_a_step, epsilon_prv, noise_for_epsilon
 from auditkit.privacy.composition import _binomials, integer_rdp, quick_rdp
-from auditkit.privacy.dp_fit import DpSettings, dp_fit
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.preflight import examine
 from auditkit.randomness import torch_rng
 from auditkit.records import Spending

@@ -21,7 +21,8 @@ from torch import nn
 from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing
 from auditkit.errors import DivergedError, NothingReleasedError
-from auditkit.privacy.dp_fit import DpFitted, dp_fit, examine_fit
+from auditkit.privacy.checked_training import examine_fit
+from auditkit.privacy.dp_fit import DpFitted, dp_fit
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.report import warned

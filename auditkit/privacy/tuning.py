@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from auditkit.data.dataset import Dataset
 from auditkit.privacy.accounting import default_delta
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.dp_fit import DpSettings, check_settings, plan, steady_rate
+from auditkit.privacy.dp_settings import DpSettings, check_settings, plan, steady_rate
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.tuning_plan import plan_tuning
 from auditkit.privacy.units import PersonRows, persons_of, unit_of

@@ -14,7 +14,7 @@ from torch import Tensor
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.distributed import Processes, ProcessesDisagreeError, ProcessLostError
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.draws import SeededDraws
 from auditkit.privacy.shared_steps import SharedSteps
 from auditkit.privacy.units import PrivateUnits

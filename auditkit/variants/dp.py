@@ -19,7 +19,8 @@ from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.standardised import standardised_names
 from auditkit.models.zoo import build_module, pretrained_folder
-from auditkit.privacy.dp_fit import DpFitted, DpSettings, default_batch_size, dp_fit
+from auditkit.privacy.dp_fit import DpFitted, dp_fit
+from auditkit.privacy.dp_settings import DpSettings, default_batch_size
 from auditkit.privacy.preflight import Check
 from auditkit.privacy.preflight.beforehand import start_checks
 from auditkit.privacy.preflight.pretrained import pretrained_checks

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from auditkit.data.rows import Rows
 from auditkit.privacy.accounting import default_delta
-from auditkit.privacy.dp_fit import DpSettings, check_settings, plan
+from auditkit.privacy.dp_settings import DpSettings, check_settings, plan
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.units import Unit, refuse_equal_copies, unit_of
 

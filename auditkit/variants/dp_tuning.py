@@ -12,7 +12,7 @@ one of 400 tunings.
 from dataclasses import replace
 
 from auditkit.config.model import TuningConfig
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.tuning import Candidate, Tuning
 
 RATE_FACTORS = (1 / 3, 1.0, 3.0)

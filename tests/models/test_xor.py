@@ -16,7 +16,8 @@ from auditkit.errors import ConfigError
 from auditkit.models import xor_numpy
 from auditkit.models.xor_numpy import CORNERS, DIFFER, XorWeights, fit, gradients, initial, logits, predict
 from auditkit.models.zoo import build_module
-from auditkit.privacy.dp_fit import DpSettings, dp_fit
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.preflight import refuse_unsuitable
 from auditkit.randomness import derive_seed, numpy_rng, torch_rng
 from auditkit.training.fit import fit as fit_module

@@ -9,7 +9,7 @@ from torch import nn
 from auditkit.data.dataset import Dataset
 from auditkit.privacy.account import Account
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.recorded import Recording
 
 FINGERPRINT = "ab" * 32

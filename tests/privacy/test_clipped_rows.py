@@ -10,7 +10,7 @@ from auditkit.models.centred_linear import CentredLinear
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipped_rows import ClippedRows
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.draws import SeededDraws
 from auditkit.privacy.first_steps import STEPS_PER_MEAN, MeasuredCentre
 from auditkit.privacy.private_steps import PrivateSteps

@@ -16,7 +16,8 @@ from auditkit.data.dataset import Dataset
 from auditkit.errors import AuditkitError, DataError, UsageError
 from auditkit.privacy.certificate import Mechanism, certify, recomputed_epsilon
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings, default_batch_size, dp_fit, plan
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings, default_batch_size, plan
 from auditkit.privacy.draws import EntropyDraws, SeededDraws
 from auditkit.privacy.noisy_step import noisy_gradients
 from auditkit.privacy.public_count import public_count, told_count

@@ -10,7 +10,7 @@ from torch import nn
 
 from auditkit.data.dataset import Dataset, FeatureSpace, TokenSpace
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.forecast import forecast
 from tests.privacy.ledgers import MECHANISM, network, rows
 

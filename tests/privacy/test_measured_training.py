@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from auditkit.data.recoding import Recoding
-from auditkit.privacy.dp_fit import DpSettings, dp_fit
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
 from auditkit.privacy.tuning import Candidate, Tuning
 from auditkit.privacy.tuning_draw import draw_runs, uniform_of

@@ -61,7 +61,7 @@ def weights(fitted) -> torch.Tensor:
 def test_a_training_whose_memory_ends_gives_the_figures_of_small_batches_and_is_charged_once(tmp_path):
     module = hungry(20)
     del module[3]  # dropout: each row gets another mask where batches are others
-    found = dp_fit(module, rows(), QUICK, seed=0, recording=recording(tmp_path), tell=lambda _text: None)
+    found = dp_fit(module, rows(), QUICK, seed=0, recording=recording(tmp_path))
     module = hungry()
     del module[3]
     small = dp_fit(module, rows(), replace(QUICK, physical_batch_size=12), seed=0)

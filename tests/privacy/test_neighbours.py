@@ -11,7 +11,7 @@ from auditkit.data.dataset import Dataset
 from auditkit.models.losses import per_row_loss
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.neighbours import compare_neighbours
 from auditkit.privacy.noisy_step import noisy_gradients
 from auditkit.privacy.private_steps import PrivateSteps

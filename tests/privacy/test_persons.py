@@ -13,7 +13,8 @@ from auditkit.data.dataset import Dataset, FeatureSpace
 from auditkit.errors import PrivacyRefusedError, UsageError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpFitted, DpSettings, dp_fit
+from auditkit.privacy.dp_fit import DpFitted, dp_fit
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.draws import SeededDraws
 from auditkit.privacy.key_stream import KeyStream
 from auditkit.privacy.ledger_file import read_chain

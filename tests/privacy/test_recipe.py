@@ -12,7 +12,8 @@ from auditkit.data.loading import load_dataset, load_training_data
 from auditkit.models.zoo import build_module
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import WANDERING, DpSettings, dp_fit, steady_rate
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import WANDERING, DpSettings, steady_rate
 from auditkit.randomness import torch_rng
 from auditkit.variants.dp_recipe import recipe_for
 from tests.fakes import table_data

@@ -11,7 +11,8 @@ from auditkit.data.dataset import Dataset, FeatureSpace
 from auditkit.models.centred_linear import CentredLinear
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_fit import DpSettings, dp_fit, plan
+from auditkit.privacy.dp_fit import dp_fit
+from auditkit.privacy.dp_settings import DpSettings, plan
 from auditkit.privacy.made_up_rows import Difficulty, MadeUpLaw
 from auditkit.privacy.rehearsal import rehearse
 from auditkit.privacy.shortened import shortened

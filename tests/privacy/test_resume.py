@@ -43,7 +43,7 @@ def fit(folder, settings=QUICK, *, data=None, seed=0, after=None, told=None, **c
         settings,
         seed=seed,
         recording=recording(folder, **changes),
-        tell=(lambda _text: None) if told is None else told.append,
+        tell=None if told is None else told.append,
         **({} if after is None else {"report_progress": dies_after(after)}),
     )
 

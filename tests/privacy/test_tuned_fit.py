@@ -10,7 +10,8 @@ from auditkit.errors import NothingReleasedError, PrivacyRefusedError, UsageErro
 from auditkit.privacy.accounting import epsilon_prv
 from auditkit.privacy.certificate import recomputed_epsilon
 from auditkit.privacy.composition import composed
-from auditkit.privacy.dp_fit import DpFitted, DpSettings
+from auditkit.privacy.dp_fit import DpFitted
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.tuned_fit import FreshModels, best_of, tuned_fit
 from auditkit.privacy.tuning import Candidate, Tuning, planned_tuning

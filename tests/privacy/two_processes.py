@@ -14,7 +14,7 @@ from auditkit.errors import AuditkitError
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
 from auditkit.privacy.distributed import Processes, processes_of_environment
-from auditkit.privacy.dp_fit import DpSettings
+from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.draws import Draws, EntropyDraws, SeededDraws
 from auditkit.privacy.leading_steps import LeadingSteps, follow
 from auditkit.privacy.shared_steps import SharedSteps, shared_sum
