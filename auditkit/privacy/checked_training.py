@@ -66,7 +66,10 @@ class CheckedTraining:
 
     def foretell(self, clipped: ClippedGradients, tell: Tell) -> None:
         """Tell what the training will come to, and what epsilon will not cover."""
-        for sentence in forecast(clipped, self.example, self.mechanism, self.settings).sentences():
+        found = forecast(
+            clipped, self.example, self.mechanism, self.settings, n_measuring=self.measured.n_steps
+        )
+        for sentence in found.sentences():
             tell(sentence)
         for check in self.report.warned:
             tell(str(check.message))

@@ -40,6 +40,7 @@ class Forecast:
 
     Attributes:
         mechanism: As it will be.
+        n_measuring: How many of its steps measure means and scales, and train nothing.
         n_parameters: How many numbers are trained.
         noise_to_signal: Length of the noise of one step over the largest sum it can hide, ``sigma * sqrt(p) /
             (n * q)``.
@@ -50,6 +51,7 @@ class Forecast:
     """
 
     mechanism: Mechanism
+    n_measuring: int
     n_parameters: int
     noise_to_signal: float
     duration_s: float | None
@@ -63,6 +65,7 @@ class Forecast:
         yield (
             f"plan: {plan.steps:,} steps of {plan.normaliser:,.0f} {plan.unit}s on average, noise multiplier "
             f"{plan.noise_multiplier:g}, {self.n_parameters:,} weights"
+            + (f"; the first {self.n_measuring} measure what rows look like" if self.n_measuring else "")
         )
         yield (
             f"noise of a step: {self.noise_to_signal:.2g} times the largest sum of gradients it can hide"
@@ -71,7 +74,7 @@ class Forecast:
         if self.rehearsal is None:
             yield f"loss of accuracy: not known beforehand; {self.unknown_loss}"
         else:
-            yield from _of_loss(self.rehearsal, plan)
+            yield from _of_loss(self.rehearsal, replace(plan, steps=plan.steps - self.n_measuring))
         if self.duration_s is not None:
             energy = (
                 f", {_rough(self.energy.low)} to {_rough(self.energy.high)} J of the processor"
@@ -112,7 +115,9 @@ def _where(spread: SpreadLoss, found: Rehearsal) -> str:
     return f"where {subject} vary in all {found.n_inputs:,}"
 
 
-def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Recipe) -> Forecast:
+def forecast(
+    clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how: Recipe, *, n_measuring: int = 0
+) -> Forecast:
     """What training as ``mechanism`` says will come to.
 
     Args:
@@ -121,19 +126,22 @@ def forecast(clipped: ClippedGradients, data: Dataset, mechanism: Mechanism, how
         data: Only the shape and type of a row, and the classes, are used.
         mechanism: As it will be.
         how: The settings; ``learning_rate`` is known.
+        n_measuring: How many of its steps measure, which takes next to no time.
     """
+    training = replace(mechanism, steps=max(1, mechanism.steps - n_measuring))
     n_parameters = sum(parameter.numel() for parameter in clipped.parameters)
     n_units = max(1, min(MOST_TRIAL_ROWS // clipped.rows_per_unit, round(mechanism.normaliser)))
-    wall_s, cpu_s = _trial_step(clipped, data, mechanism, n_units)
-    repeated = mechanism.steps * max(1.0, mechanism.normaliser / n_units)
-    unknown_loss = _nothing_stands_in(data) or _too_long(clipped, data, mechanism, repeated * cpu_s)
+    wall_s, cpu_s = _trial_step(clipped, data, training, n_units)
+    repeated = training.steps * max(1.0, mechanism.normaliser / n_units)
+    unknown_loss = _nothing_stands_in(data) or _too_long(clipped, data, training, repeated * cpu_s)
     rehearsal = None
     if unknown_loss is None:
-        rehearsal = rehearse(clipped, data, mechanism, how, REHEARSAL_STEPS)
+        rehearsal = rehearse(clipped, data, training, how, REHEARSAL_STEPS)
         if not rehearsal.spreads:
             unknown_loss = "even without noise the model learns little from made-up rows in so few steps"
     return Forecast(
         mechanism=mechanism,
+        n_measuring=n_measuring,
         n_parameters=n_parameters,
         noise_to_signal=mechanism.noise_multiplier * math.sqrt(n_parameters) / mechanism.normaliser,
         duration_s=repeated * wall_s,

@@ -18,9 +18,9 @@ SHORT = replace(MECHANISM, steps=12)
 HOW = DpSettings(epsilon=3.0)
 
 
-def forecast_of(data, mechanism=SHORT, module=None):
+def forecast_of(data, mechanism=SHORT, module=None, n_measuring=0):
     with ClippedGradients((module or network()).train(), 1.0) as clipped:
-        return forecast(clipped, data, mechanism, HOW)
+        return forecast(clipped, data, mechanism, HOW, n_measuring=n_measuring)
 
 
 def texts(task="classification"):
@@ -60,6 +60,15 @@ def test_the_loss_of_accuracy_is_a_range_that_says_what_it_was_found_on():
     assert "as if there were 600, with 6 inputs and 3 classes" in lines[3]
     assert "100 steps of 60 stand for 101 of 60" in lines[3]
     assert "None of your rows was looked at" in lines[3]
+
+
+def test_steps_that_measure_are_told_of_and_train_nothing():
+    module = nn.Linear(6, 3)
+    found = forecast_of(rows(), replace(MECHANISM, steps=115), module, n_measuring=14)
+    lines = list(found.sentences())
+    assert lines[0].endswith("; the first 14 measure what rows look like")
+    assert "100 steps of 60 stand for 101 of 60" in lines[3]
+    assert found.rehearsal == forecast_of(rows(), replace(MECHANISM, steps=101), module).rehearsal
 
 
 def test_the_values_of_the_rows_play_no_part():
