@@ -22,9 +22,14 @@ def command(path: Path, template: str, data: Path | None, target: str | None, fo
     written = write_config(path, template=template, data=data, target=target, force=force)
     for file in written.files:
         click.echo(str(file))
-    if written.dropped:
+    if written.identifiers:
         say(
-            f"not inputs, as no two rows are alike in them: {', '.join(written.dropped)} (data.drop; take "
-            "out what is a measurement after all)"
+            f"not inputs, as no two rows are alike in them: {', '.join(written.identifiers)} (data.drop; "
+            "take out what is a measurement after all)"
+        )
+    if written.texts:
+        say(
+            f"not inputs, as they hold texts: {', '.join(written.texts)} (data.drop). A model of texts reads "
+            "one of them: data.text: COLUMN, or auditkit init --template text"
         )
     click.echo(f"next: auditkit run {path}", err=True)

@@ -23,10 +23,9 @@ def identifiers(table: Table, among: tuple[str, ...]) -> tuple[str, ...]:
     """Columns without two equal values: texts, and whole numbers that are named so or count the rows.
 
     A measurement may differ everywhere, too, so that other whole numbers, and any with a decimal point, are
-    never among them. Nor is any where nothing else would be left.
+    never among them.
     """
-    found = tuple(name for name in among if _names_rows(table, name))
-    return () if found == among else found
+    return tuple(name for name in among if _names_rows(table, name))
 
 
 def _names_rows(table: Table, name: str) -> bool:

@@ -1,64 +1,29 @@
 """Job: a commented config to start from, filled in from a table where one is given."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-import numpy as np
-
 from auditkit.config import RunConfig
-from auditkit.data.rows import ObjectArray
-from auditkit.data.table import Table, read_table
+from auditkit.data.table import read_table
 from auditkit.errors import UsageError, closest
-from auditkit.jobs.identifiers import identifiers
+from auditkit.jobs.proposal import Proposal, propose
 from auditkit.store import write_atomically
 
 TEMPLATES = ("tabular", "image", "text", "lm")
 SCHEMA_FILE = "auditkit.schema.json"
 
-_SENSITIVE_WORDS = (
-    "sex", "gender", "race", "ethnic", "religion", "disab", "nationality", "origin", "marital", "age_group",
-    "age_band", "age_cat", "性别", "民族", "种族", "宗教", "籍贯", "年龄段",
-)  # fmt: skip
-_FAVOURABLE = (
-    "yes",
-    "true",
-    "1",
-    "approved",
-    "accept",
-    "accepted",
-    "granted",
-    "hired",
-    "repaid",
-    ">50k",
-    "good",
-)
-_MOST_GROUPS = 30
-_MOST_CLASSES = 30
-"""A target of numbers with more values than this is taken for a number to be foretold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What the config would say of a table."""
-
-    source: str
-    target: str
-    positive: str | None
-    sensitive_features: tuple[str, ...]
-    columns: tuple[str, ...]
-    is_number: bool = False
-    identifiers: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The files that were written, and the columns that the config leaves out as they name rows."""
+    """The files that were written, and columns that the config leaves out: they name rows or hold texts."""
 
     files: tuple[Path, ...]
-    dropped: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def write_config(
@@ -74,21 +39,78 @@ def write_config(
         raise UsageError(f"no template is called {template!r}. {closest(template, TEMPLATES)}")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already. Choose another name, or --force to overwrite it")
-    placeholders, found = None, None
-    if template == "tabular":
-        found = None if data is None else propose(read_table(data), str(_relative(data, path.parent)), target)
-        template = "regression" if found is not None and found.is_number else template
-        placeholders = _placeholders(path, found)
+    found = None if data is None else _proposed(data, path, template, target)
+    if template == "tabular" and found is not None:
+        template = "text" if found.text else "regression" if found.is_number else template
     text = (files("auditkit.config") / "templates" / f"{template}.yaml").read_text(encoding="utf-8")
-    if placeholders is not None:
-        text = Template(text).substitute(placeholders)
+    if template in _FILLED:
+        text = Template(text).substitute(_FILLED[template](path, found))
     schema = path.with_name(SCHEMA_FILE)
     write_atomically(path, text)
     write_atomically(schema, json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n")
-    return Written((path, schema), () if found is None else found.identifiers)
+    if found is None or found.text:
+        return Written((path, schema))
+    return Written((path, schema), found.identifiers, found.texts)
 
 
-def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
+def _proposed(data: Path, path: Path, template: str, target: str | None) -> Proposal:
+    """Raises UsageError where the template is not about such a file."""
+    if template not in ("tabular", "text"):
+        raise UsageError(f"--data: the template {template} is not about a table; leave out --data")
+    found = propose(read_table(data), str(_relative(data, path.parent)), target)
+    if template == "tabular" or found.text:
+        return found
+    if found.texts:
+        return replace(found, text=found.texts[0])
+    raise UsageError(
+        f"--template text: no column of {data} holds texts. Leave out --data, and name it in the config: "
+        "data.text: COLUMN"
+    )
+
+
+def _of_texts(path: Path, found: Proposal | None) -> dict[str, str]:
+    if found is None:
+        return {
+            "name": "reviews-rnn",
+            "data": _BUILT_IN_TEXTS,
+            "private": _WORDS_ARE_PUBLIC,
+            "sensitive": _NO_GROUPS,
+        }
+    lines = [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _roles(found)]
+    groups = json.dumps(list(found.sensitive_features), ensure_ascii=False)
+    sensitive = f"  sensitive_features: {groups}      # guessed from the column names"
+    return {
+        "name": path.stem,
+        "data": "\n".join(lines),
+        "private": _WORDS_ARE_NOT_PUBLIC,
+        "sensitive": sensitive if found.sensitive_features else _NO_GROUPS,
+    }
+
+
+def _roles(found: Proposal) -> Iterator[tuple[str, str]]:
+    yield "source", found.source
+    yield "text", str(found.text)
+    yield "target", found.target
+    if found.positive is not None:
+        yield "positive", found.positive
+
+
+_BUILT_IN_TEXTS = (
+    "  source: sst2                       # or a table (CSV, TSV, Parquet) with text: COLUMN, target: COLUMN"
+)
+_NO_GROUPS = (
+    "  # sensitive_features: [gender]     # columns of your file; group-fairness then compares their groups"
+)
+_DP_8 = "dp-8: {kind: dp-retrain, epsilon: 8, learning_rate: 0.003, public_preprocessing: true}"
+_WORDS_ARE_PUBLIC = f"""\
+  # the words of sst2 are published; of your own texts say public_preprocessing only if their words are, too
+  {_DP_8}"""
+_WORDS_ARE_NOT_PUBLIC = f"""\
+  # only if the words of your texts are public; else write tokenizer: byte above, and leave the statement out
+  # {_DP_8}"""
+
+
+def _of_table(path: Path, found: Proposal | None) -> dict[str, str]:
     if found is None:
         return {
             "name": path.stem,
@@ -109,61 +131,23 @@ def _placeholders(path: Path, found: Proposal | None) -> dict[str, str]:
     return {"name": path.stem, "data": "\n".join(lines), "drop": _drop_line(found), "note": note}
 
 
+_FILLED: Mapping[str, Callable[[Path, Proposal | None], dict[str, str]]] = {
+    "tabular": _of_table,
+    "regression": _of_table,
+    "text": _of_texts,
+}
+"""Templates with places to fill in, and what goes there."""
+
 _NOTHING_DROPPED = "  # drop: [id]                       # columns that are not inputs"
 
 
 def _drop_line(found: Proposal) -> str:
-    if not found.identifiers:
+    if not found.identifiers and not found.texts:
         return _NOTHING_DROPPED
-    names = json.dumps(list(found.identifiers), ensure_ascii=False)
-    return f"  drop: {names}      # guessed: no two rows are alike in it, so it names rows; not an input"
-
-
-def propose(table: Table, source: str, target: str | None) -> Proposal:
-    """Guess target, favourable label and sensitive features from names and values.
-
-    A target that is a number with many values is to be foretold as a number.
-
-    Raises:
-        UsageError: ``target`` is not a column.
-    """
-    if target is not None and target not in table.names:
-        raise UsageError(f"--target {target!r}: no such column. {closest(target, table.names)}")
-    chosen = target or table.names[-1]
-    sensitive = tuple(
-        name
-        for name in table.names
-        if name != chosen
-        and any(word in name.lower() for word in _SENSITIVE_WORDS)
-        and len(_levels(table.texts(name))) <= _MOST_GROUPS
-    )
-    column = table.texts(chosen)
-    is_number = chosen in table.numeric and len(_levels(column)) > _MOST_CLASSES
-    others = tuple(name for name in table.names if name != chosen)
-    return Proposal(
-        source=source,
-        target=chosen,
-        positive=_favourable(column),
-        sensitive_features=sensitive,
-        columns=table.names,
-        is_number=is_number,
-        identifiers=tuple(name for name in identifiers(table, others) if name not in sensitive),
-    )
-
-
-def _levels(column: ObjectArray) -> list[str]:
-    return sorted({value for value in column.tolist() if value is not None})
-
-
-def _favourable(column: ObjectArray) -> str | None:
-    levels = _levels(column)
-    if len(levels) != 2:
-        return None
-    named = [level for level in levels if level.strip().lower() in _FAVOURABLE]
-    if named:
-        return named[0]
-    counts = {level: int(np.sum(column == level)) for level in levels}
-    return min(levels, key=lambda level: counts[level])
+    names = json.dumps([*found.identifiers, *found.texts], ensure_ascii=False)
+    whys = ["no two rows are alike in it, so it names rows"] if found.identifiers else []
+    whys += [f"texts ({', '.join(found.texts)}) are read one by one: data.text"] if found.texts else []
+    return f"  drop: {names}      # guessed: {'; '.join(whys)}; not an input"
 
 
 def _relative(data: Path, folder: Path) -> Path:

@@ -97,6 +97,41 @@ def test_init_takes_no_column_of_a_few_rows_for_a_name(project, capsys):
     assert "# drop: [id]" in (project.folder / "mine.yaml").read_text()
 
 
+WRITTEN = [f"The {one} film was {two}, and {three}" for one in ("first", "second", "last", "new", "old")
+           for two in ("fine", "dull", "long", "warm") for three in ("I laughed", "I slept")]  # fmt: skip
+
+
+def test_init_leaves_texts_out_of_the_inputs_of_a_table_and_says_how_they_are_read(project, capsys):
+    remarks = [f"{WRITTEN[k % 40]} {k // 2}" for k in range(900)]
+    with_columns(project.folder / "loans.csv", remark=[f'"{remark}"' for remark in remarks])
+    assert project.auditkit("init", "mine.yaml", "--data", "loans.csv") == 0
+    assert "as they hold texts: remark (data.drop)." in capsys.readouterr().err
+    (drop,) = [line for line in (project.folder / "mine.yaml").read_text().splitlines() if "drop:" in line]
+    assert drop.startswith('  drop: ["remark"]      # guessed: texts (remark) are read one by one: data.text')
+    assert project.auditkit("run", "mine.yaml", "--dry-run") == 0
+
+
+@pytest.mark.parametrize("words", [WRITTEN, ["这部电影很好看我很喜欢", "剧情无聊浪费时间真的"] * 20])
+def test_init_of_texts_and_labels_alone_gives_an_audit_of_a_text_classifier(project, words):
+    lines = [f'{k},"{text} {k}",{"good" if k % 2 else "bad"},f' for k, text in enumerate(words)]
+    (project.folder / "reviews.csv").write_text("\n".join(["id,review,label,gender", *lines]) + "\n")
+    assert project.auditkit("init", "mine.yaml", "--data", "reviews.csv", "--target", "label") == 0
+    text = (project.folder / "mine.yaml").read_text(encoding="utf-8")
+    for line in ('text: "review"', 'target: "label"', 'positive: "good"', 'sensitive_features: ["gender"]'):
+        assert f"  {line}" in text
+    assert "  # dp-8: {" in text
+    assert project.auditkit("run", "mine.yaml", "--dry-run") == 0
+
+
+def test_init_of_a_table_without_texts_by_the_template_of_texts_says_what_is_wrong(project, capsys):
+    words = ("init", "mine.yaml", "--data", "loans.csv", "--template")
+    assert project.auditkit(*words, "text") == 2
+    assert "no column of loans.csv holds texts" in capsys.readouterr().err
+    assert project.auditkit(*words, "image") == 2
+    assert "leave out --data" in capsys.readouterr().err
+    assert not (project.folder / "mine.yaml").exists()
+
+
 def test_init_does_not_overwrite(project, capsys):
     assert project.auditkit("init", "loans.yaml") == 2
     assert "--force" in capsys.readouterr().err
