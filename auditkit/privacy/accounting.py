@@ -16,19 +16,29 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
-from opacus.accountants import PRVAccountant
-from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
+from opacus.accountants import RDPAccountant
+from opacus.accountants.analysis.prv import (
+    Domain,
+    PoissonSubsampledGaussianPRV,
+    TruncatedPrivacyRandomVariable,
+    compose_heterogeneous,
+    discretize,
+)
+from opacus.accountants.analysis.rdp import get_privacy_spent
 
 from auditkit.data.dataset import FloatArray
 from auditkit.errors import UsageError
+from auditkit.privacy.rdp import rdp_of_a_step
 
 ACCOUNTANT = "PRV, upper bound (Opacus)"
 SIGMA_STEP = 1e-3
 LARGEST_SIGMA = 1e5
 LARGEST_EPSILON = 100.0
 
-# Opacus stops at order 63, where small epsilons are far from tight; 1024 is the last power of two whose
-# binomial coefficients fit a double.
+PRV_ERROR, PRV_DELTA_SHARE = 0.01, 1e-3
+"""Errors that the numerical composition may make: of epsilon, and of delta as a share of it."""
+
+# Opacus stops at order 63, where small epsilons are far from tight.
 RDP_ORDERS = (
     *(1 + k / 100 for k in (1, 2, 5)),
     *(1 + k / 10 for k in range(1, 100)),
@@ -37,7 +47,9 @@ RDP_ORDERS = (
 )
 
 _FEW_ORDERS = (1.1, 1.25, 1.5, *range(2, 33), 48, 64, 128, 256, 512)
-"""Enough to know where to look; fractional orders are an infinite sum each."""
+"""Enough to know where to look."""
+
+_DOMAIN_ORDERS = tuple(RDPAccountant.DEFAULT_ALPHAS)
 
 
 def default_delta(n_rows: int) -> float:
@@ -80,11 +92,9 @@ def run_prv(history: Sequence[tuple[float, float, int]], delta: float) -> float:
     Raises:
         UsageError: The numerical composition fails.
     """
-    accountant = PRVAccountant()
-    accountant.history = list(history)
     try:
         with _known_warnings_silenced():
-            epsilon = float(accountant.get_epsilon(delta=delta))
+            epsilon = _composed_prv(history, delta)
     except (RuntimeError, ValueError, MemoryError) as error:
         shown = "; ".join(f"noise multiplier {s}, sample rate {q}, {n} steps" for s, q, n in history[:3])
         raise UsageError(
@@ -94,16 +104,33 @@ def run_prv(history: Sequence[tuple[float, float, int]], delta: float) -> float:
     return max(0.0, epsilon)
 
 
+def _composed_prv(history: Sequence[tuple[float, float, int]], delta: float) -> float:
+    """As Opacus' PRV accountant does; the RDP that its domain follows from is computed here."""
+    delta_error, steps = PRV_DELTA_SHARE * delta, [n for _, _, n in history]
+    mesh = PRV_ERROR / np.sqrt(sum(steps) * np.log(12 / delta_error) / 2)
+    half = _half_of_domain(history, delta_error)
+    domain = Domain.create_aligned(-half, half, mesh)
+    losses = [PoissonSubsampledGaussianPRV(q, sigma) for sigma, q, _ in history]
+    parts = [
+        discretize(TruncatedPrivacyRandomVariable(one, domain.t_min, domain.t_max), domain) for one in losses
+    ]
+    _, _, upper = compose_heterogeneous(parts, steps).compute_epsilon(delta, delta_error, PRV_ERROR)
+    return float(upper)
+
+
+def _half_of_domain(history: Sequence[tuple[float, float, int]], delta_error: float) -> float:
+    """Privacy losses beyond it are so rare that their share counts as error (Gopi et al., remark 5.6)."""
+    curves = [rdp_of_a_step(sigma, q, _DOMAIN_ORDERS) for sigma, q, _ in history]
+    steps = [n for _, _, n in history]
+    together = np.sum([n * curve for n, curve in zip(steps, curves, strict=True)], axis=0)
+    bounds = [epsilon_from_rdp(together, _DOMAIN_ORDERS, delta_error / 4)[0]]
+    bounds += [epsilon_from_rdp(one, _DOMAIN_ORDERS, delta_error / (8 * sum(steps)))[0] for one in curves]
+    return max(*bounds, PRV_ERROR) + 3
+
+
 def rdp_curve(noise_multiplier: float, sample_rate: float, steps: int) -> FloatArray:
     """RDP of ``steps`` steps at every order of ``RDP_ORDERS``; curves of several runs are added up."""
-    return steps * _rdp_of_a_step(noise_multiplier, sample_rate)
-
-
-@lru_cache(maxsize=1024)
-def _rdp_of_a_step(noise_multiplier: float, sample_rate: float) -> FloatArray:
-    with _known_warnings_silenced():
-        rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=RDP_ORDERS)
-    return np.asarray(rdp, dtype=np.float64)
+    return steps * rdp_of_a_step(noise_multiplier, sample_rate, RDP_ORDERS)
 
 
 def epsilon_from_rdp(curve: FloatArray, orders: Sequence[float], delta: float) -> tuple[float, float]:
@@ -182,13 +209,10 @@ def _epsilon_or_infinity(noise_multiplier: float, sample_rate: float, steps: int
 
 
 def _rdp(
-    noise_multiplier: float, sample_rate: float, steps: int, delta: float, orders: Sequence[float]
+    noise_multiplier: float, sample_rate: float, steps: int, delta: float, orders: tuple[float, ...]
 ) -> float:
     """The RDP bound over some orders; every subset gives a valid one."""
-    with _known_warnings_silenced():
-        rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=steps, orders=orders)
-        epsilon, _ = get_privacy_spent(orders=orders, rdp=rdp, delta=delta)
-    return max(0.0, float(epsilon))
+    return epsilon_from_rdp(steps * rdp_of_a_step(noise_multiplier, sample_rate, orders), orders, delta)[0]
 
 
 def _doubled(grid_point: int, epsilon: float, delta: float, steps: int) -> int:

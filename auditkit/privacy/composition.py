@@ -12,7 +12,7 @@ another gave: a pair of distributions that dominates each of them does so whatev
 product of such pairs dominates the whole. Both bounds hold, so the smaller one does.
 
 Sources: Gopi, Lee and Wutschitz (2021), arXiv:2106.02848 (PRV); Mironov, Talwar and Zhang (2019),
-arXiv:1908.10530, section 3.3 (RDP of integer order); Balle et al. (2020), arXiv:1905.09982, theorem 21 (from
+arXiv:1908.10530 (RDP); Balle et al. (2020), arXiv:1905.09982, theorem 21 (from
 RDP to epsilon); Feldman and Zrnic (2021), arXiv:2008.11193 (settings chosen by looking at results); Dwork and
 Roth (2014), The Algorithmic Foundations of Differential Privacy, theorem 3.16 (sums of epsilon and delta);
 Zhu, Dong and Wang (2022), arXiv:2106.08567, theorem 10 (dominating pairs compose).
@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
 
 from auditkit.data.dataset import FloatArray
 from auditkit.errors import UsageError
@@ -36,6 +35,7 @@ from auditkit.privacy.accounting import (
     rdp_curve,
     run_prv,
 )
+from auditkit.privacy.rdp import rdp_of_a_step
 from auditkit.privacy.tuning_cost import tuned_curve
 from auditkit.records import Spending, Tuned
 
@@ -130,36 +130,9 @@ def quick_rdp(spendings: Iterable[Spending], delta: float, tunings: Iterable[Tun
     if not (spendings or tunings):
         return 0.0
     for one in spendings:
-        curve = curve + one.steps * integer_rdp(one.noise_multiplier, one.sample_rate)
+        curve = curve + one.steps * rdp_of_a_step(one.noise_multiplier, one.sample_rate, INTEGER_ORDERS)
     for tuned in tunings:
         curve = curve + tuned_curve(tuned)[_PLACES]
     orders = np.array(INTEGER_ORDERS, dtype=np.float64)
     epsilon = curve + np.log1p(-1 / orders) - (np.log(delta) + np.log(orders)) / (orders - 1)
     return float(max(0.0, epsilon.min()))
-
-
-@lru_cache(maxsize=4096)
-def integer_rdp(noise_multiplier: float, sample_rate: float) -> FloatArray:
-    """RDP of one step at the orders of ``INTEGER_ORDERS``, computed here and not by Opacus.
-
-    The logarithm of the binomial expansion in equation 6 of arXiv:1908.10530, all orders at once.
-    """
-    orders = np.array(INTEGER_ORDERS, dtype=np.float64)
-    variance = noise_multiplier**2
-    if sample_rate == 1.0:
-        return orders / (2 * variance)
-    binomials, left = _binomials()
-    k = np.arange(binomials.shape[1])
-    exponents = k * (np.log(sample_rate) + (k - 1) / (2 * variance))
-    terms = binomials + exponents + left * np.log1p(-sample_rate)
-    return np.asarray(np.maximum(logsumexp(terms, axis=1), 0.0) / (orders - 1))
-
-
-@lru_cache(maxsize=1)
-def _binomials() -> tuple[FloatArray, FloatArray]:
-    """For each order and k: log(order over k), minus infinity beyond the order; and order - k, 0 beyond."""
-    alpha = np.array(INTEGER_ORDERS, dtype=np.float64)[:, None]
-    k = np.arange(max(INTEGER_ORDERS) + 1)
-    left = np.maximum(alpha - k, 0.0)
-    binomials = gammaln(alpha + 1) - gammaln(k + 1) - gammaln(left + 1)
-    return np.where(k <= alpha, binomials, -np.inf), left

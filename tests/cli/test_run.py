@@ -97,20 +97,20 @@ def test_the_batch_size_changes_no_figure(project, capsys):
 @pytest.mark.slow
 def test_the_number_of_workers_changes_no_figure(project, capsys):
     one = run_json(project, capsys, "--out", "one")
-    four = run_json(
+    two = run_json(
         project,
         capsys,
         "--set",
         "execution.executor=process",
         "--set",
-        "execution.workers=4",
+        "execution.workers=2",
         "--out",
-        "four",
+        "two",
     )
-    assert figures(one).keys() == figures(four).keys()
+    assert figures(one).keys() == figures(two).keys()
     for name, value in figures(one).items():
-        assert figures(four)[name] == (None if value is None else pytest.approx(value, **SAME_RUN)), name
-    assert [f.verdict for f in one.findings] == [f.verdict for f in four.findings]
+        assert figures(two)[name] == (None if value is None else pytest.approx(value, **SAME_RUN)), name
+    assert [f.verdict for f in one.findings] == [f.verdict for f in two.findings]
 
 
 def test_another_seed_is_another_run(project, capsys):
