@@ -141,7 +141,7 @@ def test_a_duplicate_key_is_refused_at_its_line(refused):
         ("a: 1\n---\nb: 2\n", "audit.yaml:2:1: "),
         (b"a: \xff\n", "audit.yaml: cannot be read as UTF-8 text"),
         (b"a: \x01\n", "audit.yaml: not YAML"),
-        ("[" * 2000, "audit.yaml"),
+        ("[" * 500, "audit.yaml: not YAML: maximum recursion depth"),
     ],
     ids=["empty", "list", "unclosed", "two colons", "two documents", "not utf-8", "control", "deep"],
 )

@@ -7,6 +7,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from babel.messages.pofile import read_po
@@ -89,9 +90,19 @@ def templates_of(path: Path) -> Iterator[str]:
         yield message if isinstance(message, str) else next(one for one in message if isinstance(one, str))
 
 
-def messages_of(path: Path) -> Iterator[str]:
+@cache
+def _tree(path: Path) -> ast.AST:
+    """Of one module, parsed once for all that is looked for."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def messages_of(path: Path) -> tuple[str, ...]:
     """Texts in one module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(_messages(_tree(path)))
+
+
+def _messages(tree: ast.AST) -> Iterator[str]:
     assigned = _assignments(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -103,7 +114,7 @@ def messages_of(path: Path) -> Iterator[str]:
 
 def values_of(path: Path) -> Iterator[str]:
     """Texts in one module that travel as values of a message."""
-    for name, nodes in _assignments(ast.parse(path.read_text(encoding="utf-8"))).items():
+    for name, nodes in _assignments(_tree(path)).items():
         if name in VALUE_TABLES:
             for node in nodes:
                 yield from _constants(node, {})
@@ -118,7 +129,7 @@ def plurals() -> dict[str, str]:
         )
         found.update({message[0]: message[1] for _, _, message in extracted})
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(_tree(path)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
