@@ -144,6 +144,19 @@ def test_pools_give_what_torch_gives(pool):
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_of_equal_numbers_in_a_window_the_first_gets_the_gradient_as_in_torch(pool):
+    """Two points at which nothing changes; of three different numbers some are the largest at once."""
+    one = normal(1, *shape_for(pool)).round().clamp(-1, 1)
+    values = one.expand(2, *one.shape[1:]).clone().requires_grad_(True)
+    weights = normal(*pool(values)[:1].shape, seed=2)
+    with CellAverages(2):
+        found = pool(values)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), values)
+    (expected,) = torch.autograd.grad((pool(values) * weights).sum(), values)
+    assert torch.allclose(gradient, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
 def test_pooled_units_agree_with_eight_thousand_steps(pool):
     inputs = normal(6, *shape_for(pool), seed=1)
     start = normal(1, *inputs.shape[1:], seed=4) / 2
@@ -189,6 +202,20 @@ class Residual(nn.Module):
         return self.output(hidden.flatten(1))
 
 
+class Viewing(nn.Module):
+    """Views what its second convolution gave in a shape that another order of numbers would refuse."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 5, 3, padding=1)
+        self.output = nn.Linear(45, 3)
+
+    def forward(self, rows):
+        hidden = functional.max_pool2d(self.first(rows).relu(), 2)
+        return self.output(self.second(hidden).view(len(rows), -1).relu())
+
+
 NETWORKS = {
     "convolutions": lambda: (
         nn.Sequential(
@@ -221,6 +248,7 @@ NETWORKS = {
         (1, 5, 5, 5),
     ),
     "residual": lambda: (Residual(), (2, 6, 6)),
+    "viewing": lambda: (Viewing(), (2, 6, 6)),
     "kinks and curves": lambda: (
         nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 1)),
         (8,),

@@ -12,14 +12,18 @@ KEPT: Final = 0.7
 """Part of the room that pieces which are not halved next may use up."""
 
 AIMED_AT: Final = 0.8
-"""Part of the room that is to be used up after division: what it brings is known roughly beforehand."""
+"""Part of the room that is to be used up after a division: what it brings is known roughly beforehand."""
+
+MOST_TIMES: Final = 3
+"""As many points at once: where errors are that come of few kinks, coarser pieces do not tell."""
 
 ORDER: Final = 1.3
-"""With so many times as many points, a stretch is off by this power of it less: two kinks must lie within the
-same part of it, which happens more seldom, by chance to the one side or the other, and counts less."""
+"""With so many times as many points, kinks of different layers fall into the same part of a stretch more
+seldom and count less there; so much less is off, in the mean square, as this power says.
 
-MOST_TIMES: Final = 8
-"""As many points: what still more would bring is not known beforehand."""
+On nine networks trained on MNIST and digits, the root of the mean square of errors is ERRORS times what is
+stated at a tolerance of 1e-3, and COARSE times at 1e-2. With many small kinks the power is 1.45; it is less
+where few large ones lie together, which is only seen once stretches are short."""
 
 _MOST_SHARE: Final = 1e12
 
@@ -96,6 +100,11 @@ class ByRow:
 
     def _back(self, in_order: Tensor) -> Tensor:
         return torch.empty_like(in_order).index_copy_(0, self.order, in_order)
+
+
+def left_after(times: Tensor) -> Tensor:
+    """Part of the error of a stretch that is left with so many times as many points, same shape."""
+    return times.double() ** -ORDER
 
 
 def halve_the_largest(pieces: OpenPieces) -> Tensor:

@@ -37,7 +37,8 @@ class _Largest(torch.autograd.Function):
             leads += of_dim
         ctx.save_for_backward(*leads)
         counts = [along.count for along in windows.along]
-        return _channels_first(largest).reshape(*values.shape[: -len(counts)], *counts)
+        # a model may view it in another shape
+        return _channels_first(largest).reshape(*values.shape[: -len(counts)], *counts).contiguous()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

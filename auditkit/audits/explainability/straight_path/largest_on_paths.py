@@ -84,9 +84,7 @@ class LargestOnPaths:
             shares = here.index_select(1, reigns.windows[few]).mul_(lengths).mul_(per_length[points])
             whole = groups.summed(here).index_select(1, reigns.windows[: reigns.n_whole])
             of_groups = slice(points.start // groups.size, points.stop // groups.size)
-            result[of_groups].index_copy_(
-                1, reigns.places, torch.cat([whole, groups.summed(shares)], dim=1)
-            )
+            result[of_groups].index_copy_(1, reigns.places, torch.cat([whole, groups.summed(shares)], dim=1))
         return result.view(-1, *self.shape)
 
 
@@ -103,11 +101,11 @@ def largest_on_paths(lines: Lines, windows: Windows, *, rectified: bool) -> Larg
     starts, ways = list(at_start.unsqueeze(1)), list(changes.unbind(dim=1))
     if rectified:
         starts, ways = [torch.zeros_like(starts[0]), *starts], [torch.zeros_like(ways[0]), *ways]
-    ends = _largest_between(starts, ways)[:, :, int(rectified) :].flatten(2)
+    between = _largest_between(starts, ways)[:, :, int(rectified) :].flatten(2)
     shape = lines.changes.shape[1:]
     indices = torch.arange(shape.numel(), device=changes.device).view(shape)
     places = torch.stack([indices[place] for place in windows.places()]).flatten()
-    reigns = tuple(_reigns(*of_path, places, at_start[0].numel()) for of_path in ends)
+    reigns = tuple(_reigns(begins, ends, places, at_start[0].numel()) for begins, ends in between)
     return LargestOnPaths(at_start, changes, reigns, rectified, shape)
 
 

@@ -22,7 +22,8 @@ class Pooling(NamedTuple):
     ceil_mode: bool
 
 
-class Along(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Along:
     """Windows along one dimension.
 
     Attributes:

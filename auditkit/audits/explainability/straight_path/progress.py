@@ -26,6 +26,10 @@ PATIENCE: Final = 2
 part of its gap: then the sum has converged, to something else than the change, as under simulated integers.
 With fewer gradients a bend of the path may lie between them unseen."""
 
+IN_VAIN: Final = 3
+"""A row is given up, too, when its errors seemed small so many times and it never added up: what bends there
+is not seen where derivatives are averaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -117,6 +121,7 @@ class Progress(Generic[P]):
         self._doubled_at = torch.full((n,), FINE + 1)
         self._sum_then = torch.full((n,), torch.inf, dtype=torch.float64)
         self._unmoved = torch.zeros(n, dtype=torch.int64)
+        self._in_vain = torch.zeros(n, dtype=torch.int64)
 
     @property
     def so_far(self) -> Sums:
@@ -135,7 +140,8 @@ class Progress(Generic[P]):
         shares = self._shares(parts, now)
         total, left = self._per_row(shares, row), (1 - self._spent).clamp(min=0)
         gap = (self.goal.change - now.sum(dim=1)).abs()
-        finished = ((total <= left) & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap)
+        small = total <= left
+        finished = (small & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap, small)
         times = self._plan(
             OpenPieces(
                 row=row,
@@ -165,14 +171,16 @@ class Progress(Generic[P]):
         of_sum = _ratio(parts.residuals, SAFE * self.goal.gap[row])
         return torch.maximum(of_vector, of_sum).square()
 
-    def _given_up(self, sums: Tensor, gap: Tensor) -> Tensor:
+    def _given_up(self, sums: Tensor, gap: Tensor, small: Tensor) -> Tensor:
         doubled = self._evaluations >= 2 * self._doubled_at - 1  # both ends of a path are counted once
         self._sum_then = torch.where(self._evaluations <= FINE + 1, sums, self._sum_then)
         is_still = (sums - self._sum_then).abs() < MOVED * gap
         self._unmoved = torch.where(doubled, torch.where(is_still, self._unmoved + 1, 0), self._unmoved)
         self._sum_then = torch.where(doubled, sums, self._sum_then)
         self._doubled_at = torch.where(doubled, self._evaluations, self._doubled_at)
-        return (self._unmoved >= PATIENCE) & (gap > self.goal.gap)
+        self._in_vain = self._in_vain + (small & (gap > self.goal.gap))
+        in_vain = (self._unmoved >= PATIENCE) | (self._in_vain >= IN_VAIN)
+        return in_vain & (gap > self.goal.gap)
 
     def _add(self, parts: Parts[P], shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
         row = parts.pieces.row[closed]

@@ -1,12 +1,13 @@
 """Stretches of paths through networks with kinks, and the sums of gradients over them.
 
-The values before a kinked layer are taken as straight over half a stretch, so that its derivative can be
-averaged there; what is left are kinks of different layers in the same place, each of which bends what the
-other is averaged over. They become fewer as stretches become shorter.
+Points come in pairs, at a quarter and three quarters of a part of a stretch. The values before a kinked layer
+are taken as straight there, so that its derivative can be averaged over both halves. What is left are kinks
+of different layers in the same place, each of which bends what the other is averaged over. They become fewer
+as stretches become shorter and get more points.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,31 +15,36 @@ from torch import Tensor
 
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, Kinks, kinks_passed
 from auditkit.audits.explainability.straight_path.channels_last import ChannelsLast
-from auditkit.audits.explainability.straight_path.parts import Parts, beyond
+from auditkit.audits.explainability.straight_path.division import left_after
 from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
+from auditkit.audits.explainability.straight_path.parts import Parts, beyond
 from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
 
 FIRST_POINTS: Final = 2
 """In each of the first stretches."""
 
-MOST_POINTS_EACH: Final = 4
-"""In a stretch: what is left of its error is judged, and divided again, as a whole."""
+WIDEST: Final = 0.05
+"""Parts are no wider, as far as each has two points: what is left of an error is mostly in few of them."""
+
+MOST_POINTS_EACH: Final = 6
+"""In a narrow part: every stretch has a price beside that of its points."""
 
 MOST_POINTS: Final = 256
 """At once on a processor: what layers with kinks keep of more would not fit into its caches, and with fewer
 the price of the calls themselves counts."""
 
-LEFT: Final = 1.3
-"""With so many times as many points, a stretch is off by this power of it less in the mean square, measured
-by what dividing it moved."""
-
-LEFT_AT_MOST: Final = 1.3
-"""The same, as a rule, of the error that was stated before."""
-
 EXPECTED: Final = 0.3
-"""Weight of what was to be expected: by chance dividing may move nothing although an error is left.
-"""
+"""Weight of what was to be expected: by chance dividing may move nothing although an error is left."""
+
+
+class _Spans(NamedTuple):
+    """Where stretches are, and with how many points: see :class:`Stretches`."""
+
+    row: Tensor
+    start: Tensor
+    width: Tensor
+    points: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +139,9 @@ def first_stretches(path: StraightPath, paths: Paths, n: int) -> Stretches:
     row = torch.arange(n_rows).repeat_interleave(n)
     start = (torch.arange(n, dtype=torch.float64) / n).repeat(n_rows)
     width = torch.full((len(row),), 1 / n, dtype=torch.float64)
-    points = torch.full((len(row),), FIRST_POINTS)
+    spans = _Spans(row, start, width, torch.full((len(row),), FIRST_POINTS))
     unknown = torch.full((len(row),), torch.inf, dtype=torch.float64)
-    return Stretches(row, start, width, points, _sums(path, paths, row, start, width, points), unknown)
+    return Stretches(*spans, _sums(path, paths, spans), unknown)
 
 
 def divided(path: StraightPath, paths: Paths, stretches: Stretches, times: Tensor) -> Parts[Stretches]:
@@ -148,25 +154,35 @@ def divided(path: StraightPath, paths: Paths, stretches: Stretches, times: Tenso
         times: How many, whole numbers, shape ``(s,)``.
     """
     pairs = times * stretches.points // 2
-    n_parts = -(-2 * pairs // MOST_POINTS_EACH)
+    n_parts = _n_parts(pairs, stretches.width)
     of = torch.arange(len(stretches)).repeat_interleave(n_parts)
     part = torch.arange(len(of)) - (n_parts.cumsum(0) - n_parts)[of]
     before, until = (pairs[of] * number // n_parts[of] for number in (part, part + 1))
     length = stretches.width / pairs  # of what a pair of points stands for
-    row, start = stretches.row[of], stretches.start[of] + before * length[of]
-    points, width = 2 * (until - before), (until - before) * length[of]
-    sums = _sums(path, paths, row, start, width, points).double()
+    spans = _Spans(
+        row=stretches.row[of],
+        start=stretches.start[of] + before * length[of],
+        width=(until - before) * length[of],
+        points=2 * (until - before),
+    )
+    sums = _sums(path, paths, spans).double()
     moved = stretches.sums.double().index_add(0, of, -sums)
     share = ((until - before) / pairs[of].double()).sqrt()  # errors add up as squares
     errors = _errors(moved.norm(dim=1), stretches.errors, times)[of] * share
-    residuals = (times.double() ** -LEFT * moved.sum(dim=1).abs())[of] * share
+    residuals = (left_after(times) * moved.sum(dim=1).abs())[of] * share
     rounding = path.rounding * sums.norm(dim=1)
     return Parts(
-        pieces=Stretches(row, start, width, points, sums.to(path.precision), errors),
+        pieces=Stretches(*spans, sums.to(path.precision), errors),
         sums=sums,
         errors=beyond(errors, rounding),
         residuals=beyond(residuals, rounding),
     )
+
+
+def _n_parts(pairs: Tensor, width: Tensor) -> Tensor:
+    """Into how many each stretch is divided that is to have so many pairs of points, shape ``(s,)``."""
+    in_each = (WIDEST * pairs / width).to(torch.int64).clamp(1, MOST_POINTS_EACH // 2)
+    return (pairs + in_each - 1) // in_each
 
 
 def _errors(moved: Tensor, before: Tensor, times: Tensor) -> Tensor:
@@ -177,32 +193,30 @@ def _errors(moved: Tensor, before: Tensor, times: Tensor) -> Tensor:
         before: Shape ``(s,)``, infinite where nothing is known.
         times: How many times as many points they have now, shape ``(s,)``.
     """
-    measured = (times.double() ** -LEFT * moved).square()
-    expected = (times.double() ** -LEFT_AT_MOST * before).square()
+    measured, expected = (left_after(times) * moved).square(), (left_after(times) * before).square()
     both = EXPECTED * expected + (1 - EXPECTED) * measured
     return torch.where(before.isinf(), measured, both).sqrt()
 
 
-def _sums(
-    path: StraightPath, paths: Paths, row: Tensor, start: Tensor, width: Tensor, points: Tensor
-) -> Tensor:
+def _sums(path: StraightPath, paths: Paths, spans: _Spans) -> Tensor:
     """Of the gradients over stretches, unit by unit, shape ``(s, m)``."""
     most = path.batch_size if path.inputs.is_cuda else min(path.batch_size, MOST_POINTS)
-    # as many points each, and what belongs to one path is passed together
-    order = torch.from_numpy(np.lexsort((row.numpy(), points.numpy())))
+    # those with as many points each are passed together, and of these what belongs to one path
+    order = torch.from_numpy(np.lexsort((spans.row.numpy(), spans.points.numpy())))
     parts = [
-        _batch(path, paths, row[few], start[few], width[few], n)
-        for n in points.unique().tolist()
-        for few in torch.split(order[points[order] == n], max(1, most // n))
+        _batch(path, paths, spans, few)
+        for n, count in enumerate(torch.bincount(spans.points).tolist())
+        if count
+        for few in torch.split(order[spans.points[order] == n], max(1, most // n))
     ]
     sums = torch.cat(parts)
     return torch.empty_like(sums).index_copy_(0, order, sums)
 
 
-def _batch(
-    path: StraightPath, paths: Paths, row: Tensor, start: Tensor, width: Tensor, n: int
-) -> Tensor:
-    places = start.unsqueeze(1) + width.unsqueeze(1) * _within(n)
+def _batch(path: StraightPath, paths: Paths, spans: _Spans, few: Tensor) -> Tensor:
+    """Of those stretches, all with as many points."""
+    row, width, n = spans.row[few], spans.width[few], int(spans.points[few[0]])
+    places = spans.start[few].unsqueeze(1) + width.unsqueeze(1) * _within(n)
     ways = paths.inputs.changes
     kinked = KinkedStart(paths, Groups(row, places, ways))
     on_device = row.to(ways.device)
