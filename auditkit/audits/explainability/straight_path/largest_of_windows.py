@@ -84,18 +84,17 @@ def _dealt_out(shares: Tensor, leads: Sequence[Tensor], dim: int, along: Along, 
     dealt = shares.new_empty(shape) if along.tile(length) else shares.new_zeros(shape)
     first, *others = _numbers(dealt, dim, along)
     for lead, other in zip(leads, reversed(others), strict=True):
-        share = part_above(lead).mul_(shares)
+        if along.overlap:
+            share = part_above(lead).mul_(shares)
+            other.add_(share)
+        else:
+            share = torch.mul(part_above(lead), shares, out=other)
         shares = shares - share
-        _add(other, share, into_empty=not along.overlap)
-    _add(first, shares, into_empty=not along.overlap)
-    return dealt
-
-
-def _add(place: Tensor, share: Tensor, *, into_empty: bool) -> None:
-    if into_empty:
-        place.copy_(share)
+    if along.overlap:
+        first.add_(shares)
     else:
-        place.add_(share)
+        first.copy_(shares)
+    return dealt
 
 
 def _numbers(values: Tensor, dim: int, along: Along) -> list[Tensor]:

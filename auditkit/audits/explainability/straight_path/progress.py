@@ -147,7 +147,9 @@ class Progress(Generic[P]):
                 row=row,
                 shares=shares,
                 points=parts.pieces.points,
-                room=torch.where(finished, torch.inf, torch.minimum(left, total)),
+                room=torch.where(
+                    finished, torch.inf, torch.where(small, total * self._must_shrink(gap), left)
+                ),
                 affordable=self.goal.max_evaluations - self._evaluations,
             )
         )
@@ -163,6 +165,10 @@ class Progress(Generic[P]):
         self._waiting = parts.take(~closed & ~divided)
         self._evaluations = self._evaluations.index_add(0, row, times * parts.pieces.points)
         return parts.pieces.take(divided), times[divided]
+
+    def _must_shrink(self, gap: Tensor) -> Tensor:
+        """To which part the squares of errors must become smaller for rows to add up that do not."""
+        return (self.goal.gap / gap).square()
 
     def _shares(self, parts: Parts[P], now: Tensor) -> Tensor:
         """Part of the tolerance of its row that the error of each piece uses up, shape ``(s,)``."""
