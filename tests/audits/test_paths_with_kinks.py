@@ -384,8 +384,9 @@ class Hidden(torch.autograd.Function):
         return gradient * first, gradient * ~first
 
 
-def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points():
-    first, output = drawn(nn.Linear(6, 24), seed=1), drawn(nn.Linear(12, 1), seed=2)
+@pytest.mark.parametrize("seed", [1, 5, 9])
+def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points(seed):
+    first, output = drawn(nn.Linear(6, 24), seed=seed), drawn(nn.Linear(12, 1), seed=2)
 
     def score(rows, target):
         return output(Hidden.apply(*first(rows).relu().sub(0.3).chunk(2, dim=1))).flatten()
@@ -394,7 +395,7 @@ def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_po
     found = summed(score, inputs)
     assert kinks_of(path_of(score, inputs)) == "averaged"
     assert (found.gap <= found.gap_allowed).all()
-    assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 1e-2
+    assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 2e-2
 
 
 # --- layers that are passed once per path ----------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Gradients are taken where the path bends and nowhere else, and those of all rows are evaluated together. A
 smooth path is followed by a rational function through few points, one more at a time. Where layers have
-kinks, a piece of the path is halved as long as its part of the error is worth it, and derivatives are
-averaged over pieces; where neither does, they are taken at the ends of pieces.
+kinks, derivatives are averaged over pieces of the path, and a piece is divided into as many as its part of the
+error is worth; where neither does, they are taken at the ends of pieces, which are halved.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
 """
@@ -66,8 +66,8 @@ class Attributions:
         values: Of the units, shape ``(n, m)``.
         change: Score of the input minus score of the baseline, shape ``(n,)``.
         gap_allowed: For each row, shape ``(n,)``.
-        error: How far ``values`` are likely off, as the length of a vector, judged by what halving the steps
-            still moved, shape ``(n,)``.
+        error: How far ``values`` are likely off, as the length of a vector, judged by what finer steps still
+            moved, shape ``(n,)``.
         error_allowed: For each row, shape ``(n,)``.
         n_evaluations: Gradients that were taken for each row, shape ``(n,)``.
         precision: What was asked for.
