@@ -2,7 +2,7 @@
 
 Gradients are taken where the path bends and nowhere else, and those of all rows are evaluated together. A
 smooth path is followed by a rational function through few points, one more at a time. Where layers have
-kinks, derivatives are averaged over pieces of the path, and a piece is divided into as many as its part of the
+kinks, derivatives are averaged over pieces of the path, and a piece is divided as finely as its part of the
 error is worth; where neither does, they are taken at the ends of pieces, which are halved.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.

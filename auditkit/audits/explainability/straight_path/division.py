@@ -21,9 +21,9 @@ ORDER: Final = 1.3
 """With so many times as many points a stretch is off by this power of it less, in the mean square: kinks of
 different layers fall into the same part of it more seldom, and count less there.
 
-On nine networks trained on MNIST and digits, errors are then 0.75 to 1.1 times what is stated, in the root of
-the mean square over rows, at a tolerance of 1e-3 as at 1e-2. Many small kinks alone make the power 1.45; it is
-smaller where few large ones lie together, which is not seen before stretches are short."""
+On nine networks trained on MNIST and digits, errors are then 0.75 to 1.1 times what is stated, in the root
+of the mean square over rows, at a tolerance of 1e-3 as at 1e-2. Many small kinks alone make the power 1.45;
+it is smaller where few large ones lie together, which is not seen before stretches are short."""
 
 _MOST_SHARE: Final = 1e12
 
