@@ -306,6 +306,21 @@ def test_batch_size_changes_nothing(batch_size):
     assert (found.n_evaluations == reference.n_evaluations).all()
 
 
+@pytest.mark.parametrize("batch_size", [3, 5])
+def test_no_batch_holds_more_points_than_allowed(batch_size):
+    """Stretches get up to six, once much is asked of them."""
+    module, shape = NETWORKS["convolutions"]()
+    first, seen = first_output(drawn(module)), []
+
+    def score(inputs, target):
+        seen.append(len(inputs))
+        return first(inputs, target)
+
+    found = summed(score, normal(2, *shape, seed=1), batch_size=batch_size, tolerance=2e-4)
+    assert found.n_evaluations.max() > 4 * FEWEST
+    assert max(seen) <= batch_size
+
+
 def test_how_many_rows_are_walked_at_once_changes_nothing(monkeypatch):
     module, shape = NETWORKS["convolutions"]()
     score, inputs = first_output(drawn(module)), normal(5, *shape, seed=1)

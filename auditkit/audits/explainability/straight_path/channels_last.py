@@ -1,12 +1,12 @@
 """Pictures with the channels of a pixel beside one another, as convolutions on a processor are fastest."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_PICTURES = 4
+_PICTURES: Final = 4
 """Dimensions."""
 
 
@@ -20,9 +20,14 @@ class ChannelsLast(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if args and isinstance(args[0], Tensor) and args[0].ndim == _PICTURES and not args[0].is_cuda:
+        if args and _are_pictures(args[0]):
             if func is torch.conv2d:
                 args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
             elif func is Tensor.view:
                 args = (args[0].contiguous(), *args[1:])
         return func(*args, **(kwargs or {}))
+
+
+def _are_pictures(argument: Any) -> bool:
+    """Several, each with channels, on a processor."""
+    return isinstance(argument, Tensor) and argument.ndim == _PICTURES and argument.device.type == "cpu"

@@ -201,6 +201,10 @@ def _errors(moved: Tensor, before: Tensor, times: Tensor) -> Tensor:
 def _sums(path: StraightPath, paths: Paths, spans: _Spans) -> Tensor:
     """Of the gradients over stretches, unit by unit, shape ``(s, m)``."""
     most = path.batch_size if path.inputs.is_cuda else min(path.batch_size, MOST_POINTS)
+    if most < int(spans.points.max()) > FIRST_POINTS:
+        pairs, of = _pairs_of(spans)
+        of_pairs = _sums(path, paths, pairs)
+        return of_pairs.new_zeros(len(spans.row), of_pairs.shape[1]).index_add_(0, of, of_pairs)
     # those with as many points each are passed together, and of these what belongs to one path
     order = torch.from_numpy(np.lexsort((spans.row.numpy(), spans.points.numpy())))
     parts = [
@@ -211,6 +215,15 @@ def _sums(path: StraightPath, paths: Paths, spans: _Spans) -> Tensor:
     ]
     sums = torch.cat(parts)
     return torch.empty_like(sums).index_copy_(0, order, sums)
+
+
+def _pairs_of(spans: _Spans) -> tuple[_Spans, Tensor]:
+    """Each pair of points with its part of a stretch, and which that is, shape ``(s,)``."""
+    n = spans.points // 2
+    of = torch.arange(len(n)).repeat_interleave(n)
+    index = torch.arange(len(of)) - (n.cumsum(0) - n)[of]
+    width = (spans.width / n)[of]
+    return _Spans(spans.row[of], spans.start[of] + index * width, width, torch.full_like(of, 2)), of
 
 
 def _batch(path: StraightPath, paths: Paths, spans: _Spans, few: Tensor) -> Tensor:
