@@ -144,6 +144,19 @@ def test_pools_give_what_torch_gives(pool):
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_of_equal_numbers_in_a_window_the_first_gets_the_gradient_as_in_torch(pool):
+    """Two points at which nothing changes; of three different numbers some are the largest at once."""
+    one = normal(1, *shape_for(pool)).round().clamp(-1, 1)
+    values = one.expand(2, *one.shape[1:]).clone().requires_grad_(True)
+    weights = normal(*pool(values)[:1].shape, seed=2)
+    with CellAverages(2):
+        found = pool(values)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), values)
+    (expected,) = torch.autograd.grad((pool(values) * weights).sum(), values)
+    assert torch.allclose(gradient, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
 def test_pooled_units_agree_with_eight_thousand_steps(pool):
     inputs = normal(6, *shape_for(pool), seed=1)
     start = normal(1, *inputs.shape[1:], seed=4) / 2
@@ -189,6 +202,20 @@ class Residual(nn.Module):
         return self.output(hidden.flatten(1))
 
 
+class Viewing(nn.Module):
+    """Views what its second convolution gave in a shape that another order of numbers would refuse."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 5, 3, padding=1)
+        self.output = nn.Linear(45, 3)
+
+    def forward(self, rows):
+        hidden = functional.max_pool2d(self.first(rows).relu(), 2)
+        return self.output(self.second(hidden).view(len(rows), -1).relu())
+
+
 NETWORKS = {
     "convolutions": lambda: (
         nn.Sequential(
@@ -221,6 +248,7 @@ NETWORKS = {
         (1, 5, 5, 5),
     ),
     "residual": lambda: (Residual(), (2, 6, 6)),
+    "viewing": lambda: (Viewing(), (2, 6, 6)),
     "kinks and curves": lambda: (
         nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 1)),
         (8,),
@@ -276,6 +304,21 @@ def test_batch_size_changes_nothing(batch_size):
     found, reference = summed(score, inputs, batch_size=batch_size), summed(score, inputs)
     assert found.values == pytest.approx(reference.values, rel=1e-4, abs=ROUNDING)
     assert (found.n_evaluations == reference.n_evaluations).all()
+
+
+@pytest.mark.parametrize("batch_size", [3, 5])
+def test_no_batch_holds_more_points_than_allowed(batch_size):
+    """Stretches get up to six, once much is asked of them."""
+    module, shape = NETWORKS["convolutions"]()
+    first, seen = first_output(drawn(module)), []
+
+    def score(inputs, target):
+        seen.append(len(inputs))
+        return first(inputs, target)
+
+    found = summed(score, normal(2, *shape, seed=1), batch_size=batch_size, tolerance=2e-4)
+    assert found.n_evaluations.max() > 4 * FEWEST
+    assert max(seen) <= batch_size
 
 
 def test_how_many_rows_are_walked_at_once_changes_nothing(monkeypatch):
@@ -356,8 +399,9 @@ class Hidden(torch.autograd.Function):
         return gradient * first, gradient * ~first
 
 
-def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points():
-    first, output = drawn(nn.Linear(6, 24), seed=1), drawn(nn.Linear(12, 1), seed=2)
+@pytest.mark.parametrize("seed", [1, 5, 9])
+def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points(seed):
+    first, output = drawn(nn.Linear(6, 24), seed=seed), drawn(nn.Linear(12, 1), seed=2)
 
     def score(rows, target):
         return output(Hidden.apply(*first(rows).relu().sub(0.3).chunk(2, dim=1))).flatten()
@@ -366,7 +410,7 @@ def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_po
     found = summed(score, inputs)
     assert kinks_of(path_of(score, inputs)) == "averaged"
     assert (found.gap <= found.gap_allowed).all()
-    assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 1e-2
+    assert relative_error(found.values, fixed_steps(score, inputs)).max() <= 2e-2
 
 
 # --- layers that are passed once per path ----------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Gradients are taken where the path bends and nowhere else, and those of all rows are evaluated together. A
 smooth path is followed by a rational function through few points, one more at a time. Where layers have
-kinks, a piece of the path is halved as long as its part of the error is worth it, and derivatives are
-averaged over pieces; where neither does, they are taken at the ends of pieces.
+kinks, derivatives are averaged over pieces of the path, and a piece is divided as finely as its part of the
+error is worth; where neither does, they are taken at the ends of pieces, which are halved.
 
 Source: Sundararajan, Taly and Yan (2017), Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
 """
@@ -19,7 +19,8 @@ from torch import Tensor
 from auditkit.audits.explainability.straight_path import segments, stretches
 from auditkit.audits.explainability.straight_path.cell_averages import Kinks
 from auditkit.audits.explainability.straight_path.curves import FINEST, FIRST, sums_along_curves
-from auditkit.audits.explainability.straight_path.halves import Halves, P
+from auditkit.audits.explainability.straight_path.division import divide_at_least_cost, halve_the_largest
+from auditkit.audits.explainability.straight_path.parts import P, Parts
 from auditkit.audits.explainability.straight_path.points import Score, StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
 from auditkit.data.dataset import FloatArray, IntArray
@@ -65,8 +66,8 @@ class Attributions:
         values: Of the units, shape ``(n, m)``.
         change: Score of the input minus score of the baseline, shape ``(n,)``.
         gap_allowed: For each row, shape ``(n,)``.
-        error: How far ``values`` are likely off, as the length of a vector, judged by what halving the steps
-            still moved, shape ``(n,)``.
+        error: How far ``values`` are likely off, as the length of a vector, judged by what finer steps still
+            moved, shape ``(n,)``.
         error_allowed: For each row, shape ``(n,)``.
         n_evaluations: Gradients that were taken for each row, shape ``(n,)``.
         precision: What was asked for.
@@ -173,17 +174,21 @@ def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) ->
     path = path.take(rows)
     paths = stretches.paths_of(path)
     first = stretches.first_stretches(path, paths, STRETCHES)
-    progress: Progress[stretches.Stretches] = Progress(goal, n_units, FIRST_IN_STRETCHES, per_halving=4)
-    return _until_done(first, lambda pieces: stretches.halved(path, paths, pieces), progress)
+    progress: Progress[stretches.Stretches] = Progress(
+        goal, n_units, FIRST_IN_STRETCHES, divide_at_least_cost
+    )
+    return _until_done(first, lambda *which: stretches.divided(path, paths, *which), progress)
 
 
 def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     first = segments.first_segments(path, rows, SEGMENTS)
-    progress: Progress[segments.Segments] = Progress(goal, n_units, FIRST_IN_SEGMENTS, per_halving=2)
-    return _until_done(first, lambda pieces: segments.halved(path, rows, pieces), progress)
+    progress: Progress[segments.Segments] = Progress(goal, n_units, FIRST_IN_SEGMENTS, halve_the_largest)
+    return _until_done(first, lambda pieces, _: segments.halved(path, rows, pieces), progress)
 
 
-def _until_done(pieces: P, halved: Callable[[P], Halves[P]], progress: Progress[P]) -> Sums:
+def _until_done(pieces: P, divided: Callable[[P, Tensor], Parts[P]], progress: Progress[P]) -> Sums:
+    """All pieces are halved first."""
+    times = torch.full((len(pieces),), 2)
     while len(pieces):
-        pieces = progress.settle(halved(pieces))
+        pieces, times = progress.settle(divided(pieces, times))
     return progress.so_far

@@ -14,7 +14,8 @@ from auditkit.audits.explainability.straight_path.kinks import (
     bent,
     has_other_kinks,
 )
-from auditkit.audits.explainability.straight_path.pooling import POOLS, Pooling, largest_of_windows, pooling
+from auditkit.audits.explainability.straight_path.largest_of_windows import largest_of_windows
+from auditkit.audits.explainability.straight_path.pooling import POOLS, Pooling, pooling
 
 
 @dataclass(frozen=True, slots=True)

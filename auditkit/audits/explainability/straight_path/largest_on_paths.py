@@ -1,14 +1,32 @@
 """Where on a path which number of a window is the largest, if all change as straight as the inputs do."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path.paths import Groups, Lines
 from auditkit.audits.explainability.straight_path.pooling import Windows
+
+
+class _Reigns(NamedTuple):
+    """Where on one path which numbers are the largest of their windows: of ``k`` numbers, all others never.
+
+    Attributes:
+        places: Of the numbers in what is pooled, flattened, shape ``(k,)``.
+        windows: In which they are, flattened, shape ``(k,)``.
+        begins: From where, in ``[0, 1]``, shape ``(k,)``.
+        ends: To where.
+        n_whole: Those that come first are the largest all along the path.
+    """
+
+    places: Tensor
+    windows: Tensor
+    begins: Tensor
+    ends: Tensor
+    n_whole: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,31 +36,34 @@ class LargestOnPaths:
     Attributes:
         at_start: At the baseline, shape ``(q, *w)``.
         changes: From there to the end of each path, shape ``(r, q, *w)``.
-        ends: From where to where each is the largest, in ``[0, 1]``, shape ``(r, 2, q, *w)``; the same twice
-            where it never is.
+        reigns: Of each path.
         rectified: Whether zero is a number of every window, too.
-        windows: Of the pool.
         shape: Of what is pooled, without rows.
     """
 
     at_start: Tensor
     changes: Tensor
-    ends: Tensor
+    reigns: tuple[_Reigns, ...]
     rectified: bool
-    windows: Windows
     shape: torch.Size
 
     def values(self, groups: Groups) -> Tensor:
         """The largest numbers at all points, shape ``(g * p, *w)``."""
-        part = groups.part(self.changes.ndim)
+        part = groups.part(self.changes.ndim - 1)
         largest = self.changes.new_empty(groups.n_points, *self.changes.shape[2:])
         for path, points in groups.runs:
-            numbers = torch.addcmul(self.at_start, part[points], self.changes[path])
-            torch.amax(numbers, dim=1, out=largest[points])
+            first, *others = zip(self.at_start, self.changes[path], strict=True)
+            of_run = torch.addcmul(first[0], part[points], first[1], out=largest[points])
+            for at_start, change in others:
+                number = torch.addcmul(at_start, part[points], change)
+                torch.maximum(of_run, number, out=of_run)
         return largest.clamp_(min=0) if self.rectified else largest
 
     def summed(self, gradients: Tensor, groups: Groups) -> Tensor:
         """Gradients with respect to what is pooled, averaged around points and summed over those of a group.
+
+        Most numbers are the largest nowhere or all along a path: only for the others it matters which part
+        of it a point stands for.
 
         Args:
             gradients: With respect to the largest numbers, shape ``(g * p, *w)``.
@@ -51,32 +72,20 @@ class LargestOnPaths:
         Returns:
             Shape ``(g, *e)``.
         """
-        begin, end = groups.cells(self.ends.ndim)
-        width = groups.width(gradients.ndim)
-        per_length = (gradients / width).unsqueeze(1)
-        shares = gradients.new_empty(groups.n_points // groups.size, *self.changes.shape[1:])
+        of_windows = gradients.flatten(1)
+        begins, ends = groups.cells(2)
+        per_length = 1 / groups.width(2)
+        result = gradients.new_zeros(groups.n_points // groups.size, self.shape.numel())
         for path, points in groups.runs:
-            within = torch.maximum(self.ends[path], begin[points])
-            within = torch.minimum(within, end[points], out=within)
-            lengths = within[:, 1] - within[:, 0]
+            reigns, here = self.reigns[path], of_windows[points]
+            few = slice(reigns.n_whole, None)
+            lengths = torch.minimum(reigns.ends[few], ends[points])
+            lengths.sub_(torch.maximum(reigns.begins[few], begins[points])).clamp_(min=0)
+            shares = here.index_select(1, reigns.windows[few]).mul_(lengths).mul_(per_length[points])
+            whole = groups.summed(here).index_select(1, reigns.windows[: reigns.n_whole])
             of_groups = slice(points.start // groups.size, points.stop // groups.size)
-            _sum_of_products(groups.apart(lengths), groups.apart(per_length[points]), out=shares[of_groups])
-        return self._in_place(shares)
-
-    def _in_place(self, shares: Tensor) -> Tensor:
-        """Every share where its number comes from."""
-        whole = self.windows.tile(self.shape)
-        shape = (len(shares), *self.shape)
-        result = shares.new_empty(shape) if whole else shares.new_zeros(shape)
-        for place, share in zip(self.windows.places(), shares.unbind(dim=1), strict=True):
-            result[place] = share
-        return result
-
-
-def _sum_of_products(lengths: Sequence[Tensor], gradients: Sequence[Tensor], *, out: Tensor) -> None:
-    torch.mul(lengths[0], gradients[0], out=out)
-    for length, gradient in zip(lengths[1:], gradients[1:], strict=True):
-        out.addcmul_(length, gradient)
+            result[of_groups].index_copy_(1, reigns.places, torch.cat([whole, groups.summed(shares)], dim=1))
+        return result.view(-1, *self.shape)
 
 
 def largest_on_paths(lines: Lines, windows: Windows, *, rectified: bool) -> LargestOnPaths:
@@ -92,8 +101,21 @@ def largest_on_paths(lines: Lines, windows: Windows, *, rectified: bool) -> Larg
     starts, ways = list(at_start.unsqueeze(1)), list(changes.unbind(dim=1))
     if rectified:
         starts, ways = [torch.zeros_like(starts[0]), *starts], [torch.zeros_like(ways[0]), *ways]
-    ends = _largest_between(starts, ways)[:, :, int(rectified) :].contiguous()
-    return LargestOnPaths(at_start, changes, ends, rectified, windows, lines.changes.shape[1:])
+    between = _largest_between(starts, ways)[:, :, int(rectified) :].flatten(2)
+    shape = lines.changes.shape[1:]
+    indices = torch.arange(shape.numel(), device=changes.device).view(shape)
+    places = torch.stack([indices[place] for place in windows.places()]).flatten()
+    reigns = tuple(_reigns(begins, ends, places, at_start[0].numel()) for begins, ends in between)
+    return LargestOnPaths(at_start, changes, reigns, rectified, shape)
+
+
+def _reigns(begins: Tensor, ends: Tensor, places: Tensor, n_windows: int) -> _Reigns:
+    """All of shape ``(q * w,)``."""
+    whole = (begins <= 0) & (ends >= 1)
+    partly = (begins < ends) & ~whole
+    numbers = torch.cat([whole.nonzero(), partly.nonzero()]).flatten()
+    n_whole = int(whole.sum())
+    return _Reigns(places[numbers], numbers % n_windows, begins[numbers], ends[numbers], n_whole)
 
 
 def _largest_between(starts: list[Tensor], ways: list[Tensor]) -> Tensor:

@@ -97,13 +97,9 @@ class Groups:
         )
         return torch.addcmul(lines.at_start, self.part(changes.ndim), changes)
 
-    def apart(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Of the first points of groups, of the second, and so on, shape ``(g, *e)`` each."""
-        return values.view(-1, self.size, *values.shape[1:]).unbind(dim=1)
-
     def summed(self, values: Tensor) -> Tensor:
         """From points, shape ``(g * p, *e)``, to groups, ``(g, *e)``."""
-        return values.view(-1, self.size, *values.shape[1:]).sum(dim=1)
+        return values.view(len(values) // self.size, self.size, *values.shape[1:]).sum(dim=1)
 
     def _of_points(self, places: Tensor, n_dims: int) -> Tensor:
         return places.to(self._like).reshape(-1, *[1] * (n_dims - 1))

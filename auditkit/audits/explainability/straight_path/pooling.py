@@ -1,4 +1,4 @@
-"""Maximum pooling, differentiated on average over the part of a path around each point."""
+"""Maximum pooling: what its arguments say of its windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,7 @@ from itertools import product
 from math import prod
 from typing import Any, Final, NamedTuple
 
-import torch
-from torch import Tensor
 from torch.nn import functional
-
-from auditkit.audits.explainability.straight_path.kinks import part_above
 
 POOLS: Final = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
 """By number of dimensions."""
@@ -27,27 +23,53 @@ class Pooling(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Along:
+    """Windows along one dimension.
+
+    Attributes:
+        size: Numbers in one.
+        stride: From one to the next.
+        dilation: From one number to the next.
+        count: Windows.
+    """
+
+    size: int
+    stride: int
+    dilation: int
+    count: int
+
+    @property
+    def overlap(self) -> bool:
+        """Whether a number may be in several."""
+        return self.dilation != 1 or self.stride < self.size
+
+    def tile(self, length: int) -> bool:
+        """Whether each of so many numbers is in one."""
+        return not self.overlap and self.stride == self.size and self.count * self.size == length
+
+    def slices(self) -> list[slice]:
+        """Of the first numbers of all windows, of the second, and so on."""
+        reach = (self.count - 1) * self.stride + 1
+        starts = [number * self.dilation for number in range(self.size)]
+        return [slice(start, start + reach, self.stride) for start in starts]
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """Of pooling, along the last dimensions.
 
     Attributes:
-        sizes: Numbers in one, along each dimension.
-        strides: From one to the next.
-        dilations: From one number to the next.
-        counts: Windows.
+        along: Each of them.
         margins: What is added before and behind, so that all windows are full.
     """
 
-    sizes: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    counts: tuple[int, ...]
+    along: tuple[Along, ...]
     margins: tuple[tuple[int, int], ...]
 
     @property
     def n_numbers(self) -> int:
         """In one window."""
-        return prod(self.sizes)
+        return prod(along.size for along in self.along)
 
     @property
     def padded(self) -> bool:
@@ -57,65 +79,12 @@ class Windows:
     @property
     def overlap(self) -> bool:
         """Whether a number may be in several."""
-        simple = all(dilation == 1 for dilation in self.dilations)
-        return not simple or any(n < size for n, size in zip(self.strides, self.sizes, strict=True))
-
-    def tile(self, shape: torch.Size) -> bool:
-        """Whether each number of values of this shape is in one."""
-        covered = tuple(size * n for size, n in zip(self.sizes, self.counts, strict=True))
-        return not self.overlap and self.strides == self.sizes and covered == shape[-len(covered) :]
+        return any(along.overlap for along in self.along)
 
     def places(self) -> Iterator[tuple[Any, ...]]:
         """Of the first numbers of all windows, of the second, and so on."""
-        for index in product(*[range(size) for size in self.sizes]):
-            starts = [number * dilation for number, dilation in zip(index, self.dilations, strict=True)]
-            yield (
-                ...,
-                *[
-                    slice(start, start + (n - 1) * stride + 1, stride)
-                    for start, n, stride in zip(starts, self.counts, self.strides, strict=True)
-                ],
-            )
-
-
-class _Largest(torch.autograd.Function):
-    """The largest number of each window: of two the first and what the second is above it, and so on."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, windows: Windows) -> Tensor:
-        ctx.shape, ctx.windows = values.shape, windows
-        largest, *others = [values[place].contiguous() for place in windows.places()]
-        leads = []
-        for other in others:
-            leads.append(other - largest)
-            largest = torch.maximum(largest, other)
-        ctx.save_for_backward(*leads)
-        return largest
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        rest, shares = gradients[0], []
-        for lead in reversed(ctx.saved_tensors):
-            shares.append(part_above(lead).mul_(rest))
-            rest = rest - shares[-1]
-        overlap = ctx.windows.overlap
-        to_values = rest.new_empty(ctx.shape) if ctx.windows.tile(ctx.shape) else rest.new_zeros(ctx.shape)
-        for place, share in zip(ctx.windows.places(), [rest, *reversed(shares)], strict=True):
-            if overlap:
-                to_values[place] += share
-            else:
-                to_values[place] = share
-        return to_values, None
-
-
-def largest_of_windows(values: Tensor, n_dims: int, how: Pooling) -> Tensor:
-    """Maximum pooling over the last ``n_dims`` dimensions."""
-    windows = windows_of(values.shape[-n_dims:], how)
-    if windows.padded:
-        around = [size for ends in reversed(windows.margins) for size in ends]
-        lowest = torch.finfo(values.dtype).min / 4  # differences stay finite
-        values = functional.pad(values, around, value=lowest)
-    return _Largest.apply(values, windows)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+        for slices in product(*[along.slices() for along in self.along]):
+            yield (..., *slices)
 
 
 def windows_of(lengths: Sequence[int], how: Pooling) -> Windows:
@@ -134,7 +103,8 @@ def windows_of(lengths: Sequence[int], how: Pooling) -> Windows:
         max(0, (n - 1) * stride + reach - length - padded)
         for n, stride, reach, length, padded in zip(counts, strides, reaches, lengths, paddings, strict=True)
     ]
-    return Windows(sizes, strides, dilations, counts, tuple(zip(paddings, behind, strict=True)))
+    along = tuple(map(Along, sizes, strides, dilations, counts))
+    return Windows(along, tuple(zip(paddings, behind, strict=True)))
 
 
 def pooling(

@@ -1,16 +1,16 @@
-"""How far the sums over paths have come, and which pieces are still to be halved."""
+"""How far the sums over paths have come, and which pieces are still to be divided."""
 
 from dataclasses import dataclass
 from typing import Final, Generic
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.straight_path.halves import Halves, P
+from auditkit.audits.explainability.straight_path.division import ByRow, OpenPieces, Plan
+from auditkit.audits.explainability.straight_path.parts import P, Parts
 
 FINEST: Final = 2.0**-22
-"""Narrower pieces are not halved: single precision hardly tells their points apart."""
+"""Narrower pieces are not divided: single precision hardly tells their points apart."""
 
 SAFE: Final = 0.85
 """Part of the tolerance that is aimed for. Errors of pieces add up as if they were independent, which holds
@@ -19,15 +19,16 @@ on average, and the length of the vector that the tolerance is relative to still
 NEGLIGIBLE: Final = 0.05
 """Part of the tolerance that pieces may use up and still be let go of before their row is done."""
 
-KEPT: Final = 0.7
-"""Part of what is left of the tolerance that pieces which are not halved next may use up."""
-
 MOVED: Final = 0.5
 FINE: Final = 64
 PATIENCE: Final = 2
 """A row is given up when so many doublings of its gradients, from so many on, move its sum by less than that
 part of its gap: then the sum has converged, to something else than the change, as under simulated integers.
 With fewer gradients a bend of the path may lie between them unseen."""
+
+IN_VAIN: Final = 3
+"""A row is given up, too, when its errors seemed small so many times and it never added up: what bends there
+is not seen where derivatives are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,79 +105,93 @@ class Progress(Generic[P]):
         goal: When rows are done.
         n_units: The number m of units.
         evaluations: Points of each row so far.
-        per_halving: Points that halving a piece takes.
+        plan: How open pieces are divided.
     """
 
-    def __init__(self, goal: Goal, n_units: int, evaluations: int, per_halving: int) -> None:
+    def __init__(self, goal: Goal, n_units: int, evaluations: int, plan: Plan) -> None:
         n = len(goal.change)
         self.goal = goal
-        self._per_halving = per_halving
+        self._plan = plan
         self._sums = torch.zeros(n, n_units, dtype=torch.float64)
         self._evaluations = torch.full((n,), evaluations)
         self._squared_error = torch.zeros(n, dtype=torch.float64)
         self._spent = torch.zeros(n, dtype=torch.float64)
         self._missed = torch.zeros(n, dtype=torch.float64)
-        self._waiting: Halves[P] | None = None
+        self._waiting: Parts[P] | None = None
         self._doubled_at = torch.full((n,), FINE + 1)
         self._sum_then = torch.full((n,), torch.inf, dtype=torch.float64)
         self._unmoved = torch.zeros(n, dtype=torch.int64)
+        self._in_vain = torch.zeros(n, dtype=torch.int64)
 
     @property
     def so_far(self) -> Sums:
         """Of the pieces that are done. Their errors are taken as independent, so that squares add up."""
         return Sums(self._sums, self._squared_error.sqrt(), self._evaluations)
 
-    def settle(self, halves: Halves[P]) -> P:
-        """Which pieces to halve next: the largest errors, until the others use up most of what is left.
+    def settle(self, parts: Parts[P]) -> tuple[P, Tensor]:
+        """Which pieces to divide next, and how many times as many points each is to get.
 
         The others wait, because a row is done only when it adds up, too. What hardly counts is added up and
         let go. Which rows share a call changes nothing.
         """
-        halves = halves if self._waiting is None else self._waiting.followed_by(halves)
-        row, residuals = halves.pieces.row, _ratio(halves.residuals, self.goal.gap[halves.pieces.row])
-        now = self._sums + self._per_row(halves.sums, row)
-        shares = self._shares(halves, now)
+        parts = parts if self._waiting is None else self._waiting.followed_by(parts)
+        row, residuals = parts.pieces.row, _ratio(parts.residuals, self.goal.gap[parts.pieces.row])
+        now = self._sums + self._per_row(parts.sums, row)
+        shares = self._shares(parts, now)
         total, left = self._per_row(shares, row), (1 - self._spent).clamp(min=0)
         gap = (self.goal.change - now.sum(dim=1)).abs()
-        finished = ((total <= left) & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap)
-        before, missed, larger = _among_row(shares, residuals, row)
-        affordable = (self.goal.max_evaluations - self._evaluations) // self._per_halving
-        to_halve = (
-            (before + shares > KEPT * torch.minimum(left, total)[row])
-            & (larger < affordable[row])
-            & (halves.pieces.width > FINEST)
-            & ~finished[row]
+        small = total <= left
+        finished = (small & (gap <= self.goal.gap)) | self._given_up(now.sum(dim=1), gap, small)
+        times = self._plan(
+            OpenPieces(
+                row=row,
+                shares=shares,
+                points=parts.pieces.points,
+                room=torch.where(
+                    finished, torch.inf, torch.where(small, total * self._must_shrink(gap), left)
+                ),
+                affordable=self.goal.max_evaluations - self._evaluations,
+            )
         )
-        n_to_halve = torch.bincount(row[to_halve], minlength=len(left))
-        negligible = (self._spent[row] + before + shares <= NEGLIGIBLE) & (
-            self._missed[row] + missed <= NEGLIGIBLE
+        times = torch.where(parts.pieces.width > FINEST, times, 0)
+        divided = times > 0
+        ranked = ByRow.of(row, shares)
+        negligible = (self._spent[row] + ranked.before(shares) + shares <= NEGLIGIBLE) & (
+            self._missed[row] + ranked.before(residuals) + residuals <= NEGLIGIBLE
         )
-        closed = (n_to_halve == 0)[row] | (negligible & ~to_halve)
-        self._add(halves, shares, residuals, closed)
-        self._waiting = halves.take(~closed & ~to_halve)
-        self._evaluations = self._evaluations + self._per_halving * n_to_halve
-        return halves.pieces.take(to_halve)
+        goes_on = torch.bincount(row[divided], minlength=len(left)) > 0
+        closed = ~goes_on[row] | (negligible & ~divided)
+        self._add(parts, shares, residuals, closed)
+        self._waiting = parts.take(~closed & ~divided)
+        self._evaluations = self._evaluations.index_add(0, row, times * parts.pieces.points)
+        return parts.pieces.take(divided), times[divided]
 
-    def _shares(self, halves: Halves[P], now: Tensor) -> Tensor:
+    def _must_shrink(self, gap: Tensor) -> Tensor:
+        """To which part the squares of errors must become smaller for rows to add up that do not."""
+        return (self.goal.gap / gap).square()
+
+    def _shares(self, parts: Parts[P], now: Tensor) -> Tensor:
         """Part of the tolerance of its row that the error of each piece uses up, shape ``(s,)``."""
-        row = halves.pieces.row
-        of_vector = _ratio(halves.errors, SAFE * self.goal.error(now)[row])
-        of_sum = _ratio(halves.residuals, SAFE * self.goal.gap[row])
+        row = parts.pieces.row
+        of_vector = _ratio(parts.errors, SAFE * self.goal.error(now)[row])
+        of_sum = _ratio(parts.residuals, SAFE * self.goal.gap[row])
         return torch.maximum(of_vector, of_sum).square()
 
-    def _given_up(self, sums: Tensor, gap: Tensor) -> Tensor:
+    def _given_up(self, sums: Tensor, gap: Tensor, small: Tensor) -> Tensor:
         doubled = self._evaluations >= 2 * self._doubled_at - 1  # both ends of a path are counted once
         self._sum_then = torch.where(self._evaluations <= FINE + 1, sums, self._sum_then)
         is_still = (sums - self._sum_then).abs() < MOVED * gap
         self._unmoved = torch.where(doubled, torch.where(is_still, self._unmoved + 1, 0), self._unmoved)
         self._sum_then = torch.where(doubled, sums, self._sum_then)
         self._doubled_at = torch.where(doubled, self._evaluations, self._doubled_at)
-        return (self._unmoved >= PATIENCE) & (gap > self.goal.gap)
+        self._in_vain = self._in_vain + (small & (gap > self.goal.gap))
+        in_vain = (self._unmoved >= PATIENCE) | (self._in_vain >= IN_VAIN)
+        return in_vain & (gap > self.goal.gap)
 
-    def _add(self, halves: Halves[P], shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
-        row = halves.pieces.row[closed]
-        self._sums = self._sums + self._per_row(halves.sums[closed], row)
-        self._squared_error = self._squared_error + self._per_row(halves.errors[closed].square(), row)
+    def _add(self, parts: Parts[P], shares: Tensor, residuals: Tensor, closed: Tensor) -> None:
+        row = parts.pieces.row[closed]
+        self._sums = self._sums + self._per_row(parts.sums[closed], row)
+        self._squared_error = self._squared_error + self._per_row(parts.errors[closed].square(), row)
         self._spent = self._spent + self._per_row(shares[closed], row)
         self._missed = self._missed + self._per_row(residuals[closed], row)
 
@@ -188,28 +203,3 @@ class Progress(Generic[P]):
 def _ratio(errors: Tensor, allowed: Tensor) -> Tensor:
     """Zero where there is no error, whatever is allowed."""
     return torch.where(errors > 0, errors / allowed, 0.0)
-
-
-def _among_row(shares: Tensor, residuals: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each piece, among those of its row, three things.
-
-    The sum of the smaller shares; the sum of the residuals of the same segments and its own; the number of
-    larger shares.
-    """
-    order = torch.from_numpy(np.lexsort((shares.numpy(), row.numpy())))
-    of_row = row[order]
-    first, after = torch.searchsorted(of_row, of_row), torch.searchsorted(of_row, of_row, right=True)
-    before, missed, larger = torch.empty_like(shares), torch.empty_like(shares), torch.empty_like(row)
-    before[order] = _running(shares[order])[:-1] - _running(shares[order])[first]
-    missed[order] = _running(residuals[order])[1:] - _running(residuals[order])[first]
-    larger[order] = after - 1 - torch.arange(len(row))
-    return before, missed, larger
-
-
-def _running(values: Tensor) -> Tensor:
-    """Sums so far, from zero on.
-
-    More than twice the tolerance counts as twice: larger numbers would round the small ones of other rows
-    away.
-    """
-    return torch.cat([torch.zeros(1, dtype=torch.float64), values.clamp(max=2.0).cumsum(0)])

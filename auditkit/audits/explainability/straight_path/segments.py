@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from auditkit.audits.explainability.straight_path.halves import Halves, beyond
+from auditkit.audits.explainability.straight_path.parts import Parts, beyond
 from auditkit.audits.explainability.straight_path.points import StraightPath
 
 SMOOTH: Final = 0.5
@@ -37,6 +37,11 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def points(self) -> Tensor:
+        """One for each half, shape ``(s,)``."""
+        return torch.ones_like(self.row)
 
     def take(self, kept: Tensor) -> "Segments":
         """Those where ``kept``, shape ``(s,)``, is true."""
@@ -70,7 +75,7 @@ def first_segments(path: StraightPath, rows: Tensor, pieces: int) -> Segments:
     )
 
 
-def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves[Segments]:
+def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Parts[Segments]:
     """Two more points for each segment, in the middle of its halves, and what the five together say.
 
     Where the score bends, the trapezoid is summed. One bend within a half moves that sum, when steps are
@@ -100,7 +105,7 @@ def halved(path: StraightPath, rows: Tensor, segments: Segments) -> Halves[Segme
     correction = (simpson_moved / 30).repeat_interleave(2, dim=0) - bend / 3
     sums = torch.where(is_smooth.unsqueeze(1), trapezoid + correction, trapezoid).double()
     smooth_error = (of_simpson * rate / 2**0.5).repeat_interleave(2)
-    return Halves(
+    return Parts(
         pieces=halves,
         sums=sums,
         errors=beyond(

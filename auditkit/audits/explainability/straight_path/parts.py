@@ -1,4 +1,4 @@
-"""Pieces of paths that are halved where that is worth it."""
+"""Pieces of paths that are divided where that is worth it."""
 
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
@@ -18,6 +18,10 @@ class Pieces(Protocol):
     def width(self) -> Tensor:
         """Its length, shape ``(s,)``."""
 
+    @property
+    def points(self) -> Tensor:
+        """That are taken for each time as many as it has, when it is divided, shape ``(s,)``."""
+
     def __len__(self) -> int: ...
 
     def take(self, kept: Tensor) -> Self:
@@ -31,13 +35,13 @@ P = TypeVar("P", bound=Pieces)
 
 
 @dataclass(frozen=True, slots=True)
-class Halves(Generic[P]):
-    """Both halves of some pieces, with what the gradients sum to over each.
+class Parts(Generic[P]):
+    """All parts of some pieces, with what the gradients sum to over each.
 
     Attributes:
-        pieces: The halves, each beside its sibling.
-        sums: Over each half, unit by unit, shape ``(2 s, m)``.
-        errors: How far ``sums`` are likely off, as the length of a vector, beyond rounding, shape ``(2 s,)``.
+        pieces: The parts.
+        sums: Over each part, unit by unit, shape ``(s, m)``.
+        errors: How far ``sums`` are likely off, as the length of a vector, beyond rounding, shape ``(s,)``.
         residuals: How far they are, or likely are, from adding up to the change of the score, the same way.
     """
 
@@ -46,13 +50,13 @@ class Halves(Generic[P]):
     errors: Tensor
     residuals: Tensor
 
-    def take(self, kept: Tensor) -> "Halves[P]":
-        """Those where ``kept``, shape ``(2 s,)``, is true."""
-        return Halves(self.pieces.take(kept), self.sums[kept], self.errors[kept], self.residuals[kept])
+    def take(self, kept: Tensor) -> "Parts[P]":
+        """Those where ``kept``, shape ``(s,)``, is true."""
+        return Parts(self.pieces.take(kept), self.sums[kept], self.errors[kept], self.residuals[kept])
 
-    def followed_by(self, others: "Halves[P]") -> "Halves[P]":
+    def followed_by(self, others: "Parts[P]") -> "Parts[P]":
         """These, then the others."""
-        return Halves(
+        return Parts(
             self.pieces.followed_by(others.pieces),
             torch.cat([self.sums, others.sums]),
             torch.cat([self.errors, others.errors]),
