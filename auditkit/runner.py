@@ -314,6 +314,8 @@ def unmet_requirements(audit: Audit, subject: Subject, data: Dataset) -> list[Re
         "texts": isinstance(preprocessing_of(subject), TextPreprocessing),
     }
     capabilities = subject.capabilities
+    # of classes; and of the next token, where it is not found by masking one after the other
+    available["scores"] = bool({"probabilities", "gradients"} & capabilities)
     unmet = {need for need in audit.info.requires if not available.get(need, need in capabilities)}
     if data.counts is not None and not audit.info.reads_counts:
         unmet.add("single_rows")
@@ -324,6 +326,7 @@ _NEEDS: Mapping[Requirement, str] = {
     "predictions": "a subject that predicts classes",
     "probabilities": "a subject that gives probabilities of classes",
     "losses": "a subject that gives probabilities, not labels alone",
+    "scores": "a subject that says how probable each answer to a row is",
     "gradients": "a subject with gradients (a torch module)",
     "layers": "a subject whose layers can be seen (a torch module)",
     "recipe": "a checkpoint with its training record, so that it can be trained again",

@@ -24,6 +24,7 @@ Requirement = Literal[
     "predictions",
     "probabilities",
     "losses",
+    "scores",
     "gradients",
     "layers",
     "recipe",

@@ -216,7 +216,7 @@ def _run_id(project: Project, subject: Subject, data_digest: str) -> str:
     """``STEM-`` and eight digits of a digest over all that decides figures and findings."""
     config = project.config.model_dump(mode="json", exclude={"execution", "report", "retrain", "tuning"})
     # files that audits name are known by their digest, which the config as it was written lacks
-    audits = {name: parameters(one) for name, one in audits_of(project).items()}
+    audits = {name: [one.info.version, parameters(one)] for name, one in audits_of(project).items()}
     content = [__version__, config, audits, subject.card.digest, data_digest]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{project.stem}-{digest[:8]}"

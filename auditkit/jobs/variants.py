@@ -150,6 +150,8 @@ def _derive(
         error.args = (f"variant {name!r}: {error}",)
         raise
     if variant.info.trains and isinstance(subject, TorchSubject):
+        # One of an earlier start is not taken any more, and makes place only now that it can be replaced.
+        (place / "key").unlink(missing_ok=True)
         save_checkpoint(place, subject)
         write_atomically(place / "key", key)
         partial.remove()

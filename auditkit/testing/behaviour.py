@@ -105,10 +105,10 @@ def runs_offline(scene: Scene) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Without:
-    """A subject that says it lacks a capability, and fails when it is asked for anything."""
+    """A subject that says it lacks some capabilities, and fails when it is asked for anything."""
 
     subject: Subject
-    capability: Capability
+    lacks: frozenset[Capability]
 
     @property
     def card(self) -> SubjectCard:
@@ -116,7 +116,7 @@ class _Without:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return self.subject.capabilities - {self.capability}
+        return self.subject.capabilities - self.lacks
 
     def predict(self, data: Dataset, *, batch_size: int) -> Predictions:
         raise AssertionError(f"asked for predictions of {len(data)} rows, {batch_size} at a time")
@@ -154,9 +154,11 @@ def is_refused_before_work(scene: Scene) -> None:
 def _scene_without(scene: Scene, need: Requirement) -> Scene:
     if need in _WITHOUT:
         return scene.on(_WITHOUT[need](scene.data))
-    return scene.of(*(_Without(subject, need) for subject in (scene.subject, scene.other)))  # type: ignore[arg-type]  # all others are capabilities
+    lacks = _SCORES if need == "scores" else frozenset({need})
+    return scene.of(*(_Without(subject, lacks) for subject in (scene.subject, scene.other)))  # type: ignore[arg-type]  # all others are capabilities
 
 
+_SCORES: frozenset[Capability] = frozenset({"probabilities", "gradients"})
 _LABELS: frozenset[Capability] = frozenset({"predictions"})
 _PROBABILITIES: frozenset[Capability] = frozenset({"probabilities", "losses"})
 
@@ -168,7 +170,7 @@ def needs_no_more_than_it_names(scene: Scene) -> None:
         data = data if need in requires else remove(data)
     bare = scene.on(data)
     if not requires & {"gradients", "layers", "recipe", "generative", "values", "texts"}:
-        answers = _LABELS | {name for name in _PROBABILITIES if name in requires}
+        answers = _LABELS | {name for name in _PROBABILITIES if {name, "scores"} & requires}
         bare = bare.of(PredictionsOnly(scene.subject, answers), PredictionsOnly(scene.other, answers))
     named = ", ".join(sorted(requires))
     bare.run().require_measured(f"with no more than info.requires names ({named})")

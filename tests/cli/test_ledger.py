@@ -40,6 +40,15 @@ def test_a_retrained_model_is_in_the_ledger_and_its_certificate_names_the_line(p
     assert not list((private.folder / "checkpoints").glob(".*.unfinished"))
 
 
+def test_a_fresh_run_trains_its_private_variant_anew_in_the_place_of_the_earlier_one(private, capsys):
+    words = ["run", str(private.config), "--only", "performance", "--out", "run"]
+    assert main(words) == main([*words, "--fresh"]) == 0
+    assert (private.folder / "run" / "variants" / "dp-6" / "key").exists()
+    capsys.readouterr()
+    assert main(["ledger", "loans.csv", "--json"]) == 0
+    assert [run["ended"] for run in json.loads(capsys.readouterr().out)["runs"]] == [True, True]
+
+
 def test_variants_of_a_run_are_charged_to_the_same_rows(private, capsys):
     assert main(["retrain", str(private.config), "--epsilon", "3"]) == 0
     assert main(["run", str(private.config), "--only", "performance"]) == 0

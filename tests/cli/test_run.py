@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from auditkit.audits.performance.performance import Performance
 from auditkit.jobs.audit import prepare_audit
 from auditkit.records import Run, figure_address
 from tests.tolerances import SAME_RUN
@@ -111,6 +113,12 @@ def test_the_number_of_workers_changes_no_figure(project, capsys):
     for name, value in figures(one).items():
         assert figures(two)[name] == (None if value is None else pytest.approx(value, **SAME_RUN)), name
     assert [f.verdict for f in one.findings] == [f.verdict for f in two.findings]
+
+
+def test_another_version_of_an_audit_is_another_run(project, monkeypatch):
+    before = prepare_audit(project.config, only=["performance"]).run_id
+    monkeypatch.setattr(Performance, "info", replace(Performance.info, version=99))
+    assert prepare_audit(project.config, only=["performance"]).run_id != before
 
 
 def test_another_seed_is_another_run(project, capsys):

@@ -44,10 +44,10 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=5,
+        version=6,
         area="explainability",
         question="Which inputs move the decision?",
-        requires=frozenset({"probabilities"}),
+        requires=frozenset({"scores"}),
         limits=(
             "Attributions describe the model, not the world: a feature that weighs much need not be a cause.",
             "Attributions depend on the baseline; another baseline gives other attributions.",
