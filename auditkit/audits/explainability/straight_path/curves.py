@@ -131,6 +131,11 @@ def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, n_units: int
         goal: When each of them is done; it allows for at least the first points.
         n_units: The number m of units.
     """
+    with torch.inference_mode():  # what is done here to few numbers costs calls above all
+        return _sums(path, rows, goal, n_units)
+
+
+def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     n = len(rows)
     values = torch.zeros(n, n_units, dtype=torch.float64)
     error = torch.full((n,), torch.inf, dtype=torch.float64)

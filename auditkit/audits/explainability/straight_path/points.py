@@ -72,7 +72,8 @@ class StraightPath:
             :attr:`precision`, shape ``(k, m)``; both on the processor.
         """
         batches = self._batches(rows)
-        parts = [self._batch(rows[few], places[few], length) for few, length in batches]
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            parts = [self._batch(rows[few], places[few], length) for few, length in batches]
         scores, slopes = zip(*parts, strict=True)
         order = torch.cat([few for few, _ in batches])
         return _back(torch.cat(scores), order), _back(torch.cat(slopes), order)
@@ -103,11 +104,10 @@ class StraightPath:
             inputs, target, baseline = inputs[:, :length], target[:, : 1 + length], baseline[:, :length]
         whole = inputs - baseline
         part = places.to(device, self.inputs.dtype).view(-1, *[1] * (whole.ndim - 1))
-        with torch.enable_grad():
-            at = torch.addcmul(baseline, part, whole).requires_grad_(True)
-            scores = self.score(at, target)
-            # Rows are independent, so the gradient of the sum holds that of each.
-            (gradients,) = torch.autograd.grad(scores.sum(), at)
+        at = torch.addcmul(baseline, part, whole).requires_grad_(True)
+        scores = self.score(at, target)
+        # Rows are independent, so the gradient of the sum holds that of each.
+        (gradients,) = torch.autograd.grad(scores.sum(), at)
         changes = whole.mul_(gradients).double()
         if length < n_places:
             changes = functional.pad(changes, (*[0, 0] * (whole.ndim - 2), 0, n_places - length))

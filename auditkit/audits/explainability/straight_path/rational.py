@@ -227,16 +227,12 @@ def through_all(samples: Samples, weights: Tensor) -> Tensor:
         weights: Of functions as :func:`weights_through` gives them, shape ``(r, c, n)``.
     """
     n, n_functions = samples.n, weights.shape[1]
-    found = weights
-    for point in range(n - n_functions, n):
-        apart = samples.places - samples.places[:, point : point + 1]
-        apart[:, point] = 1.0
-        parts = found / apart.unsqueeze(1)
-        parts[:, :, point] = -parts.sum(dim=2)
-        # the first function passes through all points but the last, the second through one less
-        n_passed = max(0, n - 1 - point)
-        found = torch.cat([found[:, :n_passed], parts[:, n_passed:]], dim=1)
-    return found
+    diagonal = torch.eye(n, dtype=torch.bool)
+    near = nearness(samples.places, samples.places)
+    # of the numerator that vanishes at all points the first function lacks the last one, the second two
+    missing = near.masked_fill(diagonal, 1.0)[:, :, n - n_functions :].flip(2).cumprod(dim=2).mT
+    passed = torch.arange(n) < n - 1 - torch.arange(n_functions).unsqueeze(1)
+    return torch.where(passed, weights, weights @ near.masked_fill(diagonal, 0.0).mT) * missing
 
 
 def _least_directions(grams: Tensor, passed: Tensor, first: Tensor) -> Tensor:
