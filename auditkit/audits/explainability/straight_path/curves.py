@@ -38,8 +38,8 @@ STAGES: Final = (6, 7, 9, 10, 13, 16, 19, 22, 25)
 paths are left, and taking some points costs little. What 25 do not settle is not smooth, and pieces of it are
 cheaper."""
 
-MOST_TESTS: Final = 3
-"""Most points that the denominator is made for; of functions for one, two and so on the one is taken whose
+MOST_TESTS: Final = 2
+"""Most points that the denominator is made for; of functions for one and for two the one is taken whose
 sums are nearest to what they must be."""
 
 FINEST: Final = 1e-5
