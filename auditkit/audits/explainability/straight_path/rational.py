@@ -26,7 +26,7 @@ _GAUSS_WEIGHTS: Final = _WEIGHTS / 2
 _ROUNDS: Final = 2
 """Of inverse iteration. The least eigenvalue is far below the others wherever the function fits."""
 
-_SCORES: Final = 8.0
+_SCORES: Final = 6.0
 """Weight of squares of what scores are off, against those of units: there are fewer of them, each of which
 tells about all units. On transformers 3 to 10 do alike, and 1 takes a twentieth more points."""
 
