@@ -19,8 +19,8 @@ from tests.tolerances import FLOAT32
 
 PRECISION = Precision()
 
-FEWEST = len(FIRST) + 1
-"""Gradients of a row whose path is straight: one more confirms it."""
+FEWEST = len(FIRST)
+"""Gradients of a row whose path is straight."""
 
 
 def summed(score, inputs, *, precision=PRECISION, batch_size=64, baseline=None, target=None, **more):

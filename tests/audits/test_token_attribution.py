@@ -189,6 +189,14 @@ def test_a_model_that_cuts_padding_off_is_explained_alike():
     assert cut.values == pytest.approx(whole.values, **FLOAT32)
 
 
+def test_units_that_stand_in_order_are_added_up_as_others_are():
+    subject, data = subject_of(made(Recurrent), ("a", "b", "c")), texts()
+    rows = explained_rows(subject, data, np.zeros(len(data), dtype=np.int64), explained="logit", batch_size=7)
+    turned = replace(rows, unit_of=rows.n_units - 1 - rows.unit_of)
+    elements = torch.randn(rows.inputs.shape, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.allclose(rows.pooled(elements), turned.pooled(elements).flip(1))
+
+
 def test_batch_size_changes_nothing():
     subject, data = subject_of(made(Recurrent), ("a", "b", "c")), texts(classes=("a", "b", "c"))
     one, _ = explained(subject, data, batch_size=1)

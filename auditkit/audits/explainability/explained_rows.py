@@ -22,7 +22,7 @@ from auditkit.audits.explainability.explained_score import (
 from auditkit.audits.explainability.explained_units import units_of
 from auditkit.audits.explainability.straight_path.points import Score
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
-from auditkit.audits.explainability.token_score import PathScore, token_obstacle
+from auditkit.audits.explainability.token_score import PathScore, lengths_that_count, token_obstacle
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
 from auditkit.errors import AuditkitError
 from auditkit.records import Message, Unit
@@ -61,6 +61,8 @@ class ExplainedRows:
         together: Numbers of units, shape ``(n, m)``; units of a row with the same number make sense only
             together, as the bytes of a word do. ``None`` where each unit makes sense alone.
         unit: Of the score.
+        lengths: How many of the first places of a row its score depends on, shape ``(n,)``, and may be cut
+            to; ``None`` where it is only known of whole rows.
     """
 
     score: Score
@@ -77,6 +79,7 @@ class ExplainedRows:
     no_gradients: Message | None = None
     together: IntArray | None = None
     unit: Unit = "nat"
+    lengths: Tensor | None = None
 
     @property
     def white_box(self) -> WhiteBox:
@@ -99,8 +102,19 @@ class ExplainedRows:
     def pooled(self, attributions: Tensor) -> Tensor:
         """Attributions of elements, shape ``(b, *d)``, summed over each unit, shape ``(b, m)``."""
         flat = attributions.flatten(1)
+        if self._has_equal_units:
+            return flat.view(len(flat), self.n_units, -1).sum(dim=2)
         summed = flat.new_zeros(len(flat), self.n_units)
         return summed.index_add_(1, self.unit_of.flatten(), flat)
+
+    @property
+    def _has_equal_units(self) -> bool:
+        """Whether units are as many elements each, one after the other, as the vectors of tokens are."""
+        units = self.unit_of.flatten()
+        if len(units) % self.n_units:
+            return False
+        in_order = torch.arange(self.n_units, device=units.device)
+        return torch.equal(units, in_order.repeat_interleave(len(units) // self.n_units))
 
     def imputed(self, inputs: Tensor, kept: Tensor, instead: Tensor | None = None) -> Tensor:
         """Rows whose units that are not ``kept`` are replaced.
@@ -190,11 +204,12 @@ def _between_vectors(
     vectors = embedding.vectors(ids)
     classes = torch.from_numpy(target).to(ids)
     places = torch.arange(ids.shape[1], device=ids.device)
+    path_score, wanted = PathScore(score, embedding), torch.cat([classes.unsqueeze(1), ids], dim=1)
     return ExplainedRows(
-        score=PathScore(score, embedding),
+        score=path_score,
         inputs=vectors,
         baseline=embedding.of_padding(ids),
-        target=torch.cat([classes.unsqueeze(1), ids], dim=1),
+        target=wanted,
         unit_of=places[:, None].expand(vectors.shape[1:]).contiguous(),
         present=(ids != embedding.padding).cpu().numpy(),
         batch_size=at_once,
@@ -205,6 +220,7 @@ def _between_vectors(
         ),
         subject=subject,
         features=rows.features,
+        lengths=lengths_that_count(path_score, vectors, wanted),
     )
 
 

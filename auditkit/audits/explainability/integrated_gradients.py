@@ -1,7 +1,7 @@
 """Integrated gradients, summed until they add up and no longer move.
 
 Gradients are taken where the path bends and nowhere else, and those of all rows are evaluated together. A
-smooth path is followed by a rational function through few points, one more at a time. Where layers have
+smooth path is followed by a rational function through few points, some more at a time. Where layers have
 kinks, derivatives are averaged over pieces of the path, and a piece is divided as finely as its part of the
 error is worth; where neither does, they are taken at the ends of pieces, which are halved.
 
@@ -101,10 +101,13 @@ def integrated_gradients(
     precision: Precision,
     batch_size: int,
     pooled: Callable[[Tensor], Tensor] = torch.clone,
+    lengths: Tensor | None = None,
 ) -> Attributions:
     """Attributions of ``score`` to the units of ``inputs``.
 
-    That they add up is not built in: the score steers where gradients are taken, and is not summed itself.
+    That they add up is not built in: the score steers where gradients are taken, and from baseline to input
+    it is not summed itself. Along a smooth path differences of scores between points on the way set right
+    how much there is to share; how the slopes begin and end, and who gets how much, only gradients say.
     Through one layer of kinks averaged derivatives add up whatever the number of pieces; through several, and
     through whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written
     to ``.grad``, and parameters need no gradients of their own.
@@ -118,8 +121,9 @@ def integrated_gradients(
         batch_size: Most rows in one evaluation, or two; changes the result by rounding, which along smooth
             paths may count for some hundredths of the error that is allowed.
         pooled: Adds elements up to units, ``(b, *d)`` to ``(b, m)``; default every element is one.
+        lengths: How many of the first places of each row count, as in :class:`StraightPath`.
     """
-    path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size)
+    path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size, lengths)
     n_units = pooled(inputs[:1]).numel()
     start, end = path.ends()
     change = end - start

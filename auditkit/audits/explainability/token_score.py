@@ -5,6 +5,7 @@ embedding space, too.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,12 @@ from auditkit.audits.explainability.explained_score import LogitScore, LogOddsSc
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, vectors_in_place
 from auditkit.records import Message
 from auditkit.subjects.subject import WhiteBox
+
+PROBED: Final = 4
+"""Rows with which it is seen whether padding counts: those that end first."""
+
+ROUNDING: Final = 1e-5
+"""Of scores, relative to the largest: what cutting padding off may change where it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +45,32 @@ def token_obstacle(subject: WhiteBox, embedding: TokenEmbedding, ids: Tensor) ->
         if total.requires_grad and torch.autograd.grad(total, vectors, allow_unused=True)[0] is not None:
             return None
     return Message(text="the outputs of the model are cut off from its tokens, so no gradient reaches them")
+
+
+def lengths_that_count(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:
+    """How many of the first places of each row are not padding, shape ``(n,)``, if the others do not count.
+
+    A model may well look at padding, or take rows of one length alone; then there is no answer.
+
+    Args:
+        score: Of the rows.
+        vectors: Of their tokens, shape ``(n, length, width)``.
+        target: As ``score`` takes it, shape ``(n, 1 + length)``.
+    """
+    is_real = target[:, 1:] != score.embedding.padding
+    places = torch.arange(1, vectors.shape[1] + 1, device=vectors.device)
+    lengths = (is_real * places).amax(dim=1).clamp(min=1)
+    first = lengths.argsort(stable=True)[:PROBED]
+    longest = int(lengths[first].max())
+    if longest == vectors.shape[1]:
+        return None
+    few = vectors[first]
+    others = torch.where(is_real[first].unsqueeze(2), few, few[:, :1])  # anything may stand where padding is
+    with torch.no_grad():
+        whole = score(others, target[first])
+        try:
+            cut = score(few[:, :longest], target[first, : 1 + longest])
+        except (RuntimeError, ValueError, IndexError):  # of a model that takes rows of one length alone
+            return None
+    is_same = bool(((whole - cut).abs() <= ROUNDING * whole.abs().amax()).all())
+    return lengths.cpu() if is_same else None

@@ -7,6 +7,7 @@ import torch
 from auditkit.audits.explainability.explained_rows import ExplainedRows, differentiable_kernels
 from auditkit.audits.explainability.integrated_gradients import Attributions, Precision, integrated_gradients
 from auditkit.audits.explainability.methods.method import AttributionMethod
+from auditkit.audits.explainability.methods.watched_calls import fixed_parameters
 from auditkit.data.dataset import FloatArray
 
 DEFAULT: Final = Precision()
@@ -17,7 +18,7 @@ COARSE: Final = Precision(tolerance=2e-2, max_evaluations=64)
 
 def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
-    with differentiable_kernels(rows.white_box):
+    with fixed_parameters(rows.white_box.module), differentiable_kernels(rows.white_box):
         return integrated_gradients(
             rows.score,
             rows.inputs,
@@ -26,6 +27,7 @@ def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attri
             precision=precision,
             batch_size=rows.batch_size,
             pooled=rows.pooled,
+            lengths=rows.lengths,
         )
 
 

@@ -1,8 +1,13 @@
 """Sums over smooth paths along rational functions, with a point at a time where it tells most.
 
-What tells whether they are right costs nothing: the scores at the points are by-products, and the slopes of
-the score must sum to their differences, segment by segment. How far the units are off where the score is off
-by so much is taken from what the last point changed.
+The scores at the points are by-products, and the slopes of the score must sum to their differences. So of the
+slopes of the units only that part is left to the rational function which does not follow the score: where one
+bend of the score is all that happens, shares hardly shift from unit to unit, and that part is small. The
+scores of baseline and input are kept out of this: that the units sum to their difference, beyond the
+outermost points, still tells whether all is well.
+
+How far the units are off is judged by what passing through the last points changes, and by how far slopes and
+scores disagree segment by segment.
 """
 
 from dataclasses import dataclass
@@ -20,30 +25,33 @@ from auditkit.audits.explainability.straight_path.rational import (
     counts_at,
     nearness,
     straight,
+    through_all,
     weights_through,
 )
+from auditkit.audits.explainability.straight_path.shares import Shares
 
-FIRST: Final = (0.03, 0.14, 0.3, 0.6, 0.93)
+FIRST: Final = (0.02, 0.1, 0.22, 0.4, 0.65, 0.93)
 """Places of the first points: scores bend early more often than late, as a baseline is far from any row."""
 
-ONE_BY_ONE: Final = 5, 14
-"""Numbers of points between which one is taken at a time; with more few paths are left, and taking two costs
-little."""
+STAGES: Final = (6, 7, 9, 10, 13, 16, 19, 22, 25)
+"""Numbers of points with which functions are made. At first each point tells much about the next; later few
+paths are left, and taking some points costs little. What 25 do not settle is not smooth, and pieces of it are
+cheaper."""
 
-MOST: Final = 24
-"""Points of a path. If so many do not suffice it is not smooth, and pieces of it are cheaper."""
-
-MOST_TESTS: Final = 3
-"""Most points that the denominator is made for; of functions for one, two and so on the one is taken whose
+MOST_TESTS: Final = 2
+"""Most points that the denominator is made for; of functions for one and for two the one is taken whose
 sums are nearest to what they must be."""
 
 FINEST: Final = 1e-5
 """Tolerance. For finer ones the rounding of so few slopes counts, which more points average out."""
 
-ERROR: Final = 1.25
+ERROR: Final = 1.3
 """Of a row, as a multiple of what is seen: of the residuals, carried over from the score to the units, and of
-what the last point changed, as squares. On transformers and recurrent networks the error of nine rows in ten
-is below 1.1 times that."""
+what passing through the last points changed, as squares."""
+
+TRUSTED: Final = 10.0
+"""Gaps that a row may have between its outermost points before what follows the score is set right. Slopes
+that are off by more are not known well enough to tell how shares shift, or are no slopes of that score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +63,37 @@ class _Fit:
         weights: Barycentric, shape ``(r, n)``.
         counts: How much each point counts in the sum over each segment, shape ``(r, s, n)``.
         residuals: Of the score over each segment, shape ``(r, s)``.
+        left_out: What counts differ by from those of the function with the same denominator through fewer
+            points, shape ``(r, s, n)``.
+        moved: What they differ by from those of the function before the last points, or that through fewer
+            where there was none, shape ``(r, s, n)``.
+        shares: How the slope of the score is shared among the units.
     """
 
     between: Between
     weights: Tensor
     counts: Tensor
     residuals: Tensor
+    left_out: Tensor
+    moved: Tensor
+    shares: Shares
 
     def take(self, kept: Tensor) -> "_Fit":
-        """Of the paths where ``kept``, shape ``(r,)``, is true."""
-        return _Fit(self.between.take(kept), self.weights[kept], self.counts[kept], self.residuals[kept])
+        """Of the paths ``kept``, by number."""
+        return _Fit(
+            self.between.take(kept),
+            self.weights[kept],
+            self.counts[kept],
+            self.residuals[kept],
+            self.left_out[kept],
+            self.moved[kept],
+            self.shares.take(kept),
+        )
+
+    @property
+    def inner_residual(self) -> Tensor:
+        """Of the score between the outermost points, shape ``(r, 1)``."""
+        return self.residuals[:, 1:-1].sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +111,15 @@ class _Walk:
     before: Tensor | None
 
     def take(self, kept: Tensor) -> "_Walk":
-        """Those where ``kept``, shape ``(r,)``, is true."""
+        """The paths ``kept``, by number."""
         before = None if self.before is None else self.before[kept]
         return _Walk(self.samples.take(kept), self.ends[kept], before)
+
+    @property
+    def where_finite(self) -> "_Walk":
+        """Without the paths where something is not."""
+        is_finite = self.samples.finite
+        return self if bool(is_finite.all()) else self.take(is_finite.nonzero().squeeze(1))
 
 
 def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
@@ -96,23 +131,31 @@ def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, n_units: int
         goal: When each of them is done; it allows for at least the first points.
         n_units: The number m of units.
     """
+    with torch.inference_mode():  # what is done here to few numbers costs calls above all
+        return _sums(path, rows, goal, n_units)
+
+
+def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     n = len(rows)
     values = torch.zeros(n, n_units, dtype=torch.float64)
     error = torch.full((n,), torch.inf, dtype=torch.float64)
     evaluations = torch.full((n,), len(FIRST))
     walk = _started(path, rows, torch.stack([goal.start, goal.start + goal.change], dim=1))
-    walk = walk.take(walk.samples.finite)
     while len(walk.samples.row):
         samples, fit = walk.samples, _best(walk)
         sums = (fit.counts.sum(dim=1, keepdim=True) @ samples.slopes.double()).squeeze(1)
+        sums = sums - fit.inner_residual * fit.shares.values
         is_found = sums.isfinite().all(dim=1)
         values[samples.row[is_found]] = sums[is_found]
-        error[samples.row] = _errors(walk, fit).where(is_found, torch.inf)
+        is_trusted = fit.inner_residual.squeeze(1).abs() <= TRUSTED * goal.gap[samples.row]
+        error[samples.row] = _errors(walk, fit).where(is_found & is_trusted, torch.inf)
         evaluations[samples.row] = samples.n
-        if samples.n >= min(MOST, goal.max_evaluations):
+        affordable = [n for n in STAGES if samples.n < n <= goal.max_evaluations]
+        if not affordable:
             break
         is_open = ~Sums(values, error, evaluations).settle(goal)[samples.row]
-        walk = _continued(path, rows, walk.take(is_open), fit.take(is_open))
+        still = is_open.nonzero().squeeze(1)
+        walk = _continued(path, rows, walk.take(still), fit.take(still), affordable[0] - samples.n)
     return Sums(values, error, evaluations)
 
 
@@ -122,51 +165,73 @@ def _started(path: StraightPath, rows: Tensor, ends: Tensor) -> _Walk:
     samples = Samples.of(
         torch.arange(len(rows)), places, scores.view_as(places), slopes.view(*places.shape, -1)
     )
-    return _Walk(samples, ends, None)
+    return _Walk(samples, ends, None).where_finite
 
 
 def _best(walk: _Walk) -> _Fit:
     """Of the functions through most of the points, the one whose slopes of the score sum up best."""
     samples = walk.samples
     between = Between.of(samples, walk.ends)
-    weights = weights_through(samples, min(MOST_TESTS, samples.n // 2))
-    counts = between.counts(weights)
-    residuals = (counts @ samples.totals[:, None, :, None]).squeeze(3) - between.rises.unsqueeze(1)
+    some = weights_through(samples, min(MOST_TESTS, samples.n // 2))
+    all_points = through_all(samples, some)
+    residuals = between.residuals(all_points, samples.totals)
     chosen = residuals.abs().sum(dim=2).nan_to_num(nan=torch.inf).argmin(dim=1)
     each = torch.arange(len(chosen))
-    return _Fit(between, weights[each, chosen], counts[each, chosen], residuals[each, chosen])
+    weights, fewer = all_points[each, chosen], some[each, chosen]
+    before = fewer if walk.before is None else walk.before
+    counts, of_fewer, of_before = between.counts(torch.stack([weights, fewer, before], dim=1)).unbind(dim=1)
+    return _Fit(
+        between=between,
+        weights=weights,
+        counts=counts,
+        residuals=residuals[each, chosen],
+        left_out=counts - of_fewer,
+        moved=counts - of_before,
+        shares=Shares.of(samples, counts.sum(dim=1)),
+    )
 
 
 def _errors(walk: _Walk, fit: _Fit) -> Tensor:
-    """How far the sums are likely off, as the length of a vector, shape ``(r,)``; at first not known.
+    """How far the sums are likely off, as the length of a vector, shape ``(r,)``.
 
     Residuals of the score times how much longer the vectors of units are that the last point changed than
-    their sums; and all that it changed.
+    their sums; and all that passing through the last points changes.
     """
-    samples = walk.samples
-    if walk.before is None:
-        return torch.full((len(samples.row),), torch.inf, dtype=torch.float64)
-    moved = fit.counts - fit.between.counts(walk.before.unsqueeze(1)).squeeze(1)
-    of_score = (moved @ samples.totals.unsqueeze(2)).square().sum(dim=(1, 2))
-    longer = samples.squared_lengths(moved).sum(dim=1) / of_score.clamp(min=torch.finfo(torch.float64).tiny)
-    carried = longer * fit.residuals.square().sum(dim=1)
-    changed = samples.squared_lengths(moved.sum(dim=1, keepdim=True)).squeeze(1)
+    samples, tiny = walk.samples, torch.finfo(torch.float64).tiny
+    squares, residuals = _squared_lengths(samples, fit, fit.moved), fit.residuals.square()
+    of_score = (fit.moved @ samples.totals.unsqueeze(2)).squeeze(2).square()
+    carried = torch.zeros(len(residuals), dtype=torch.float64)
+    for part in (slice(1, -1), [0, -1]):
+        longer = squares[:, part].sum(dim=1) / of_score[:, part].sum(dim=1).clamp(min=tiny)
+        carried = carried + longer * residuals[:, part].sum(dim=1)
+    changes = torch.stack([fit.left_out[:, [0, -1]].sum(dim=1), fit.left_out[:, 1:-1].sum(dim=1)], dim=1)
+    lengths = samples.squared_lengths(changes)
+    inner = (lengths[:, 1] - fit.shares.following(samples, changes[:, 1:])[:, 0]).clamp(min=0)
+    changed = (lengths[:, 0].sqrt() + inner.sqrt()).square()
     return (ERROR * (carried + changed).sqrt()).nan_to_num(nan=torch.inf)
 
 
-def _continued(path: StraightPath, rows: Tensor, walk: _Walk, fit: _Fit) -> _Walk:
-    """With more points, in the middle of the segments where they are likely to change the sum most."""
+def _squared_lengths(samples: Samples, fit: _Fit, counts: Tensor) -> Tensor:
+    """Of the vectors in which each point counts as much: ``(r, s, n)`` to ``(r, s)``.
+
+    Between the outermost points only of what does not follow the score.
+    """
+    lengths = samples.squared_lengths(counts)
+    apart = lengths[:, 1:-1] - fit.shares.following(samples, counts[:, 1:-1])
+    return torch.cat([lengths[:, :1], apart.clamp(min=0), lengths[:, -1:]], dim=1)
+
+
+def _continued(path: StraightPath, rows: Tensor, walk: _Walk, fit: _Fit, n_more: int) -> _Walk:
+    """With ``n_more`` points, in the middle of the segments where they are likely to change the sum most."""
     samples = walk.samples
     if not len(samples.row):
         return walk
-    n_more = 1 if samples.n in range(*ONE_BY_ONE) else 2
     middles = fit.between.middles
     near = nearness(middles, samples.places)
     before = straight(samples, middles) if walk.before is None else counts_at(near, walk.before)
-    moved = samples.squared_lengths(counts_at(near, fit.weights) - before).sqrt() * fit.between.widths
+    moved = _squared_lengths(samples, fit, counts_at(near, fit.weights) - before).sqrt() * fit.between.widths
     told = torch.maximum(moved.nan_to_num(nan=torch.inf), fit.residuals.abs().nan_to_num(nan=torch.inf))
     places = middles.gather(1, told.topk(n_more, dim=1).indices)
     scores, slopes = path.evaluate(rows[samples.row].repeat_interleave(n_more), places.flatten())
     more = samples.followed_by(places, scores.view_as(places), slopes.view(*places.shape, -1))
-    walk = _Walk(more, walk.ends, functional.pad(fit.weights, (0, n_more)))
-    return walk.take(more.finite)
+    return _Walk(more, walk.ends, functional.pad(fit.weights, (0, n_more))).where_finite

@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """``(inputs, target) -> score`` of shape ``(n,)``; row ``i`` depends on row ``i`` of both alone. What a row
 of ``target`` holds is between the score and its caller."""
+
+
+PLACES_AT_ONCE: Final = 8
+"""Lengths are rounded up to multiples of this: kernels take so many at once, and odd lengths cost more."""
+
+WORTH_A_BATCH: Final = 64
+"""Points of shorter rows that are evaluated apart from longer ones; fewer cost more than their padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,9 @@ class StraightPath:
         target: Shape ``(n, *)``.
         pooled: Adds the elements of a row up to its units, ``(b, *d)`` to ``(b, ...)``.
         batch_size: Most points in one evaluation.
+        lengths: How many of the first places of each row count, shape ``(n,)``, where rows are filled up:
+            with so many ``l``, or more, ``score(inputs[:, :l], target[:, : l + 1])`` is what it is of whole
+            rows. ``None`` where all places count.
     """
 
     score: Score
@@ -30,6 +42,7 @@ class StraightPath:
     target: Tensor
     pooled: Callable[[Tensor], Tensor]
     batch_size: int
+    lengths: Tensor | None = None
 
     @property
     def precision(self) -> torch.dtype:
@@ -44,7 +57,8 @@ class StraightPath:
     def take(self, rows: Tensor) -> "StraightPath":
         """Of some rows, shape ``(r,)``."""
         here = rows.to(self.inputs.device)
-        return replace(self, inputs=self.inputs[here], target=self.target[here])
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return replace(self, inputs=self.inputs[here], target=self.target[here], lengths=lengths)
 
     def evaluate(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """One forward and one backward pass give both.
@@ -57,24 +71,47 @@ class StraightPath:
             Scores, float64, shape ``(k,)``, and the derivative of the score along the line, unit by unit, in
             :attr:`precision`, shape ``(k, m)``; both on the processor.
         """
-        parts = [
-            self._batch(rows[part], places[part])
-            for part in (slice(at, at + self.batch_size) for at in range(0, len(rows), self.batch_size))
-        ]
+        batches = self._batches(rows)
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            parts = [self._batch(rows[few], places[few], length) for few, length in batches]
         scores, slopes = zip(*parts, strict=True)
-        return torch.cat(scores), torch.cat(slopes)
+        order = torch.cat([few for few, _ in batches])
+        return _back(torch.cat(scores), order), _back(torch.cat(slopes), order)
 
-    def _batch(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        device = self.inputs.device
+    def _batches(self, rows: Tensor) -> list[tuple[Tensor, int]]:
+        """Which points are evaluated together, and with how many places."""
+        most = self.inputs.shape[1]
+        if self.lengths is None:
+            return [(few, most) for few in torch.split(torch.arange(len(rows)), self.batch_size)]
+        rounded = (self.lengths[rows] + PLACES_AT_ONCE - 1) // PLACES_AT_ONCE * PLACES_AT_ONCE
+        lengths, order = rounded.clamp(max=most).sort(stable=True)
+        alike, sizes = torch.unique_consecutive(lengths, return_counts=True)
+        batches: list[tuple[Tensor, int]] = []
+        first = after = 0
+        for length, size in zip(alike.tolist(), sizes.tolist(), strict=True):
+            after += size
+            if after - first >= WORTH_A_BATCH or after == len(rows):
+                batches.extend((few, length) for few in torch.split(order[first:after], self.batch_size))
+                first = after
+        return batches
+
+    def _batch(self, rows: Tensor, places: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        device, n_places = self.inputs.device, self.inputs.shape[1]
         chosen = rows.to(device)
-        whole = self.inputs[chosen] - self.baseline
+        inputs, target = self.inputs.index_select(0, chosen), self.target.index_select(0, chosen)
+        baseline = self.baseline
+        if length < n_places:
+            inputs, target, baseline = inputs[:, :length], target[:, : 1 + length], baseline[:, :length]
+        whole = inputs - baseline
         part = places.to(device, self.inputs.dtype).view(-1, *[1] * (whole.ndim - 1))
-        with torch.enable_grad():
-            at = (self.baseline + part * whole).detach().requires_grad_(True)
-            scores = self.score(at, self.target[chosen])
-            # Rows are independent, so the gradient of the sum holds that of each.
-            (gradients,) = torch.autograd.grad(scores.sum(), at)
-        slopes = self.pooled((gradients * whole).double()).flatten(1)
+        at = torch.addcmul(baseline, part, whole).requires_grad_(True)
+        scores = self.score(at, target)
+        # Rows are independent, so the gradient of the sum holds that of each.
+        (gradients,) = torch.autograd.grad(scores.sum(), at)
+        changes = whole.mul_(gradients).double()
+        if length < n_places:
+            changes = functional.pad(changes, (*[0, 0] * (whole.ndim - 2), 0, n_places - length))
+        slopes = self.pooled(changes).flatten(1)
         return scores.detach().double().cpu(), slopes.to(self.precision).cpu()
 
     def ends(self) -> tuple[Tensor, Tensor]:
@@ -89,3 +126,8 @@ class StraightPath:
                 wanted = self.target[at : at + self.batch_size]
                 parts.append(self.score(self.baseline.expand_as(rows) if at_baseline else rows, wanted))
         return torch.cat(parts).double().cpu()
+
+
+def _back(values: Tensor, order: Tensor) -> Tensor:
+    """Where they were before they were put into this order."""
+    return torch.empty_like(values).index_copy_(0, order, values)
