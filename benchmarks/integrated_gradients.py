@@ -220,6 +220,6 @@ def _speed(rows: ExplainedRows, *, share: float) -> dict[str, Any]:
         lambda: along_the_path(rows),
         lambda: _captum(rows, n_steps),
         peer_name=f"captum 0.9, {n_steps} steps",
-        repeats=5,
+        repeats=9,
     )
     return {"captum_share_within_by_steps": shares, **ratio}
