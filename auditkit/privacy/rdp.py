@@ -96,20 +96,14 @@ def _terms(
     i = np.arange(start, start + length, dtype=np.float64)
     j = alpha - i
     binomials = gammaln(alpha + 1) - gammaln(i + 1) - gammaln(j + 1)
-    of_row, of_none = np.log(sample_rate), np.log1p(-sample_rate)
-    below = (
+    ones = ((i, j, (turn - i) / noise_multiplier), (j, i, (j - turn) / noise_multiplier))
+    below, above = (
         binomials
-        + i * of_row
-        + j * of_none
-        + (i * i - i) / (2 * noise_multiplier**2)
-        + log_ndtr((turn - i) / noise_multiplier)
-    )
-    above = (
-        binomials
-        + j * of_row
-        + i * of_none
-        + (j * j - j) / (2 * noise_multiplier**2)
-        + log_ndtr((j - turn) / noise_multiplier)
+        + power * np.log(sample_rate)
+        + other * np.log1p(-sample_rate)
+        + (power * power - power) / (2 * noise_multiplier**2)
+        + log_ndtr(tail)
+        for power, other, tail in ones
     )
     sign = np.broadcast_to(gammasgn(j + 1), below.shape)
     return np.concatenate([below, above], axis=1), np.concatenate([sign, sign], axis=1)
