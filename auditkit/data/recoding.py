@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from auditkit.data.rare_levels import is_told
 from auditkit.data.steps import (
     CategoricalFeature,
     ImagePreprocessing,
@@ -13,6 +12,7 @@ from auditkit.data.steps import (
     Preprocessing,
     TablePreprocessing,
 )
+from auditkit.data.told_levels import is_told
 from auditkit.errors import DataError
 
 Affine = tuple[float, float]

@@ -420,7 +420,7 @@ class RunAccount:
                 run=self.run,
                 stream=self.stream,
                 first_step=first_step,
-                spending=_spending(self.mechanism, steps),
+                spending=_spending(self.mechanism, steps, first_step=first_step),
                 delta=self.delta,
                 max_grad_norm=self.mechanism.max_grad_norm,
                 adjacency=self.mechanism.adjacency,
@@ -460,7 +460,12 @@ class RunAccount:
                 yield entry
 
 
-def _spending(mechanism: Mechanism, steps: int) -> Spending:
+def _spending(mechanism: Mechanism, steps: int, first_step: int = 0) -> Spending:
+    """Of some steps; those that count levels may fail, however few of them there are."""
+    counts_levels = first_step < mechanism.level_steps
     return Spending(
-        noise_multiplier=mechanism.noise_multiplier, sample_rate=mechanism.sample_rate, steps=steps
+        noise_multiplier=mechanism.noise_multiplier,
+        sample_rate=mechanism.sample_rate,
+        steps=steps,
+        failure_probability=mechanism.failure_probability if counts_levels else 0.0,
     )

@@ -31,6 +31,8 @@ class Mechanism:
         unit: What is sampled, clipped and protected as one.
         rows_per_person: Of a person in one step at most; ``None`` where rows are the unit.
         copies: Augmented copies of each row, whose gradients are averaged before they are clipped.
+        level_steps: The first so many steps count the levels of a table; see :mod:`measured_levels`.
+        failure_probability: With which the name of a level that a single unit has comes out of them.
     """
 
     noise_multiplier: float
@@ -41,6 +43,8 @@ class Mechanism:
     unit: Unit = "row"
     rows_per_person: int | None = None
     copies: int = 1
+    level_steps: int = 0
+    failure_probability: float = 0.0
 
     @property
     def adjacency(self) -> str:
@@ -60,6 +64,7 @@ class Execution:
         kept_noise: Whether the noise to come lay on disk until the end, for a replay.
         ledger: What the ledger said when it ended; ``None`` where none was kept.
         processes: How many trained together.
+        failure_probability: Charged, where levels were counted; again for each time.
     """
 
     planned_steps: int
@@ -69,6 +74,16 @@ class Execution:
     kept_noise: bool = False
     ledger: LedgerReference | None = None
     processes: int = 1
+    failure_probability: float = 0.0
+
+
+def as_planned(mechanism: Mechanism) -> Execution:
+    """Every step taken and charged once."""
+    return Execution(
+        planned_steps=mechanism.steps,
+        charged_steps=mechanism.steps,
+        failure_probability=mechanism.failure_probability,
+    )
 
 
 def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of its run
@@ -103,8 +118,9 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
     Raises:
         AuditkitError: The accountants contradict each other.
     """
-    execution = execution or Execution(planned_steps=mechanism.steps, charged_steps=mechanism.steps)
-    public = (mechanism.noise_multiplier, mechanism.sample_rate, execution.charged_steps, delta)
+    execution = execution or as_planned(mechanism)
+    left = delta - execution.failure_probability
+    public = (mechanism.noise_multiplier, mechanism.sample_rate, execution.charged_steps, left)
     epsilon, looser, tight = epsilon_prv(*public), epsilon_rdp(*public), epsilon_pld(*public)
     if epsilon > looser + PRV_ERROR or contradicts(epsilon, tight):
         second = "" if tight is None else f" and {tight:.4f} by the PLD of dp-accounting"
@@ -127,6 +143,7 @@ def certify(  # noqa: PLR0913 - the mechanism, and each thing that is told of it
         max_grad_norm=mechanism.max_grad_norm,
         normaliser=mechanism.normaliser,
         accountant=ACCOUNTANT,
+        failure_probability=execution.failure_probability,
         cross_check={"rdp": looser} if tight is None else {"rdp": looser, "pld": tight},
         versions=_versions(checked=tight is not None),
         certified=certified,
@@ -209,9 +226,8 @@ def recomputed_epsilon(certificate: Certificate) -> float:
     """Epsilon from the certificate's own public inputs, for whoever wants to check it."""
     if certificate.tuning is not None:
         return epsilon_of_tuning(certificate.tuning.tuned, certificate.delta)
-    return epsilon_prv(
-        certificate.noise_multiplier, certificate.sample_rate, certificate.steps, certificate.delta
-    )
+    left = certificate.delta - certificate.failure_probability
+    return epsilon_prv(certificate.noise_multiplier, certificate.sample_rate, certificate.steps, left)
 
 
 def _assumptions(
@@ -221,6 +237,7 @@ def _assumptions(
         _randomness(execution, certified=certified),
         _NEIGHBOURS[mechanism.unit],
         Message(text=_COUNTED[mechanism.unit][counted.origin == "stated"], values={"n": counted.n}),
+        *_failing(execution.failure_probability),
         *_other_processes(execution.processes, certified=certified),
         Message(
             text="Only the final weights are covered. Figures measured on the training rows, the digest of "
@@ -254,6 +271,16 @@ _COUNTED: dict[Unit, tuple[str, str]] = {
     ),
 }
 """By the unit, first where the true number was rounded, then where a public one was stated."""
+
+
+def _failing(probability: float) -> Iterator[Message]:
+    """How much of delta the names of levels take."""
+    if probability:
+        yield Message(
+            text="Within delta, {probability} is the probability that a level comes out by its name which "
+            "one row or person alone has.",
+            values={"probability": float(f"{probability:.3g}")},
+        )
 
 
 def _other_processes(processes: int, *, certified: bool) -> tuple[Message, ...]:

@@ -15,13 +15,13 @@ from auditkit.models.frozen_front import FrozenFront
 from auditkit.privacy.accounting import default_delta
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import ClippedGradients
-from auditkit.privacy.dp_settings import DpSettings, check_settings, plan, steady_rate
+from auditkit.privacy.dp_settings import DpSettings, check_settings, levels_are_counted, plan, steady_rate
 from auditkit.privacy.first_steps import FirstSteps, MeasuredCentre, NothingMeasured
 from auditkit.privacy.forecast import forecast
-from auditkit.privacy.measured_scales import MeasuredScales
+from auditkit.privacy.measured_table import MeasuredTable
 from auditkit.privacy.preflight import Check, PreflightReport, refuse_unsuitable
 from auditkit.privacy.preflight.beforehand import mechanism_checks, row_checks
-from auditkit.privacy.preflight.learned_steps import preprocessing_checks, refuse_learned_vocabulary
+from auditkit.privacy.preflight.learned_steps import preprocessing_checks, refuse_learned_steps
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.resume import Tell
 from auditkit.privacy.units import PrivateUnits, persons_of, unit_of
@@ -90,7 +90,7 @@ def checked_training(
         UsageError: Settings are out of range or the module is not suitable.
         PrivacyRefusedError: Epsilon protects next to nothing, or something learned would stay unprotected.
     """
-    refuse_learned_vocabulary(preprocessing, is_public=settings.public_preprocessing)
+    refuse_learned_steps(preprocessing, is_public=settings.public_preprocessing)
     module = module.to(device).train()
     learner, private = _behind_front(module, data, settings)
     units = _units(private, settings, torch.device(device), preprocessing)
@@ -106,10 +106,14 @@ def checked_training(
         settings,
         physical_batch_size=settings.physical_batch_size or rows_at_once(learner, example.inputs.to(device)),
     )
-    mechanism = plan(settings, delta, n_public, units.unit)
+    counts_levels = levels_are_counted(preprocessing, settings)
+    mechanism = plan(settings, delta, n_public, units.unit, counts_levels=counts_levels)
     measured = _measured(learner, units, mechanism, settings, preprocessing)
     about_steps = preprocessing_checks(
-        preprocessing, measured.n_steps, is_public=settings.public_preprocessing
+        preprocessing,
+        measured.n_steps,
+        is_public=settings.public_preprocessing,
+        levels_are_public=settings.public_levels,
     )
     report = report.with_([*beforehand, *_checks_of(module, data, settings, mechanism), *about_steps])
     report.raise_if_refused()
@@ -158,7 +162,7 @@ def _measured(
 ) -> FirstSteps:
     """What the first steps measure: the figures of a table, or the centre of features."""
     if isinstance(preprocessing, TablePreprocessing) and not settings.public_preprocessing:
-        return MeasuredScales(preprocessing, mechanism, units.rows_per_unit, units.inputs.device)
+        return MeasuredTable(preprocessing, mechanism, units.rows_per_unit, units.inputs.device)
     if isinstance(learner, CentredLinear):
         return MeasuredCentre(learner.centre, mechanism, units.rows_per_unit, preprocessing)
     return NothingMeasured(preprocessing)

@@ -11,14 +11,21 @@ epsilon_2, delta_1 + delta_2). That holds in whatever order they were run and al
 another gave: a pair of distributions that dominates each of them does so whatever it is given, and the
 product of such pairs dominates the whole. Both bounds hold, so the smaller one does.
 
+A run may fail, with a probability that is known, to be the mechanism that is composed. The probabilities of
+all runs, of a tuning times the number of runs that is expected, are taken off delta first: that is what
+approximate differential privacy gives, and epsilon holds at the whole of delta again. Where nothing is left,
+no epsilon does.
+
 Sources: Gopi, Lee and Wutschitz (2021), arXiv:2106.02848 (PRV); Mironov, Talwar and Zhang (2019),
 arXiv:1908.10530 (RDP); Balle et al. (2020), arXiv:1905.09982, theorem 21 (from
-RDP to epsilon); Feldman and Zrnic (2021), arXiv:2008.11193 (settings chosen by looking at results); Dwork and
+RDP to epsilon); Bun and Steinke (2016), arXiv:1605.02065, section 8 (mechanisms that may fail); Feldman and
+Zrnic (2021), arXiv:2008.11193 (settings chosen by looking at results); Dwork and
 Roth (2014), The Algorithmic Foundations of Differential Privacy, theorem 3.16 (sums of epsilon and delta);
 Zhu, Dong and Wang (2022), arXiv:2106.08567, theorem 10 (dominating pairs compose).
 """
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,12 +43,14 @@ from auditkit.privacy.accounting import (
     run_prv,
 )
 from auditkit.privacy.rdp import rdp_of_a_step
-from auditkit.privacy.tuning_cost import tuned_curve
+from auditkit.privacy.tuning_cost import failure_of_tuning, tuned_curve
 from auditkit.records import Spending, Tuned
 
 RDP_ACCOUNTANT = "RDP, upper bound"
 SPLIT_ACCOUNTANT = "PRV of trainings and RDP of tunings, each at half of delta, upper bound"
 INTEGER_ORDERS = tuple(int(order) for order in RDP_ORDERS if order == int(order))
+_SURE = 1 - 2.0**-53
+"""The largest probability below 1."""
 _PLACES = np.array([place for place, order in enumerate(RDP_ORDERS) if order == int(order)])
 
 
@@ -66,13 +75,22 @@ class Composed:
 def merged(spendings: Iterable[Spending]) -> tuple[Spending, ...]:
     """Steps of the same noise and sampling rate counted together, in order of first appearance."""
     steps: Counter[tuple[float, float]] = Counter()
+    failing: defaultdict[tuple[float, float], float] = defaultdict(float)
     for one in spendings:
         steps[one.noise_multiplier, one.sample_rate] += one.steps
-    return tuple(Spending(noise_multiplier=sigma, sample_rate=q, steps=n) for (sigma, q), n in steps.items())
+        failing[one.noise_multiplier, one.sample_rate] += one.failure_probability
+    return tuple(
+        Spending(
+            noise_multiplier=key[0], sample_rate=key[1], steps=n, failure_probability=min(failing[key], _SURE)
+        )
+        for key, n in steps.items()
+    )
 
 
 def composed(spendings: Iterable[Spending], delta: float, tunings: Iterable[Tuned] = ()) -> Composed:
     """Both bounds on all of ``spendings`` and ``tunings`` together; nothing spent is epsilon 0.
+
+    Infinite where they fail with a probability of ``delta`` or more.
 
     Raises:
         UsageError: ``delta`` is not in (0, 1).
@@ -81,7 +99,16 @@ def composed(spendings: Iterable[Spending], delta: float, tunings: Iterable[Tune
         raise UsageError(f"delta must be between 0 and 1, got {delta:g}")
     parts = tuple(sorted(merged(spendings), key=_tuple))
     chosen = tuple(sorted(tunings, key=Tuned.model_dump_json))
-    return _composed_with(parts, chosen, delta) if chosen else _composed(parts, delta)
+    left = _left_of(delta, parts, chosen)
+    if left <= 0:
+        return Composed(math.inf, RDP_ACCOUNTANT, math.inf, RDP_ORDERS[0], None)
+    return _composed_with(parts, chosen, left) if chosen else _composed(parts, left)
+
+
+def _left_of(delta: float, spendings: Iterable[Spending], tunings: Iterable[Tuned]) -> float:
+    """What may be composed at: ``delta`` without the probabilities of failing."""
+    failing = math.fsum(one.failure_probability for one in spendings)
+    return delta - failing - math.fsum(failure_of_tuning(one) for one in tunings)
 
 
 @lru_cache(maxsize=512)
@@ -129,6 +156,8 @@ def quick_rdp(spendings: Iterable[Spending], delta: float, tunings: Iterable[Tun
     spendings, tunings = tuple(spendings), tuple(tunings)
     if not (spendings or tunings):
         return 0.0
+    if (delta := _left_of(delta, spendings, tunings)) <= 0:
+        return math.inf
     for one in spendings:
         curve = curve + one.steps * rdp_of_a_step(one.noise_multiplier, one.sample_rate, INTEGER_ORDERS)
     for tuned in tunings:

@@ -69,7 +69,8 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
     gradient is not finite contributes zero to its step.
 
     The rows of a table are to be in their own unit: the first steps measure means and scales, by which
-    the module then reads them. Only where those of ``preprocessing`` are public it reads rows as they are.
+    the module then reads them, and count which levels are frequent. Only where what ``preprocessing`` learned
+    is public it reads rows as they are.
 
     Args:
         module: Freshly initialised; its parameters with ``requires_grad`` are trained.
@@ -154,7 +155,11 @@ def dp_fit(  # noqa: PLR0913 - the rows, the choices, and whom to tell
                 clipping=settings.clipping,
                 trained=_trained(clipped.parameters),
                 assumed=report.assumed,
-                about_preprocessing=taken_as_public(preprocessing, is_public=settings.public_preprocessing),
+                about_preprocessing=taken_as_public(
+                    preprocessing,
+                    is_public=settings.public_preprocessing,
+                    levels_are_public=settings.public_levels,
+                ),
             )
 
         certificate = certified_together(steps, train)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from auditkit.config.model import AugmentationConfig
+from auditkit.data.preprocessing import Preprocessing, TablePreprocessing
 from auditkit.errors import DataError, PrivacyRefusedError, UsageError
 from auditkit.privacy.accounting import noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipping import Clipping
+from auditkit.privacy.measured_levels import has_levels, level_steps
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.units import ROWS_PER_PERSON, Unit
 
 WANDERING = 2.0
+FAILURE_SHARE = 1e-3
+"""Of delta, that the names of levels may take."""
 WEAK_EPSILON = 20.0
 """Above it the promise says next to nothing; it must be asked for twice."""
 
@@ -50,6 +54,7 @@ class DpSettings:
             :func:`public_count`. It is the n of delta, batches and the sampling rate.
         public_preprocessing: Whether what the preprocessing learned is public, by the user's word; it is then
             kept as it is.
+        public_levels: Whether the levels of a table are, by the user's word; else they are counted.
     """
 
     epsilon: float
@@ -72,6 +77,7 @@ class DpSettings:
     noise_multiplier: float | None = None
     public_count: int | None = None
     public_preprocessing: bool = False
+    public_levels: bool = False
 
 
 def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit) -> None:
@@ -111,13 +117,24 @@ def check_settings(settings: DpSettings, delta: float, n_units: int, unit: Unit)
         raise DataError(f"private training: needs at least 2 {unit}s, got {n_units}")
 
 
-def plan(settings: DpSettings, delta: float, n_units: int, unit: Unit = "row") -> Mechanism:
-    """The public inputs of the mechanism, from the settings and the public number of rows or persons."""
+def plan(
+    settings: DpSettings, delta: float, n_units: int, unit: Unit = "row", *, counts_levels: bool = False
+) -> Mechanism:
+    """The public inputs of the mechanism, from the settings and the public number of rows or persons.
+
+    Args:
+        settings: The choices.
+        delta: Of the promise.
+        n_units: Public number of units.
+        unit: What is sampled.
+        counts_levels: Whether the first steps find out which levels of a table are frequent.
+    """
     batch = settings.expected_batch_size or default_batch_size(n_units)
     sample_rate = batch / n_units
+    failing = FAILURE_SHARE * delta if counts_levels else 0.0
     return Mechanism(
         noise_multiplier=settings.noise_multiplier
-        or noise_for_epsilon(settings.epsilon, delta, sample_rate, settings.steps),
+        or noise_for_epsilon(settings.epsilon, delta - failing, sample_rate, settings.steps),
         sample_rate=sample_rate,
         steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
@@ -125,7 +142,16 @@ def plan(settings: DpSettings, delta: float, n_units: int, unit: Unit = "row") -
         unit=unit,
         rows_per_person=settings.rows_per_person if unit == "person" else None,
         copies=settings.augmentation_multiplicity,
+        level_steps=level_steps(settings.steps) if counts_levels else 0,
+        failure_probability=failing,
     )
+
+
+def levels_are_counted(steps: Preprocessing | None, settings: DpSettings) -> bool:
+    """Whether a private training on rows by ``steps`` has to find out which levels are frequent."""
+    if settings.public_preprocessing or settings.public_levels:
+        return False
+    return isinstance(steps, TablePreprocessing) and has_levels(steps)
 
 
 def default_batch_size(n_units: int) -> int:

@@ -1,5 +1,6 @@
 """The meaning of a ledger: which runs spent how much on one set of rows, and what their budget is."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -64,12 +65,19 @@ class RunState:
         """How many steps count as spent."""
         return sum(one.steps for one in self.spent)
 
+    @property
+    def failure_probability(self) -> float:
+        """With which some of what was spent may fail to be what is composed."""
+        return math.fsum(one.failure_probability for one in self.spent)
+
     def at_most(self) -> tuple[Spending, ...]:
         """What it will have spent when it takes every step that it still means to take."""
         left = 0 if self.planned is None or self.has_ended else self.planned.steps - self.reserved_until
         if self.planned is None or left <= 0:
             return self.spent
-        return merged([*self.spent, self.planned.model_copy(update={"steps": left})])
+        failing = 0.0 if self.reserved_until else self.planned.failure_probability
+        rest = self.planned.model_copy(update={"steps": left, "failure_probability": failing})
+        return merged([*self.spent, rest])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

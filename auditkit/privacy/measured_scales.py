@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from auditkit.data.preprocessing import NumericFeature, TablePreprocessing
-from auditkit.data.recoding import Recoding
 from auditkit.data.steps import n_columns
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.clipped_rows import ClippedRows
@@ -110,7 +109,6 @@ class MeasuredScales:
     def __init__(
         self, unscaled: TablePreprocessing, mechanism: Mechanism, rows_per_unit: int, device: torch.device
     ) -> None:
-        self._unscaled = unscaled
         self._mechanism = mechanism
         self._rows_per_unit = rows_per_unit
         self._device = device
@@ -119,18 +117,13 @@ class MeasuredScales:
         self._is_indicated = torch.tensor(is_indicated, dtype=torch.bool, device=device)
         self._stages = tuple(_stages(mechanism, len(columns), sum(is_indicated)))
         ones = torch.ones(len(columns), dtype=torch.float64)
-        self._learn(_Figures(torch.zeros_like(ones), ones, ones))
+        self._figures = _Figures(torch.zeros_like(ones), ones, ones)
         self._total = torch.zeros(0, dtype=torch.float64)
 
     @property
     def n_steps(self) -> int:
         """A tenth of all, seven at least and half of them at most; none where no column is numeric."""
         return self._stages[-1].end if self._stages else 0
-
-    @property
-    def preprocessing(self) -> TablePreprocessing:
-        """With the figures that were measured; a missing value becomes the centre."""
-        return self._preprocessing
 
     def engine(self, step: int) -> ClippedSums:
         """Bins or values of the columns."""
@@ -158,13 +151,13 @@ class MeasuredScales:
             noise = plan.noise_multiplier * plan.max_grad_norm / plan.normaliser
             deviation = noise / (stage.part * math.sqrt(n_steps))
             sizes = _sizes_of(shares.view(len(self._columns), -1), deviation)
-            self._learn(_Figures(self._figures.centre, *sizes))
+            self._figures = _Figures(self._figures.centre, *sizes)
         else:
-            self._learn(_moved(self._figures, shares, self._is_indicated.cpu()))
+            self._figures = _moved(self._figures, shares, self._is_indicated.cpu())
 
-    def seen(self, inputs: Tensor) -> Tensor:
-        """Standardised by the figures."""
-        return self._recoding(inputs)
+    def applied_to(self, steps: TablePreprocessing) -> TablePreprocessing:
+        """``steps`` with the figures that were measured; a missing value becomes the centre."""
+        return _with_figures(steps, self._figures)
 
     def tensors(self) -> dict[str, Tensor]:
         """The figures, and what the stage has so far."""
@@ -177,12 +170,7 @@ class MeasuredScales:
         centre, bound, scale, self._total = (
             tensors[f"measured {name}"].clone() for name in ("centre", "bound", "scale", "sum")
         )
-        self._learn(_Figures(centre, bound, scale))
-
-    def _learn(self, figures: _Figures) -> None:
-        self._figures = figures
-        self._preprocessing = _with_figures(self._unscaled, figures)
-        self._recoding = Recoding.between(self._unscaled, self._preprocessing)
+        self._figures = _Figures(centre, bound, scale)
 
     def _stage(self, step: int) -> _Stage:
         return next(stage for stage in self._stages if stage.first <= step < stage.end)

@@ -10,7 +10,7 @@ from pathlib import Path
 from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.account import Account, RunAccount
 from auditkit.privacy.accounting import epsilon_prv
-from auditkit.privacy.certificate import Execution, Mechanism
+from auditkit.privacy.certificate import Execution, Mechanism, as_planned
 from auditkit.privacy.composition import quick_rdp
 from auditkit.privacy.partial import Identity, Partial, Saved, digest_of, file_of
 from auditkit.privacy.private_steps import PrivateSteps
@@ -58,7 +58,7 @@ def take_all(
     report = _Report(mechanism, delta, report_progress)
     for first, many in blocks(0, mechanism.steps):
         _take(steps, first, many, report)
-    return Execution(planned_steps=mechanism.steps, charged_steps=mechanism.steps)
+    return as_planned(mechanism)
 
 
 def take_recorded(
@@ -98,13 +98,13 @@ def take_recorded(
     with _opened(recording, mechanism, delta, found, certified=certified) as run:
         start = 0 if found is None or partial is None else go_back(steps, partial, found)
         if found is not None:
-            tell(_taken_up(mechanism, delta, start, run.state().steps, found.mode))
+            tell(_taken_up(mechanism, delta, start, _charged(run), found.mode))
         saver = None if partial is None else _Saver(partial, identity, run)
         if saver and found is None:
             saver.save(steps, 0, with_noise=True)
         replayed_until = run.reserved_until() if found and found.mode == "replay" and certified else 0
         steps.before_smaller(lambda step: _before_smaller(steps, saver, replayed_until, step))
-        report = _Report(mechanism, delta, report_progress, charged=lambda: run.state().steps)
+        report = _Report(mechanism, delta, report_progress, charged=lambda: _charged(run))
         for first, many in blocks(start, mechanism.steps):
             run.reserve(first, many)
             _take(steps, first, many, report)
@@ -121,6 +121,7 @@ def take_recorded(
             resumes=state.resumes,
             replays=state.replays,
             kept_noise=recording.replay,
+            failure_probability=state.failure_probability,
             ledger=recording.account.reference(delta),
         )
 
@@ -151,7 +152,18 @@ def _before_smaller(steps: PrivateSteps, saver: "_Saver | None", replayed_until:
         saver.save(steps, step, with_noise=True)
 
 
-def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int, mode: ResumeMode) -> str:
+def _charged(run: RunAccount) -> Spending:
+    """All that counts as spent of a run."""
+    state, plan = run.state(), run.mechanism
+    return Spending(
+        noise_multiplier=plan.noise_multiplier,
+        sample_rate=plan.sample_rate,
+        steps=state.steps,
+        failure_probability=state.failure_probability,
+    )
+
+
+def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: Spending, mode: ResumeMode) -> str:
     """Where it goes on, with which noise, and what that makes of epsilon."""
     if mode == "replay":
         return (
@@ -159,8 +171,10 @@ def _taken_up(mechanism: Mechanism, delta: float, start: int, charged: int, mode
             "noise: the block before came out bit by bit as it was, and steps that are repeated are charged "
             "once"
         )
-    again = charged - start
-    ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, delta)
+    again = charged.steps - start
+    failing = mechanism.failure_probability if start < mechanism.level_steps else 0.0
+    left = delta - charged.failure_probability - failing
+    ends = epsilon_prv(mechanism.noise_multiplier, mechanism.sample_rate, mechanism.steps + again, left)
     return (
         f"an interrupted training goes on after step {start:,} of {mechanism.steps:,} with fresh noise; "
         f"steps charged twice: {again:,}; it ends at epsilon {rounded_up(ends):.3f}"
@@ -242,23 +256,35 @@ class _Report:
     mechanism: Mechanism
     delta: float
     report_progress: Progress | None
-    charged: Callable[[], int] | None = None
+    charged: Callable[[], Spending] | None = None
 
     def __call__(self, done: int, *, reserved: int) -> None:
         total = self.mechanism.steps
         if self.report_progress is None or (done % REPORT_EVERY and done != total):
             return
-        charged = reserved if self.charged is None else self.charged()
+        charged = self._planned(reserved) if self.charged is None else self.charged()
         spent = rounded_up(self._spent(charged, is_last=done == total))
         text = f"private training, epsilon {spent:.3f} spent by step {reserved:,}"
         self.report_progress(done, total, text)
 
-    def _spent(self, charged: int, *, is_last: bool) -> float:
-        plan = self.mechanism
+    def _spent(self, charged: Spending, *, is_last: bool) -> float:
         if is_last:
-            return epsilon_prv(plan.noise_multiplier, plan.sample_rate, charged, self.delta)
-        so_far = Spending(noise_multiplier=plan.noise_multiplier, sample_rate=plan.sample_rate, steps=charged)
-        quick = quick_rdp([so_far], self.delta)
-        if charged > plan.steps:
+            return self._tight(charged)
+        quick = quick_rdp([charged], self.delta)
+        if charged.steps > self.mechanism.steps:
             return quick
-        return min(quick, epsilon_prv(plan.noise_multiplier, plan.sample_rate, plan.steps, self.delta))
+        return min(quick, self._tight(self._planned(self.mechanism.steps)))
+
+    def _tight(self, charged: Spending) -> float:
+        left = self.delta - charged.failure_probability
+        return epsilon_prv(charged.noise_multiplier, charged.sample_rate, charged.steps, left)
+
+    def _planned(self, steps: int) -> Spending:
+        """The first steps of the plan, each charged once."""
+        plan = self.mechanism
+        return Spending(
+            noise_multiplier=plan.noise_multiplier,
+            sample_rate=plan.sample_rate,
+            steps=steps,
+            failure_probability=plan.failure_probability,
+        )

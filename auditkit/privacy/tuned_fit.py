@@ -91,7 +91,7 @@ def tuned_fit(
         LedgerError: The ledger cannot be read or written; nothing was spent.
         NothingReleasedError: No run was drawn, or all weights became infinite. The tuning is charged.
     """
-    planned = planned_tuning(tuning, data)
+    planned = planned_tuning(tuning, data, models.preprocessing)
     if recording is not None:
         models = replace(models, waivers=recording.waivers)
     runs = _Runs(planned, models, data, seed, device)

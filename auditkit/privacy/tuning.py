@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import Preprocessing
 from auditkit.privacy.accounting import default_delta
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.dp_settings import DpSettings, check_settings, plan, steady_rate
+from auditkit.privacy.dp_settings import DpSettings, check_settings, levels_are_counted, plan, steady_rate
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.tuning_plan import plan_tuning
 from auditkit.privacy.units import PersonRows, persons_of, unit_of
@@ -73,12 +74,15 @@ class PlannedTuning:
         return self.tuned.alternatives[0][-1].noise_multiplier
 
 
-def planned_tuning(tuning: Tuning, data: Dataset) -> PlannedTuning:
+def planned_tuning(
+    tuning: Tuning, data: Dataset, preprocessing: Preprocessing | None = None
+) -> PlannedTuning:
     """The noise with which the whole keeps within the epsilon of its candidates.
 
     Args:
         tuning: As fixed beforehand.
         data: Only how many rows there are, and whose, is used.
+        preprocessing: By which they are encoded.
 
     Raises:
         UsageError: Settings are out of range.
@@ -94,7 +98,9 @@ def planned_tuning(tuning: Tuning, data: Dataset) -> PlannedTuning:
         check_settings(candidate.settings, delta, n_units, unit)
 
     def mechanism_with(noise: float, settings: DpSettings) -> Mechanism:
-        return plan(replace(settings, noise_multiplier=noise), delta, n_public, unit)
+        counts_levels = levels_are_counted(preprocessing, settings)
+        chosen = replace(settings, noise_multiplier=noise)
+        return plan(chosen, delta, n_public, unit, counts_levels=counts_levels)
 
     sizes = [mechanism_with(1.0, candidate.settings) for candidate in tuning.candidates]
     tuned = plan_tuning(
@@ -103,6 +109,7 @@ def planned_tuning(tuning: Tuning, data: Dataset) -> PlannedTuning:
         law=tuning.law,
         mean=tuning.mean,
         trainings=[(one.sample_rate, one.steps) for one in sizes],
+        failure_probability=max(one.failure_probability for one in sizes),
     )
     noise = tuned.alternatives[0][0].noise_multiplier
     mechanisms = tuple(mechanism_with(noise, candidate.settings) for candidate in tuning.candidates)

@@ -23,6 +23,7 @@ def plan_tuning(
     law: Law,
     mean: float,
     trainings: Sequence[tuple[float, int]],
+    failure_probability: float = 0.0,
 ) -> Tuned:
     """What each alternative spends, so that the tuning of them spends at most ``epsilon``.
 
@@ -32,6 +33,7 @@ def plan_tuning(
         law: Of the number of runs.
         mean: Of that number.
         trainings: Sample rate and number of steps of each alternative.
+        failure_probability: Of a training.
 
     Returns:
         For each alternative its training and then its score, a Gaussian mechanism of sensitivity 1 on all
@@ -48,7 +50,12 @@ def plan_tuning(
             mean=mean,
             alternatives=tuple(
                 (
-                    Spending(noise_multiplier=noise, sample_rate=sample_rate, steps=steps),
+                    Spending(
+                        noise_multiplier=noise,
+                        sample_rate=sample_rate,
+                        steps=steps,
+                        failure_probability=failure_probability,
+                    ),
                     score_spending(score_noise),
                 )
                 for sample_rate, steps in trainings

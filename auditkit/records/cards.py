@@ -74,7 +74,8 @@ class Certificate(Record):
     count again. It is about this training; ``ledger`` says what all trainings on the rows come to. Where
     there is a ``tuning``, epsilon is that of the whole of it, and the mechanism that of the released run.
     ``preflight`` holds; ``not_covered`` was found beforehand, too, and is outside what epsilon bounds. Of the
-    ``resumes``, ``replays`` repeated steps bit by bit, which is not charged.
+    ``resumes``, ``replays`` repeated steps bit by bit, which is not charged. ``failure_probability`` is the
+    part of delta with which a level of a single row or person may come out by its name.
     """
 
     epsilon: float
@@ -101,6 +102,7 @@ class Certificate(Record):
     not_covered: tuple[Message, ...] = Field((), exclude_if=lambda value: not value)
     # Left out where there are none, so that the seals of cards written before still hold.
     replays: int = Field(0, exclude_if=lambda n: n == 0)
+    failure_probability: float = Field(0.0, exclude_if=lambda value: not value)
     public_count: PublicCount | None = Field(None, exclude_if=lambda value: value is None)
     tuning: CertifiedTuning | None = Field(None, exclude_if=lambda value: value is None)
     ledger: LedgerReference | None = None

@@ -16,11 +16,16 @@ Law = Literal["poisson", "geometric", "logarithmic"]
 
 
 class Spending(Record):
-    """``steps`` releases of the Poisson-subsampled Gaussian mechanism: all that composition needs to know."""
+    """``steps`` releases of the Poisson-subsampled Gaussian mechanism: all that composition needs to know.
+
+    They may fail to be that with ``failure_probability``, in all; see :mod:`auditkit.privacy.composition`.
+    """
 
     noise_multiplier: Positive
     sample_rate: Share
     steps: Count
+    # Left out where it is 0, so that lines and cards written before read and hash as they did.
+    failure_probability: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, exclude_if=lambda value: not value)
 
 
 class Tuned(Record):

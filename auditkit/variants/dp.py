@@ -11,9 +11,8 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing, TablePreprocessing
+from auditkit.data.preprocessing import Preprocessing
 from auditkit.data.public_steps import public_steps
-from auditkit.data.rare_levels import without_rare_levels
 from auditkit.data.rows import Rows
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
@@ -158,20 +157,12 @@ class DpRetrain(DpChoices, Variant):
     def _as_read(
         self, baseline: TorchSubject, audited_rows: Dataset, context: VariantContext
     ) -> tuple[Dataset, Preprocessing | None]:
-        """The rows for the training, and how: by no figure learned from them, unless that is public.
-
-        Nor by levels that few of them have.
-        """
+        """The rows for the training, and how: by no figure learned from them, unless that is public."""
         learned = baseline.preprocessing
         if learned is None or self.public_preprocessing:
             return audited_rows, learned
         steps = public_steps(learned)
-        data = audited_rows if steps == learned else context.unscaled_rows(steps)
-        if isinstance(steps, TablePreprocessing):
-            frequent = without_rare_levels(steps, data)
-            if frequent != steps:
-                return context.unscaled_rows(frequent), frequent
-        return data, steps
+        return (audited_rows if steps == learned else context.unscaled_rows(steps)), steps
 
     def _fresh(
         self, architecture: Architecture, data: Dataset, seed: int, tell: Callable[[str], None] | None
@@ -242,6 +233,7 @@ class DpRetrain(DpChoices, Variant):
             augmentation_multiplicity=self.augmentation_multiplicity,
             public_count=self.public_count,
             public_preprocessing=self.public_preprocessing,
+            public_levels=self.public_levels,
         )
 
 

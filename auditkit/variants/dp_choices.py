@@ -102,6 +102,11 @@ class DpChoices(BaseModel):
         False,
         description="What the preprocessing learned is public, and kept: must be said of the words of texts",
     )
+    public_levels: bool = Field(
+        False,
+        description="The levels of text columns are public, as those of a form are; else the first steps "
+        "count which are frequent, and only these keep their names",
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> "DpChoices":

@@ -8,9 +8,10 @@ import pytest
 from auditkit.errors import LedgerError, PrivacyRefusedError
 from auditkit.privacy.account import ledger_folder
 from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
-from auditkit.privacy.certificate import beyond_this_run
+from auditkit.privacy.certificate import Mechanism, beyond_this_run
 from auditkit.privacy.composition import composed
 from auditkit.privacy.ledger_file import locked, read_chain
+from auditkit.privacy.partial import Saved
 from auditkit.privacy.recorded import blocks
 from auditkit.records import LedgerPointer, LedgerReference, Spending
 from auditkit.records.bounds import rounded_up
@@ -86,6 +87,35 @@ def test_noise_that_was_chosen_for_the_budget_fits_it(tmp_path):
     one.set_budget(2.0, DELTA)
     run_through(one, replace(MECHANISM, noise_multiplier=noise_for_epsilon(2.0, DELTA, 0.1, 120)))
     assert 1.95 < one.reference(DELTA).epsilon <= 2.0
+
+
+FAILING = 1e-3 * DELTA
+
+
+def counting_levels() -> Mechanism:
+    noise = noise_for_epsilon(2.0, DELTA - FAILING, 0.1, 120)
+    return replace(MECHANISM, noise_multiplier=noise, level_steps=5, failure_probability=FAILING)
+
+
+def test_counting_levels_is_charged_once_and_fits_the_budget_it_was_planned_for(tmp_path):
+    one = account(tmp_path)
+    one.set_budget(2.0, DELTA)
+    run_through(one, counting_levels())
+    (spent,) = one.state().spent()
+    assert (spent.steps, spent.failure_probability) == (120, FAILING)
+    assert 1.95 < one.reference(DELTA).epsilon <= 2.0
+
+
+def test_levels_that_are_counted_again_after_an_interruption_are_charged_again(tmp_path):
+    one, mechanism = account(tmp_path), counting_levels()
+    with begin(one, mechanism) as run:
+        run.reserve(0, 50)
+        line = run.account.head()
+    saved = Saved(step=0, run=run.run, stream=0, line=line, file="none", digest="none")
+    with one.take_up(saved, mechanism, DELTA, mode="fresh", certified=True) as run:
+        run.reserve(0, 50)
+        run.reserve(50, 50)
+        assert run.state().failure_probability == pytest.approx(2 * FAILING)
 
 
 def test_the_budget_is_for_all_runs_together(tmp_path):

@@ -1,5 +1,7 @@
 """Several runs together: against published figures, against Opacus, and cheap enough to follow a schedule."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,6 +46,31 @@ def test_equal_steps_are_counted_together_in_any_order():
     parts = [spending(2.0, 0.1, 30), spending(3.0, 0.1, 5), spending(2.0, 0.1, 70)]
     assert merged(parts) == (spending(2.0, 0.1, 100), spending(3.0, 0.1, 5))
     assert composed(parts, DELTA) == composed(parts[::-1], DELTA)
+
+
+def failing(sigma: float, q: float, steps: int, probability: float) -> Spending:
+    return Spending(noise_multiplier=sigma, sample_rate=q, steps=steps, failure_probability=probability)
+
+
+def test_probabilities_of_failing_of_all_runs_are_taken_off_delta():
+    runs = [failing(2.0, 0.1, 30, 1e-7), failing(2.0, 0.1, 30, 2e-7), failing(3.0, 0.1, 5, 3e-7)]
+    surely = [spending(2.0, 0.1, 60), spending(3.0, 0.1, 5)]
+    found, expected = composed(runs, DELTA), composed(surely, DELTA - 6e-7)
+    assert found.epsilon == pytest.approx(expected.epsilon, **FLOAT)
+    assert found.rdp == pytest.approx(expected.rdp, **FLOAT)
+    assert found.epsilon > composed(surely, DELTA).epsilon
+    assert quick_rdp(runs, DELTA) == pytest.approx(quick_rdp(surely, DELTA - 6e-7), **FLOAT)
+
+
+def test_what_fails_as_often_as_delta_has_no_epsilon():
+    assert composed([failing(2.0, 0.1, 30, DELTA)], DELTA).epsilon == math.inf
+    assert quick_rdp([failing(2.0, 0.1, 30, DELTA)], DELTA) == math.inf
+
+
+def test_a_spending_that_cannot_fail_is_written_as_before_failures_were_known():
+    assert "failure" not in spending(2.0, 0.1, 30).model_dump_json()
+    again = Spending.model_validate_json(failing(2.0, 0.1, 30, 1e-8).model_dump_json())
+    assert again.failure_probability == 1e-8
 
 
 def test_nothing_spent_is_nothing():

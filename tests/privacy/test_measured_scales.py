@@ -9,7 +9,8 @@ import torch
 
 from auditkit.data.preprocessing import CategoricalFeature, NumericFeature, TablePreprocessing
 from auditkit.privacy.certificate import Mechanism
-from auditkit.privacy.measured_scales import N_STAGES, UNSEEN, MeasuredScales
+from auditkit.privacy.measured_scales import N_STAGES, UNSEEN
+from auditkit.privacy.measured_table import MeasuredTable
 from tests.privacy.tables import steps_of
 
 N = 4000
@@ -43,10 +44,10 @@ def taken(
     rows_per_unit=1,
     weights=None,
     seed=0,
-) -> MeasuredScales:
+) -> MeasuredTable:
     """After all its steps, each on all rows."""
     rng = torch.Generator().manual_seed(seed)
-    measured = MeasuredScales(steps, mechanism, rows_per_unit, CPU)
+    measured = MeasuredTable(steps, mechanism, rows_per_unit, CPU)
     for step in range(measured.n_steps):
         engine = measured.engine(step)
         total = [torch.zeros_like(engine.parameters[0])]
@@ -72,7 +73,7 @@ def test_planted_means_and_scales_are_found(noise, max_norm):
 def test_without_noise_every_row_is_counted_once_in_the_bin_of_its_size():
     steps = steps_of({"a": np.zeros(1), "b": np.zeros(1)})
     rows = torch.tensor([[0.0, 5.0], [1.0, -5.0], [3.999, 4.0], [4.0, 3.9], [1e30, 0.5]], dtype=torch.float64)
-    engine = MeasuredScales(steps, MECHANISM, 1, CPU).engine(0)
+    engine = MeasuredTable(steps, MECHANISM, 1, CPU).engine(0)
     total = [torch.zeros_like(engine.parameters[0])]
     engine.add_clipped_sum(total, rows, torch.zeros(len(rows)))
     bins = (total[0] * math.sqrt(2)).view(2, -1)
@@ -86,7 +87,7 @@ def test_without_noise_every_row_is_counted_once_in_the_bin_of_its_size():
 def test_one_row_more_moves_what_is_summed_by_no_more_than_the_norm(step, value):
     mechanism = replace(MECHANISM, steps=2 * N_STAGES, max_grad_norm=0.7)
     planted = columns()
-    inputs, before = inputs_of(planted)[:50], MeasuredScales(steps_of(planted), mechanism, 1, CPU)
+    inputs, before = inputs_of(planted)[:50], MeasuredTable(steps_of(planted), mechanism, 1, CPU)
     for earlier in range(step):
         engine = before.engine(earlier)
         total = [torch.zeros_like(engine.parameters[0])]
@@ -104,7 +105,7 @@ def test_one_row_more_moves_what_is_summed_by_no_more_than_the_norm(step, value)
 
 def test_the_rows_of_a_person_count_as_one():
     steps = steps_of({"a": np.zeros(1)})
-    engine = MeasuredScales(steps, MECHANISM, 2, CPU).engine(0)
+    engine = MeasuredTable(steps, MECHANISM, 2, CPU).engine(0)
     total = [torch.zeros_like(engine.parameters[0])]
     rows = torch.tensor([[1.0], [20.0], [7.0], [7.0]], dtype=torch.float64)
     engine.add_clipped_sum(total, rows, torch.zeros(4), torch.tensor([0.5, 0.5, 1.0, 0.0]))
@@ -166,9 +167,8 @@ def test_a_few_huge_rows_do_not_hide_the_others():
 def test_a_table_of_levels_alone_takes_no_step_for_figures():
     levels = CategoricalFeature(name="city", levels=("a", "b"))
     steps = TablePreprocessing(target="t", classes=("a", "b"), features=(levels,))
-    measured = MeasuredScales(steps, MECHANISM, 1, CPU)
-    assert measured.n_steps == 0
-    assert measured.preprocessing == steps
+    mechanism = replace(MECHANISM, level_steps=3, failure_probability=1e-8)
+    assert MeasuredTable(steps, mechanism, 1, CPU).n_steps == 3
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, 1), (3, 1), (5, 2), (14, 7), (79, 7), (500, 50)])
@@ -183,12 +183,12 @@ def test_what_was_measured_is_put_back_within_a_stage_too():
     inputs, mechanism = inputs_of(planted), replace(MECHANISM, noise_multiplier=1.0)
     whole = taken(steps_of(planted), inputs, mechanism)
     for stop in (0, 3, 6, 10):
-        first = MeasuredScales(steps_of(planted), mechanism, 1, CPU)
+        first = MeasuredTable(steps_of(planted), mechanism, 1, CPU)
         rng = torch.Generator().manual_seed(0)
         current = first
         for step in range(first.n_steps):
             if step == stop:
-                current = MeasuredScales(steps_of(planted), mechanism, 1, CPU)
+                current = MeasuredTable(steps_of(planted), mechanism, 1, CPU)
                 current.restore(first.tensors())
             engine = current.engine(step)
             total = [torch.zeros_like(engine.parameters[0])]
@@ -196,7 +196,7 @@ def test_what_was_measured_is_put_back_within_a_stage_too():
             noise = torch.randn(total[0].shape, generator=rng)
             current.learn(step, (total[0] + noise) / mechanism.normaliser)
         if stop == first.n_steps:
-            current = MeasuredScales(steps_of(planted), mechanism, 1, CPU)
+            current = MeasuredTable(steps_of(planted), mechanism, 1, CPU)
             current.restore(first.tensors())
         assert current.preprocessing == whole.preprocessing
 

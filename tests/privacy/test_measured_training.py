@@ -2,15 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from auditkit.data.dataset import Dataset
+from auditkit.data.preprocessing import CategoricalFeature
 from auditkit.data.recoding import Recoding
+from auditkit.data.told_levels import is_told
+from auditkit.privacy.accounting import epsilon_prv
+from auditkit.privacy.certificate import recomputed_epsilon
 from auditkit.privacy.dp_fit import dp_fit
 from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.tuned_fit import FreshModels, tuned_fit
-from auditkit.privacy.tuning import Candidate, Tuning
+from auditkit.privacy.tuning import Candidate, Tuning, planned_tuning
+from auditkit.privacy.tuning_cost import epsilon_of_tuning, failure_of_tuning
 from auditkit.privacy.tuning_draw import draw_runs, uniform_of
 from tests.privacy.ledgers import Killed, dies_after, recording
 from tests.privacy.tables import PLANTED, steps_of, table
@@ -131,3 +138,69 @@ def test_the_winner_of_a_tuning_carries_the_figures_of_its_own_run(tmp_path):
     )
     assert_near_the_planted(found.preprocessing)
     assert accuracy(found, table(1000, seed=1)) > 0.8
+
+
+CITIES = ("bern", "oslo", "rome", "somewhere else")
+WITH_CITY = STEPS.model_copy(
+    update={"features": (*STEPS.features, CategoricalFeature(name="city", levels=CITIES))}
+)
+
+
+def table_with_cities(n: int = 1500, seed: int = 0) -> Dataset:
+    """In Rome all are of the second class, in Oslo none; a single row is from somewhere else."""
+    data = table(n, seed)
+    rng = np.random.default_rng(seed)
+    city = rng.integers(0, 3, n)
+    y_true = np.where(city == 2, 1, np.where(city == 1, 0, data.y_true))
+    city[0] = 3
+    shown = torch.nn.functional.one_hot(torch.from_numpy(city), 4).double()
+    return replace(data, inputs=torch.cat([data.inputs, shown], dim=1), y_true=y_true)
+
+
+def fit_with_cities(settings=QUICK):
+    rng = torch.Generator().manual_seed(1)
+    module = nn.Sequential(nn.Linear(7, 16), nn.Tanh(), nn.Linear(16, 2))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
+    return dp_fit(module, table_with_cities(), settings, seed=0, preprocessing=WITH_CITY)
+
+
+def test_frequent_levels_are_learned_by_their_names_and_one_of_a_single_row_has_none():
+    fitted = fit_with_cities()
+    levels = fitted.preprocessing.features[-1].levels
+    assert levels[:3] == ("bern", "oslo", "rome")
+    assert not is_told(levels[3])
+    held_out = table_with_cities(1000, seed=1)
+    inputs = Recoding.between(WITH_CITY, fitted.preprocessing)(held_out.inputs)
+    with torch.no_grad():
+        right = fitted.module(inputs).argmax(dim=1).numpy() == held_out.y_true
+    for city in (1, 2):
+        assert right[held_out.inputs[:, 3 + city].numpy() > 0].mean() > 0.95
+
+
+def test_epsilon_holds_with_what_names_of_levels_take_of_delta():
+    certificate = fit_with_cities().certificate
+    assert certificate.failure_probability == pytest.approx(1e-3 * certificate.delta)
+    assert 7.9 < certificate.epsilon <= 8.0
+    assert recomputed_epsilon(certificate) == certificate.epsilon
+    left = certificate.delta - certificate.failure_probability
+    spent = (certificate.noise_multiplier, certificate.sample_rate, certificate.steps)
+    assert certificate.epsilon == epsilon_prv(*spent, left) > epsilon_prv(*spent, certificate.delta)
+    assert certificate.not_covered == ()
+
+
+def test_levels_that_are_public_are_not_counted_and_keep_their_names():
+    fitted = fit_with_cities(replace(QUICK, public_levels=True, steps=20))
+    assert fitted.preprocessing.features[-1].levels == CITIES
+    assert fitted.certificate.failure_probability == 0
+    assert any("levels of text columns, by the word" in str(one) for one in fitted.certificate.assumptions)
+
+
+def test_a_tuning_of_trainings_that_count_levels_keeps_within_epsilon():
+    settings = replace(QUICK, steps=40)
+    tuning = Tuning(law="geometric", mean=2.0, candidates=(Candidate(settings=settings),))
+    planned = planned_tuning(tuning, table_with_cities(), WITH_CITY)
+    assert failure_of_tuning(planned.tuned) == pytest.approx(2e-3 * settings.delta)
+    assert 7.8 < epsilon_of_tuning(planned.tuned, settings.delta) <= 8.0
+    assert planned.mechanisms[0].failure_probability == pytest.approx(1e-3 * settings.delta)

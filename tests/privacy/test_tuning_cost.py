@@ -15,6 +15,7 @@ from auditkit.privacy.tuning_cost import (
     _poisson,
     check_mean,
     epsilon_of_tuning,
+    failure_of_tuning,
     logarithmic_gamma,
     tuned_curve,
 )
@@ -101,6 +102,15 @@ def test_of_several_alternatives_the_dearest_counts_at_each_order():
     both = tuned_curve(tuned(few, many, few))
     np.testing.assert_array_equal(both, tuned_curve(tuned(many)))
     assert (both > tuned_curve(tuned(few))).all()
+
+
+def test_a_tuning_fails_as_often_as_a_run_times_the_runs_expected():
+    failing = TRAINING.model_copy(update={"failure_probability": 1e-8})
+    sure, unsure = tuned((TRAINING, GAUSSIAN[0]), (TRAINING,)), tuned((failing, GAUSSIAN[0]), (TRAINING,))
+    assert failure_of_tuning(unsure) == pytest.approx(6e-8)
+    assert epsilon_of_tuning(unsure, DELTA) == epsilon_of_tuning(sure, DELTA - 6e-8)
+    assert epsilon_of_tuning(unsure, 6e-8) == math.inf
+    assert composed([], DELTA, [unsure]).epsilon == pytest.approx(epsilon_of_tuning(unsure, DELTA), **FLOAT)
 
 
 def test_fewer_than_one_run_expected_is_refused():

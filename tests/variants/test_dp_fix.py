@@ -190,12 +190,14 @@ def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_lear
     assert found.card.certificate is not None
     certificate = found.card.certificate
     examined = [str(message) for message in certificate.preflight]
-    assert len(examined) == 8
+    assert len(examined) == 9
     assert (
-        "means and scales of numeric columns, 6 in all, were measured by the first 7 steps, within epsilon"
+        "means and scales of numeric columns, 6 in all, were measured by the first 12 steps, within epsilon"
         in examined
     )
+    assert any(one.startswith("text columns, 1 in all") for one in examined)
     assert "changing one row changed no output and no gradient of another" in examined
-    (not_covered,) = map(str, certificate.not_covered)
-    assert not_covered.startswith("the levels of text columns, 2 in all")
-    assert not_covered in told
+    assert certificate.not_covered == ()
+    assert certificate.failure_probability == pytest.approx(1e-3 * certificate.delta)
+    assert any("a level comes out by its name" in str(one) for one in certificate.assumptions)
+    assert told
