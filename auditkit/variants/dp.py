@@ -11,9 +11,10 @@ from torch import nn
 
 from auditkit.config.model import Architecture, TuningConfig
 from auditkit.data.dataset import Dataset
-from auditkit.data.preprocessing import Preprocessing
+from auditkit.data.preprocessing import CategoricalFeature, Preprocessing, TablePreprocessing
 from auditkit.data.public_steps import public_steps
 from auditkit.data.rows import Rows
+from auditkit.data.told_levels import is_told
 from auditkit.errors import UsageError
 from auditkit.models.own_class import is_own
 from auditkit.models.standardised import standardised_names
@@ -150,7 +151,11 @@ class DpRetrain(DpChoices, Variant):
             preprocessing=fitted.preprocessing,
             training=fitted.training,
             certificate=fitted.certificate,
-            statements=(*_statements(fitted.certificate, data, recipe, folder), *changes),
+            statements=(
+                *_statements(fitted.certificate, data, recipe, folder),
+                *_about_levels(fitted),
+                *changes,
+            ),
             device=context.device,
         )
 
@@ -264,6 +269,24 @@ _FRESH = (
 _PRETRAINED = (
     "Trained on the pretrained weights in {folder} with differential privacy: epsilon {epsilon} at delta "
     "{delta}, noise multiplier {noise_multiplier}, steps {steps}."
+)
+
+
+def _about_levels(fitted: DpFitted) -> Iterator[Message]:
+    """How many levels of text columns were frequent enough, where they were counted."""
+    if fitted.certificate.failure_probability and isinstance(fitted.preprocessing, TablePreprocessing):
+        levels = [
+            level
+            for feature in fitted.preprocessing.features
+            if isinstance(feature, CategoricalFeature)
+            for level in feature.levels
+        ]
+        yield Message(text=_LEVELS, values={"told": sum(map(is_told, levels)), "n": len(levels)})
+
+
+_LEVELS = (
+    "Of {n} levels of text columns noisy counts found {told} frequent; the others have no name and weigh "
+    "nothing. Where levels are public, public_levels: true keeps all."
 )
 
 

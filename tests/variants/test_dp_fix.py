@@ -199,5 +199,6 @@ def test_the_certificate_names_what_was_examined_and_what_the_preprocessing_lear
     assert "changing one row changed no output and no gradient of another" in examined
     assert certificate.not_covered == ()
     assert certificate.failure_probability == pytest.approx(1e-3 * certificate.delta)
+    assert any(str(one).startswith("Of 2 levels of text columns noisy") for one in found.card.statements)
     assert any("a level comes out by its name" in str(one) for one in certificate.assumptions)
     assert told
