@@ -166,8 +166,9 @@ def command(
             f"ledger {ledger.fingerprint[:12]}: {counted(ledger.n_runs, 'training')} on these rows, epsilon "
             f"{rounded_up(ledger.epsilon):.3f}{_budget(ledger.budget_epsilon)}"
         )
-    for assumption in (*certificate.not_covered, *certificate.assumptions):
-        click.echo(f"- {assumption}")
+    _, *other_statements = result.subject.card.statements
+    for sentence in (*other_statements, *certificate.not_covered, *certificate.assumptions):
+        click.echo(f"- {sentence}")
 
 
 def _budget(epsilon: float | None) -> str:

@@ -133,7 +133,10 @@ def test_no_text_that_is_one_row_s_own_is_in_a_private_checkpoint(private, capsy
         row[job] = f"letter {number}"
     path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
     assert private.auditkit("train", "loans.yaml") == 0
+    capsys.readouterr()
     assert private.auditkit("retrain", "loans.yaml", "--epsilon", "6") == 0
+    shown = capsys.readouterr().out
+    assert "levels of text columns noisy counts found" in shown, shown
     assert b"letter" in _everything_in(private.folder / "checkpoints/loans")
     assert b"letter" not in _everything_in(private.folder / "checkpoints/loans-dp-6")
 
