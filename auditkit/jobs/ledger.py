@@ -11,12 +11,12 @@ from auditkit.data.sources import read_rows
 from auditkit.data.table import SUFFIXES
 from auditkit.errors import LedgerError, UsageError
 from auditkit.jobs.prepare import Project, open_project
-from auditkit.privacy.account import Account, ledger_folder
+from auditkit.privacy.account import Account
 from auditkit.privacy.accounting import default_delta
 from auditkit.privacy.composition import Composed, composed
 from auditkit.privacy.fingerprint import fingerprint_of_rows
 from auditkit.privacy.foreign import read_history
-from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
+from auditkit.privacy.ledger import LedgerState, RunState, ledger_files, ledger_folder
 from auditkit.privacy.ledger_file import read_chain
 from auditkit.privacy.public_count import public_count
 from auditkit.privacy.recorded import Recording

@@ -5,24 +5,21 @@ killed anywhere has spent at most one block more than it used, and never less. W
 fit into the budget is decided before the first, with what other running processes still mean to spend.
 """
 
-import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import filelock
-import platformdirs
-
 from auditkit import __version__
 from auditkit.errors import LedgerError, PrivacyRefusedError
-from auditkit.privacy.budget import refuse_above_budget
+from auditkit.privacy.budget import refuse_above_budget, refuse_other_unit
 from auditkit.privacy.certificate import Mechanism
 from auditkit.privacy.composition import composed
-from auditkit.privacy.ledger import LedgerState, RunState, ledger_files
-from auditkit.privacy.ledger_file import Chain, append, lock_of, locked, read_chain
+from auditkit.privacy.ledger import LedgerState, RunState, others_of_name
+from auditkit.privacy.ledger_file import Chain, append, locked, read_chain
 from auditkit.privacy.partial import Saved
+from auditkit.privacy.run_lock import going_on, is_held
 from auditkit.records import (
     Budgeted,
     Ended,
@@ -40,15 +37,6 @@ from auditkit.records import (
     TuningReserved,
     Waived,
 )
-
-VARIABLE = "AUDITKIT_LEDGER"
-
-
-def ledger_folder(configured: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where ledgers lie: ``$AUDITKIT_LEDGER``, what the config says, or the user's data folder."""
-    if environment.get(VARIABLE):
-        return Path(environment[VARIABLE]).expanduser().resolve()
-    return configured or Path(platformdirs.user_data_dir("auditkit")) / "ledger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +247,8 @@ class Account:
         budget = min(self._budgets(state), key=lambda one: one.epsilon, default=None)
         found = composed(state.spent(), delta, state.tunings())
         spending = [run for run in state.runs.values() if run.spends]
-        same_name, unreadable = self._others()
+        own = (self.path, *(other.path for other in self.beside))
+        same_name, unreadable = others_of_name(self.folder, self.name, but=own)
         return LedgerReference(
             fingerprint=self.fingerprint,
             line=chain.head,
@@ -283,33 +272,7 @@ class Account:
 
     def is_alive(self, run: str) -> bool:
         """Whether a process still holds the lock of ``run``; it ends with the process, however that ends."""
-        path = self._run_lock(run)
-        if not path.exists():
-            return False
-        lock = lock_of(path, timeout_s=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            return True
-        lock.release()
-        return False
-
-    def _others(self) -> tuple[int, int]:
-        """How many sets of other rows have that name, and how many cannot be read.
-
-        What is theirs must not end a training on these rows.
-        """
-        same_name = unreadable = 0
-        for path in ledger_files(self.folder):
-            if path in (self.path, *(other.path for other in self.beside)):
-                continue
-            try:
-                opened = LedgerState.of(read_chain(path)).opened
-            except LedgerError:
-                unreadable += 1
-            else:
-                same_name += opened is not None and opened.name == self.name
-        return same_name, unreadable
+        return is_held(self._run_lock(run))
 
     def _opened(self) -> Chain:
         """The lines, with the first one there."""
@@ -363,30 +326,10 @@ class Account:
             for line in one.lines
             if isinstance(line.entry, Reserved | TuningReserved)
         }
-        other = sorted(units - {mechanism.unit})
-        if other:
-            raise PrivacyRefusedError(
-                f"{self.name} ({self.fingerprint[:12]}): earlier trainings protect each {other[0]} and this "
-                f"one would protect each {mechanism.unit}; their epsilons cannot be added up, so that the "
-                f"ledger could not say what is spent. Train with unit: {other[0]} (--unit {other[0]})"
-            )
+        refuse_other_unit(units, mechanism.unit, rows=f"{self.name} ({self.fingerprint[:12]})")
 
-    @contextmanager
-    def _alive(self, run: str) -> Iterator[None]:
-        path = self._run_lock(run)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_of(path, timeout_s=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise PrivacyRefusedError(f"{self.name}: run {run} still goes on in another process") from None
-        except OSError as error:
-            raise LedgerError(f"{path}: cannot be written: {error}") from error
-        try:
-            yield
-        finally:
-            lock.release()
-            path.unlink(missing_ok=True)
+    def _alive(self, run: str) -> AbstractContextManager[None]:
+        return going_on(self._run_lock(run), f"{self.name}: run {run}")
 
     def _run_lock(self, run: str) -> Path:
         return self.folder / f"{self.fingerprint[:16]}.{run}.going-on"

@@ -1,10 +1,11 @@
-"""Whether a run still fits into the privacy budget of its rows."""
+"""Whether a run still fits into the privacy budget of its rows, and adds up with what was spent on them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from auditkit.errors import PrivacyRefusedError
 from auditkit.privacy.composition import composed, quick_rdp
 from auditkit.privacy.ledger import LedgerState
+from auditkit.privacy.units import Unit
 
 ROUNDING = 1e-9
 
@@ -39,3 +40,23 @@ def refuse_above_budget(state: LedgerState, run: str, others: Iterable[str], *, 
         f"these rows is {budget:g}, of which {spent:.4g} is spent or promised to runs that go on. No step "
         "was taken. Ask for a smaller epsilon; `auditkit ledger` shows the runs, and how a budget is raised"
     )
+
+
+def refuse_other_unit(units: Collection[str], unit: Unit, *, rows: str) -> None:
+    """Refuse to add up what protects rows with what protects persons.
+
+    Args:
+        units: That earlier trainings protect.
+        unit: That this one would.
+        rows: Names the rows in the message.
+
+    Raises:
+        PrivacyRefusedError: They are not the same.
+    """
+    other = sorted(set(units) - {unit})
+    if other:
+        raise PrivacyRefusedError(
+            f"{rows}: earlier trainings protect each {other[0]} and this one would protect each {unit}; "
+            "their epsilons cannot be added up, so that the ledger could not say what is spent. Train with "
+            f"unit: {other[0]} (--unit {other[0]})"
+        )

@@ -1,13 +1,17 @@
 """The meaning of a ledger: which runs spent how much on one set of rows, and what their budget is."""
 
 import math
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
+import platformdirs
+
+from auditkit.errors import LedgerError
 from auditkit.privacy.composition import merged
-from auditkit.privacy.ledger_file import Chain
+from auditkit.privacy.ledger_file import Chain, read_chain
 from auditkit.records import (
     Budgeted,
     Ended,
@@ -23,6 +27,8 @@ from auditkit.records import (
     TuningReserved,
     Waived,
 )
+
+VARIABLE = "AUDITKIT_LEDGER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,3 +198,28 @@ def _run_after(
 def ledger_files(folder: Path) -> list[Path]:
     """The ledgers in a folder, sorted."""
     return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+
+
+def ledger_folder(configured: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where ledgers lie: ``$AUDITKIT_LEDGER``, what the config says, or the user's data folder."""
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE]).expanduser().resolve()
+    return configured or Path(platformdirs.user_data_dir("auditkit")) / "ledger"
+
+
+def others_of_name(folder: Path, name: str, *, but: Collection[Path]) -> tuple[int, int]:
+    """How many ledgers in a folder, ``but`` these, are of rows with that name, and how many cannot be read.
+
+    What is theirs must not end a training on other rows.
+    """
+    same_name = unreadable = 0
+    for path in ledger_files(folder):
+        if path in but:
+            continue
+        try:
+            opened = LedgerState.of(read_chain(path)).opened
+        except LedgerError:
+            unreadable += 1
+        else:
+            same_name += opened is not None and opened.name == name
+    return same_name, unreadable

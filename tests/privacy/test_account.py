@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from auditkit.errors import LedgerError, PrivacyRefusedError
-from auditkit.privacy.account import ledger_folder
 from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
 from auditkit.privacy.certificate import Mechanism, beyond_this_run
 from auditkit.privacy.composition import composed
+from auditkit.privacy.ledger import ledger_folder
 from auditkit.privacy.ledger_file import locked, read_chain
 from auditkit.privacy.partial import Saved
 from auditkit.privacy.recorded import blocks
