@@ -14,7 +14,11 @@ from auditkit.audits.explainability.straight_path.cell_averages import CellAvera
 from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
 from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
-from auditkit.audits.explainability.straight_path.stretches import kinks_of
+from auditkit.audits.explainability.straight_path.stretches import (
+    first_stretches,
+    kinks_of,
+    paths_of,
+)
 from tests.audits.paths import fixed_steps, normal, summed
 
 ROUNDING = 1e-5
@@ -308,7 +312,7 @@ def test_batch_size_changes_nothing(batch_size):
 
 @pytest.mark.parametrize("batch_size", [3, 5])
 def test_no_batch_holds_more_points_than_allowed(batch_size):
-    """Stretches get up to six, once much is asked of them."""
+    """Stretches get up to eight, once much is asked of them."""
     module, shape = NETWORKS["convolutions"]()
     first, seen = first_output(drawn(module)), []
 
@@ -319,6 +323,29 @@ def test_no_batch_holds_more_points_than_allowed(batch_size):
     found = summed(score, normal(2, *shape, seed=1), batch_size=batch_size, tolerance=2e-4)
     assert found.n_evaluations.max() > 4 * FEWEST
     assert max(seen) <= batch_size
+
+
+def two_layers_of_kinks():
+    """A score, and rows of which some nearly add up with eight gradients, and some do not."""
+    module = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    return first_output(drawn(module)), 2 * normal(24, 5, seed=4)
+
+
+def test_rows_that_do_not_add_up_with_the_first_gradients_get_three_times_as_many_and_others_twice():
+    score, inputs = two_layers_of_kinks()
+    found = summed(score, inputs, tolerance=3e-3)
+    path = path_of(score, inputs)
+    first = first_stretches(path, paths_of(path), 4)
+    sums = torch.zeros(len(inputs)).index_add(0, first.row, first.sums.sum(dim=1)).numpy()
+    adds_up = np.abs(sums - found.change) <= found.gap_allowed
+    assert 4 < adds_up.sum() < 20
+    assert found.n_evaluations[adds_up].min() == FEWEST
+    assert found.n_evaluations[~adds_up].min() == FEWEST // 3 * 4
+
+
+def test_no_row_gets_three_times_as_many_where_that_would_be_too_many():
+    score, inputs = two_layers_of_kinks()
+    assert set(summed(score, inputs, max_evaluations=FEWEST).n_evaluations) == {FEWEST}
 
 
 def test_how_many_rows_are_walked_at_once_changes_nothing(monkeypatch):
@@ -399,7 +426,7 @@ class Hidden(torch.autograd.Function):
         return gradient * first, gradient * ~first
 
 
-@pytest.mark.parametrize("seed", [1, 5, 9])
+@pytest.mark.parametrize("seed", [1, 2, 9, 17])
 def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points(seed):
     first, output = drawn(nn.Linear(6, 24), seed=seed), drawn(nn.Linear(12, 1), seed=2)
 
