@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -67,19 +68,21 @@ class CellAverages(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _bent(self, before: Tensor, bends: Bends, *, in_place: bool) -> Tensor:
-        kept = before.clone() if in_place else before
-        result = bent(kept, bends)
-        if in_place:
-            result = before.copy_(result)
+        with torch._C.DisableTorchFunction():
+            kept = before.clone() if in_place else before
+            result = bent(kept, bends)
+            if in_place:
+                result = before.copy_(result)
         self._latest = _Rectified(result, result._version, kept, bends)
         return result
 
     def _pooled(self, values: Tensor, n_dims: int, how: Pooling) -> Tensor:
         latest = self._latest
         if latest is None or latest.result is not values or latest.version != values._version:
-            return largest_of_windows(values, n_dims, how)
-        largest = largest_of_windows(latest.before, n_dims, how)
-        return bent(largest, latest.bends)
+            with torch._C.DisableTorchFunction():
+                return largest_of_windows(values, n_dims, how)
+        with torch._C.DisableTorchFunction():
+            return bent(largest_of_windows(latest.before, n_dims, how), latest.bends)
 
 
 def _has_numbers(given: tuple[Any, ...]) -> bool:

@@ -9,6 +9,9 @@ from torch.overrides import TorchFunctionMode
 _PICTURES: Final = 4
 """Dimensions."""
 
+_ORDERED: Final = {torch.conv2d: torch.channels_last, Tensor.view: torch.contiguous_format}
+"""How functions take what they are given."""
+
 
 class ChannelsLast(TorchFunctionMode):
     """While entered, convolutions of pictures take and give their numbers in that order in memory.
@@ -20,11 +23,8 @@ class ChannelsLast(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if args and _are_pictures(args[0]):
-            if func is torch.conv2d:
-                args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
-            elif func is Tensor.view:
-                args = (args[0].contiguous(), *args[1:])
+        if func in _ORDERED and args and _are_pictures(args[0]):
+            args = (args[0].contiguous(memory_format=_ORDERED[func]), *args[1:])
         return func(*args, **(kwargs or {}))
 
 
