@@ -11,6 +11,7 @@ from torch.nn import functional
 from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages
+from auditkit.audits.explainability.straight_path.channels_last import ChannelsLast
 from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
 from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
@@ -528,6 +529,23 @@ def test_of_a_leading_pool_neither_numbers_nor_their_rectification_are_made():
     at = places.float().view(-1, 1, 1, 1) * inputs.repeat_interleave(2, dim=0)
     assert rectified.isnan().all()
     assert torch.allclose(pooled, functional.max_pool2d(layer(at).relu(), 2), atol=ROUNDING)
+
+
+LEADING_POOLS = {
+    1: lambda rows: functional.max_pool1d(rows.view(6, 2, 18), 3),
+    2: lambda rows: functional.max_pool2d(rows.view(6, 1, 6, 6), (3, 2)),
+    3: lambda rows: functional.max_pool3d(rows.view(6, 1, 4, 3, 3), (2, 1, 3)),
+}
+
+
+@pytest.mark.parametrize("n_dims", LEADING_POOLS)
+def test_a_model_may_view_what_a_leading_pool_gave(n_dims):
+    inputs, places = normal(3, 36, seed=1), torch.tensor([[0.2, 0.6]] * 3, dtype=torch.float64)
+    start = KinkedStart(Paths(torch.zeros(1, 36), inputs), Groups(torch.arange(3), places, inputs))
+    with ChannelsLast(), CellAverages(6), start:
+        found = LEADING_POOLS[n_dims](start.points).view(6, -1)
+    at = places.float().view(-1, 1) * inputs.repeat_interleave(2, dim=0)
+    assert torch.allclose(found, LEADING_POOLS[n_dims](at).flatten(1), atol=ROUNDING)
 
 
 def test_what_is_left_out_of_a_pool_gets_nothing():

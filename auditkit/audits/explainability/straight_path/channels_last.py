@@ -23,11 +23,11 @@ class ChannelsLast(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in _ORDERED and args and _are_pictures(args[0]):
+        if func in _ORDERED and args and are_pictures(args[0]):
             args = (args[0].contiguous(memory_format=_ORDERED[func]), *args[1:])
         return func(*args, **(kwargs or {}))
 
 
-def _are_pictures(argument: Any) -> bool:
-    """Several, each with channels, on a processor."""
+def are_pictures(argument: Any) -> bool:
+    """Whether it is several, each with channels, on a processor."""
     return isinstance(argument, Tensor) and argument.ndim == _PICTURES and argument.device.type == "cpu"

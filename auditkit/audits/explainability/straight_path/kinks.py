@@ -121,9 +121,9 @@ def part_above(values: Tensor) -> Tensor:
     """
     pairs = values.view(-1, 2, *values.shape[1:])
     moved = (pairs[:, 1:] - pairs[:, :1]).abs_()
-    half = moved.sign().mul_(0.5)  # but what is zero and stays zero is not above it
-    moved.clamp_(min=torch.finfo(values.dtype).tiny)
-    return torch.addcdiv(half, pairs, moved).clamp_(0, 1).reshape(values.shape)
+    above = torch.add(pairs, moved, alpha=0.5)
+    # what is zero and stays zero is not above it
+    return above.div_(moved.clamp_(min=torch.finfo(values.dtype).tiny)).clamp_(0, 1).reshape(values.shape)
 
 
 class _Bent(torch.autograd.Function):
