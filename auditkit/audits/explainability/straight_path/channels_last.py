@@ -24,7 +24,8 @@ class ChannelsLast(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _ORDERED and args and are_pictures(args[0]):
-            args = (args[0].contiguous(memory_format=_ORDERED[func]), *args[1:])
+            order = _ORDERED[func]  # weights lie as pictures do
+            args = tuple(each.contiguous(memory_format=order) if are_pictures(each) else each for each in args)
         return func(*args, **(kwargs or {}))
 
 
