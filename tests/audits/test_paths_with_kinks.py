@@ -519,6 +519,44 @@ def test_whatever_is_done_with_leading_layers_units_agree_with_two_thousand_step
     assert relative_error(found.values, fixed_steps(score, inputs, 2048)).max() <= 3e-3
 
 
+LATER_USES = {
+    **USES,
+    "rectified twice": lambda hidden: functional.max_pool2d(functional.leaky_relu(hidden).relu(), 2),
+    "rectified and changed in place": lambda hidden: functional.max_pool2d(
+        functional.leaky_relu(hidden).mul_(2.0), 2
+    ),
+    "rectified and used, then pooled": lambda hidden: (
+        functional.avg_pool2d(rectified := hidden.relu(), 2) + functional.max_pool2d(rectified, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("use", LATER_USES)
+@pytest.mark.filterwarnings("ignore:.*torch.compile.*")
+def test_whatever_is_done_with_later_layers_units_agree_with_two_thousand_steps(use):
+    first, second = drawn(nn.Conv2d(1, 3, 3, padding=1), seed=1), drawn(nn.Conv2d(3, 4, 3, padding=1), seed=2)
+    inputs = 2 * normal(3, 1, 6, 6, seed=3)
+
+    def score(rows, target):
+        found = LATER_USES[use](second(first(rows).relu())).flatten(1)
+        return (found * normal(1, found.shape[1], seed=5)).sum(dim=1)
+
+    found = summed(score, inputs)
+    assert found.complete.all()
+    assert relative_error(found.values, fixed_steps(score, inputs, 2048)).max() <= 3e-3
+
+
+def test_of_what_is_pooled_its_rectification_is_not_made_before_it_is_asked_for():
+    hidden = normal(6, 2, 4, 4, seed=1)
+    with CellAverages(6):
+        rectified = hidden.relu()
+        pooled = functional.max_pool2d(rectified, 2)
+        asked_for = rectified + 0.0
+    assert rectified.isnan().all()
+    assert torch.equal(pooled, functional.max_pool2d(hidden.relu(), 2))
+    assert torch.equal(asked_for, hidden.relu())
+
+
 def test_of_a_leading_pool_neither_numbers_nor_their_rectification_are_made():
     layer = drawn(nn.Conv2d(1, 4, 3, padding=1), seed=1)
     inputs, places = normal(3, 1, 6, 6, seed=1), torch.tensor([[0.2, 0.6]] * 3, dtype=torch.float64)

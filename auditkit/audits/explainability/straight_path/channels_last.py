@@ -25,7 +25,9 @@ class ChannelsLast(TorchFunctionMode):
     ) -> Any:
         if func in _ORDERED and args and are_pictures(args[0]):
             order = _ORDERED[func]  # weights lie as pictures do
-            args = tuple(each.contiguous(memory_format=order) if are_pictures(each) else each for each in args)
+            args = tuple(
+                each.contiguous(memory_format=order) if are_pictures(each) else each for each in args
+            )
         return func(*args, **(kwargs or {}))
 
 
