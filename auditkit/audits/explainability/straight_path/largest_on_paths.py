@@ -55,12 +55,13 @@ class LargestOnPaths:
         """The largest numbers at all points, channels first, shape ``(g * p, *w)``."""
         part = groups.part(self.changes.ndim - 1)
         largest = self.changes.new_empty(groups.n_points, *self.changes.shape[2:])
+        starts = self.at_start.unbind()
         for path, points in groups.runs:
-            first, *others = zip(self.at_start, self.changes[path], strict=True)
-            of_run = torch.addcmul(first[0], part[points], first[1], out=largest[points])
+            of_run, along = largest[points], part[points]
+            first, *others = zip(starts, self.changes[path].unbind(), strict=True)
+            torch.addcmul(first[0], along, first[1], out=of_run)
             for at_start, change in others:
-                number = torch.addcmul(at_start, part[points], change)
-                torch.maximum(of_run, number, out=of_run)
+                torch.maximum(of_run, torch.addcmul(at_start, along, change), out=of_run)
         if self.rectified:
             largest.clamp_(min=0)
         values = largest.movedim(-1, 1)
