@@ -53,7 +53,8 @@ class CellAverages(TorchFunctionMode):
 
     Rows come in pairs, 2 i and 2 i + 1, at a quarter and three quarters of a stretch of one path. Results are
     as ever; only derivatives differ. Rectifiers (also leaky, also with an upper end) and maximum pooling are
-    kinked layers. Of a pool of rectified numbers the rectified pool is taken, which is the same.
+    kinked layers. Of a pool of rectified numbers the rectified pool is taken, which is the same, and the
+    numbers themselves are not made unless something else asks for them.
 
     Attributes:
         understood: For each layer with kinks that was passed, whether it is averaged rightly: it is one of
