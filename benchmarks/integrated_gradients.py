@@ -7,10 +7,10 @@ with as many steps as it takes Captum to have the same share of rows within.
 
 Two are close to ten times, so that the noise of the machine can decide. Of the convolutional network each
 pixel is to be known to a thousandth, while Captum is held to the sum alone, which settles sooner: 133
-gradients a row against 800 steps, 11 times in the median of nine pairs and 9 to 12 in single ones on a busy
-machine. For the transformer a hundred of Captum's steps are enough, so that ten gradients a row would be
-allowed if nothing else took time; ours are nine: 8 to 10 times. How many a rule would take that knows
-beforehand where each row bends, and need not show that it is right, is found here, too.
+gradients a row against 800 steps, 11 to 12.5 times in medians of nine pairs and 9 to 15 in single ones. For
+the transformer a hundred of Captum's steps are enough, so that ten gradients a row would be allowed if
+nothing else took time; ours are nine: 8 to 10 times. How many a rule would take that knows beforehand where
+each row bends, and need not show that it is right, is found here, too.
 
 Along smooth paths scores on the way set right how much there is to share among the units, so that a sum that
 comes out says less than for Captum, which gets no such help; vectors are held to midpoints for that.
