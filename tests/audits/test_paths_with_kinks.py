@@ -11,10 +11,15 @@ from torch.nn import functional
 from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.straight_path.affine_start import AffineStart
 from auditkit.audits.explainability.straight_path.cell_averages import CellAverages
+from auditkit.audits.explainability.straight_path.channels_last import ChannelsLast
 from auditkit.audits.explainability.straight_path.kinked_start import KinkedStart
 from auditkit.audits.explainability.straight_path.paths import Groups, Paths
 from auditkit.audits.explainability.straight_path.points import StraightPath
-from auditkit.audits.explainability.straight_path.stretches import kinks_of
+from auditkit.audits.explainability.straight_path.stretches import (
+    first_stretches,
+    kinks_of,
+    paths_of,
+)
 from tests.audits.paths import fixed_steps, normal, summed
 
 ROUNDING = 1e-5
@@ -308,7 +313,7 @@ def test_batch_size_changes_nothing(batch_size):
 
 @pytest.mark.parametrize("batch_size", [3, 5])
 def test_no_batch_holds_more_points_than_allowed(batch_size):
-    """Stretches get up to six, once much is asked of them."""
+    """Stretches get up to eight, once much is asked of them."""
     module, shape = NETWORKS["convolutions"]()
     first, seen = first_output(drawn(module)), []
 
@@ -319,6 +324,29 @@ def test_no_batch_holds_more_points_than_allowed(batch_size):
     found = summed(score, normal(2, *shape, seed=1), batch_size=batch_size, tolerance=2e-4)
     assert found.n_evaluations.max() > 4 * FEWEST
     assert max(seen) <= batch_size
+
+
+def two_layers_of_kinks():
+    """A score, and rows of which some nearly add up with eight gradients, and some do not."""
+    module = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    return first_output(drawn(module)), 2 * normal(24, 5, seed=4)
+
+
+def test_rows_that_do_not_add_up_with_the_first_gradients_get_three_times_as_many_and_others_twice():
+    score, inputs = two_layers_of_kinks()
+    found = summed(score, inputs, tolerance=3e-3)
+    path = path_of(score, inputs)
+    first = first_stretches(path, paths_of(path), 4)
+    sums = torch.zeros(len(inputs)).index_add(0, first.row, first.sums.sum(dim=1)).numpy()
+    adds_up = np.abs(sums - found.change) <= found.gap_allowed
+    assert 4 < adds_up.sum() < 20
+    assert found.n_evaluations[adds_up].min() == FEWEST
+    assert found.n_evaluations[~adds_up].min() == FEWEST // 3 * 4
+
+
+def test_no_row_gets_three_times_as_many_where_that_would_be_too_many():
+    score, inputs = two_layers_of_kinks()
+    assert set(summed(score, inputs, max_evaluations=FEWEST).n_evaluations) == {FEWEST}
 
 
 def test_how_many_rows_are_walked_at_once_changes_nothing(monkeypatch):
@@ -399,7 +427,7 @@ class Hidden(torch.autograd.Function):
         return gradient * first, gradient * ~first
 
 
-@pytest.mark.parametrize("seed", [1, 5, 9])
+@pytest.mark.parametrize("seed", [1, 2, 9, 17])
 def test_rows_that_do_not_add_up_for_a_kink_that_is_not_seen_get_gradients_at_points(seed):
     first, output = drawn(nn.Linear(6, 24), seed=seed), drawn(nn.Linear(12, 1), seed=2)
 
@@ -491,6 +519,44 @@ def test_whatever_is_done_with_leading_layers_units_agree_with_two_thousand_step
     assert relative_error(found.values, fixed_steps(score, inputs, 2048)).max() <= 3e-3
 
 
+LATER_USES = {
+    **USES,
+    "rectified twice": lambda hidden: functional.max_pool2d(functional.leaky_relu(hidden).relu(), 2),
+    "rectified and changed in place": lambda hidden: functional.max_pool2d(
+        functional.leaky_relu(hidden).mul_(2.0), 2
+    ),
+    "rectified and used, then pooled": lambda hidden: (
+        functional.avg_pool2d(rectified := hidden.relu(), 2) + functional.max_pool2d(rectified, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("use", LATER_USES)
+@pytest.mark.filterwarnings("ignore:.*torch.compile.*")
+def test_whatever_is_done_with_later_layers_units_agree_with_two_thousand_steps(use):
+    first, second = drawn(nn.Conv2d(1, 3, 3, padding=1), seed=1), drawn(nn.Conv2d(3, 4, 3, padding=1), seed=2)
+    inputs = 2 * normal(3, 1, 6, 6, seed=3)
+
+    def score(rows, target):
+        found = LATER_USES[use](second(first(rows).relu())).flatten(1)
+        return (found * normal(1, found.shape[1], seed=5)).sum(dim=1)
+
+    found = summed(score, inputs)
+    assert found.complete.all()
+    assert relative_error(found.values, fixed_steps(score, inputs, 2048)).max() <= 3e-3
+
+
+def test_of_what_is_pooled_its_rectification_is_not_made_before_it_is_asked_for():
+    hidden = normal(6, 2, 4, 4, seed=1)
+    with CellAverages(6):
+        rectified = hidden.relu()
+        pooled = functional.max_pool2d(rectified, 2)
+        asked_for = rectified + 0.0
+    assert rectified.isnan().all()
+    assert torch.equal(pooled, functional.max_pool2d(hidden.relu(), 2))
+    assert torch.equal(asked_for, hidden.relu())
+
+
 def test_of_a_leading_pool_neither_numbers_nor_their_rectification_are_made():
     layer = drawn(nn.Conv2d(1, 4, 3, padding=1), seed=1)
     inputs, places = normal(3, 1, 6, 6, seed=1), torch.tensor([[0.2, 0.6]] * 3, dtype=torch.float64)
@@ -501,6 +567,23 @@ def test_of_a_leading_pool_neither_numbers_nor_their_rectification_are_made():
     at = places.float().view(-1, 1, 1, 1) * inputs.repeat_interleave(2, dim=0)
     assert rectified.isnan().all()
     assert torch.allclose(pooled, functional.max_pool2d(layer(at).relu(), 2), atol=ROUNDING)
+
+
+LEADING_POOLS = {
+    1: lambda rows: functional.max_pool1d(rows.view(6, 2, 18), 3),
+    2: lambda rows: functional.max_pool2d(rows.view(6, 1, 6, 6), (3, 2)),
+    3: lambda rows: functional.max_pool3d(rows.view(6, 1, 4, 3, 3), (2, 1, 3)),
+}
+
+
+@pytest.mark.parametrize("n_dims", LEADING_POOLS)
+def test_a_model_may_view_what_a_leading_pool_gave(n_dims):
+    inputs, places = normal(3, 36, seed=1), torch.tensor([[0.2, 0.6]] * 3, dtype=torch.float64)
+    start = KinkedStart(Paths(torch.zeros(1, 36), inputs), Groups(torch.arange(3), places, inputs))
+    with ChannelsLast(), CellAverages(6), start:
+        found = LEADING_POOLS[n_dims](start.points).view(6, -1)
+    at = places.float().view(-1, 1) * inputs.repeat_interleave(2, dim=0)
+    assert torch.allclose(found, LEADING_POOLS[n_dims](at).flatten(1), atol=ROUNDING)
 
 
 def test_what_is_left_out_of_a_pool_gets_nothing():

@@ -27,11 +27,11 @@ from auditkit.data.dataset import FloatArray, IntArray
 
 SEGMENTS: Final = 2
 STRETCHES: Final = 4
-"""That each path has at first, where it is smooth and where layers have kinks; all are halved once."""
+"""That each path has at first, where it is smooth and where layers have kinks; all are divided once."""
 
 FIRST_IN_SEGMENTS: Final = 4 * SEGMENTS + 1
 FIRST_IN_STRETCHES: Final = 6 * STRETCHES
-"""Gradients of a row then."""
+"""Gradients of a row once they are halved."""
 
 OPEN_AT_ONCE: Final = 32
 """Segments that a row has open in the widest round, as a rule; memory is planned with so many."""
@@ -175,24 +175,43 @@ def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, kinks: K
 
 
 def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+    """A row in doubt leaves half of its gradients to pieces that are walked in another way."""
     path = path.take(rows)
     paths = stretches.paths_of(path)
     first = stretches.first_stretches(path, paths, STRETCHES)
+    times = torch.where(_need_many(first, goal), 3, 2)
+    evaluations = FIRST_IN_STRETCHES // 3 * (1 + times)
     progress: Progress[stretches.Stretches] = Progress(
-        goal, n_units, FIRST_IN_STRETCHES, divide_at_least_cost
+        goal, n_units, evaluations, divide_at_least_cost, most_in_doubt=goal.max_evaluations // 2
     )
-    return _until_done(first, lambda *which: stretches.divided(path, paths, *which), progress)
+    return _until_done(
+        first, times[first.row], lambda *which: stretches.divided(path, paths, *which), progress
+    )
+
+
+def _need_many(first: stretches.Stretches, goal: Goal) -> Tensor:
+    """Rows that do not add up with their first gradients, and may have more, shape ``(r,)``.
+
+    Coarse pieces of their paths hardly tell yet where the errors are.
+    """
+    sums = torch.zeros_like(goal.change).index_add_(0, first.row, first.sums.sum(dim=1).double())
+    affordable = goal.max_evaluations >= FIRST_IN_STRETCHES // 3 * 4
+    return ((goal.change - sums).abs() > goal.gap) & affordable
 
 
 def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     first = segments.first_segments(path, rows, SEGMENTS)
-    progress: Progress[segments.Segments] = Progress(goal, n_units, FIRST_IN_SEGMENTS, halve_the_largest)
-    return _until_done(first, lambda pieces, _: segments.halved(path, rows, pieces), progress)
+    evaluations = torch.full((len(rows),), FIRST_IN_SEGMENTS)
+    progress: Progress[segments.Segments] = Progress(
+        goal, n_units, evaluations, halve_the_largest, most_in_doubt=goal.max_evaluations
+    )
+    times = torch.full((len(first),), 2)
+    return _until_done(first, times, lambda pieces, _: segments.halved(path, rows, pieces), progress)
 
 
-def _until_done(pieces: P, divided: Callable[[P, Tensor], Parts[P]], progress: Progress[P]) -> Sums:
-    """All pieces are halved first."""
-    times = torch.full((len(pieces),), 2)
+def _until_done(
+    pieces: P, times: Tensor, divided: Callable[[P, Tensor], Parts[P]], progress: Progress[P]
+) -> Sums:
     while len(pieces):
         pieces, times = progress.settle(divided(pieces, times))
     return progress.so_far

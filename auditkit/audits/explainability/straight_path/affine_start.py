@@ -13,7 +13,7 @@ from auditkit.audits.explainability.straight_path.kinks import RECTIFIED
 from auditkit.audits.explainability.straight_path.layers import layer_of
 from auditkit.audits.explainability.straight_path.paths import Groups, Lines, Paths
 
-_ABOUT: Final = frozenset(
+ABOUT: Final = frozenset(
     {
         Tensor.device.__get__,
         Tensor.dim,
@@ -77,7 +77,7 @@ class AffineStart(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _ABOUT:
+        if func in ABOUT:
             return func(*args, **kwargs)
         first = self._waiting.get(id(args[0])) if args else None
         if first is not None:

@@ -9,6 +9,9 @@ from torch.overrides import TorchFunctionMode
 _PICTURES: Final = 4
 """Dimensions."""
 
+_ORDERED: Final = {torch.conv2d: torch.channels_last, Tensor.view: torch.contiguous_format}
+"""How functions take what they are given."""
+
 
 class ChannelsLast(TorchFunctionMode):
     """While entered, convolutions of pictures take and give their numbers in that order in memory.
@@ -20,14 +23,14 @@ class ChannelsLast(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if args and _are_pictures(args[0]):
-            if func is torch.conv2d:
-                args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
-            elif func is Tensor.view:
-                args = (args[0].contiguous(), *args[1:])
+        if func in _ORDERED and args and are_pictures(args[0]):
+            order = _ORDERED[func]  # weights lie as pictures do
+            args = tuple(
+                each.contiguous(memory_format=order) if are_pictures(each) else each for each in args
+            )
         return func(*args, **(kwargs or {}))
 
 
-def _are_pictures(argument: Any) -> bool:
-    """Several, each with channels, on a processor."""
+def are_pictures(argument: Any) -> bool:
+    """Whether it is several, each with channels, on a processor."""
     return isinstance(argument, Tensor) and argument.ndim == _PICTURES and argument.device.type == "cpu"

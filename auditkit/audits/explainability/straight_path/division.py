@@ -11,11 +11,12 @@ from torch import Tensor
 KEPT: Final = 0.7
 """Part of the room that pieces which are not halved next may use up."""
 
-AIMED_AT: Final = 0.8
+AIMED_AT: Final = 0.9
 """Part of the room that is to be used up after a division: what it brings is known roughly beforehand."""
 
-MOST_TIMES: Final = 3
-"""As many points at once: where errors are that come of few kinks, coarser pieces do not tell."""
+MOST_TIMES: Final = 8
+"""As many points at once: where errors are that come of few kinks, coarser pieces do not tell. Points of
+pieces that are divided again are lost, so that fewer at once take more in the end."""
 
 ORDER: Final = 1.3
 """With so many times as many points a stretch is off by this power of it less, in the mean square: kinks of

@@ -121,17 +121,17 @@ def part_above(values: Tensor) -> Tensor:
     """
     pairs = values.view(-1, 2, *values.shape[1:])
     moved = (pairs[:, 1:] - pairs[:, :1]).abs_()
-    half = moved.sign().mul_(0.5)  # but what is zero and stays zero is not above it
-    moved.clamp_(min=torch.finfo(values.dtype).tiny)
-    return torch.addcdiv(half, pairs, moved).clamp_(0, 1).reshape(values.shape)
+    above = torch.add(pairs, moved, alpha=0.5)
+    # what is zero and stays zero is not above it
+    return above.div_(moved.clamp_(min=torch.finfo(values.dtype).tiny)).clamp_(0, 1).reshape(values.shape)
 
 
 class _Bent(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, before: Tensor, values: Tensor, bends: Bends) -> Tensor:
+    def forward(ctx: Any, before: Tensor, values: Callable[[Tensor], Tensor], bends: Bends) -> Tensor:
         ctx.save_for_backward(before)
         ctx.bends = bends
-        return values
+        return values(before)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -141,9 +141,16 @@ class _Bent(torch.autograd.Function):
 
 def bent(before: Tensor, bends: Bends) -> Tensor:
     """``bends.values(before)``, for pairs of points."""
-    with torch.no_grad():
-        values = bends.values(before)
-    return _Bent.apply(before, values, bends)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+    return _Bent.apply(before, bends.values, bends)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+
+
+def yet_to_be_bent(before: Tensor, bends: Bends) -> Tensor:
+    """Stands for :func:`bent` without its numbers: of its shape, and differentiated like it."""
+    return _Bent.apply(before, _nothing, bends)  # type: ignore[no-any-return, no-untyped-call]  # not annotated
+
+
+def _nothing(like: Tensor) -> Tensor:
+    return like.new_full((), torch.nan).expand(like.shape)
 
 
 def bends_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bends | None:

@@ -83,16 +83,17 @@ def _dealt_out(shares: Tensor, leads: Sequence[Tensor], dim: int, along: Along, 
     shape = (*shares.shape[:dim], length, *shares.shape[dim + 1 :])
     dealt = shares.new_empty(shape) if along.tile(length) else shares.new_zeros(shape)
     first, *others = _numbers(dealt, dim, along)
-    for lead, other in zip(leads, reversed(others), strict=True):
-        if along.overlap:
+    if along.overlap:
+        for lead, other in zip(leads, reversed(others), strict=True):
             share = part_above(lead).mul_(shares)
             other.add_(share)
-        else:
-            share = torch.mul(part_above(lead), shares, out=other)
-        shares = shares - share
-    if along.overlap:
+            shares = shares - share
         first.add_(shares)
-    else:
+        return dealt
+    for lead, other in zip(leads, reversed(others), strict=True):
+        share = torch.mul(part_above(lead), shares, out=other)
+        shares = torch.sub(shares, share, out=first)
+    if not leads:
         first.copy_(shares)
     return dealt
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from auditkit.audits.explainability.straight_path.channels_last import are_pictures
 from auditkit.audits.explainability.straight_path.paths import Groups, Lines
 from auditkit.audits.explainability.straight_path.pooling import Windows
 
@@ -31,7 +32,10 @@ class _Reigns(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LargestOnPaths:
-    """The ``q`` numbers of all windows ``w`` along ``r`` paths.
+    """The ``q`` numbers of all windows along ``r`` paths.
+
+    Windows ``w`` are counted place by place, channel by channel, which makes pictures lie in memory as
+    convolutions take them.
 
     Attributes:
         at_start: At the baseline, shape ``(q, *w)``.
@@ -48,16 +52,20 @@ class LargestOnPaths:
     shape: torch.Size
 
     def values(self, groups: Groups) -> Tensor:
-        """The largest numbers at all points, shape ``(g * p, *w)``."""
+        """The largest numbers at all points, channels first, shape ``(g * p, *w)``."""
         part = groups.part(self.changes.ndim - 1)
         largest = self.changes.new_empty(groups.n_points, *self.changes.shape[2:])
+        starts = self.at_start.unbind()
         for path, points in groups.runs:
-            first, *others = zip(self.at_start, self.changes[path], strict=True)
-            of_run = torch.addcmul(first[0], part[points], first[1], out=largest[points])
+            of_run, along = largest[points], part[points]
+            first, *others = zip(starts, self.changes[path].unbind(), strict=True)
+            torch.addcmul(first[0], along, first[1], out=of_run)
             for at_start, change in others:
-                number = torch.addcmul(at_start, part[points], change)
-                torch.maximum(of_run, number, out=of_run)
-        return largest.clamp_(min=0) if self.rectified else largest
+                torch.maximum(of_run, torch.addcmul(at_start, along, change), out=of_run)
+        if self.rectified:
+            largest.clamp_(min=0)
+        values = largest.movedim(-1, 1)
+        return values if are_pictures(values) else values.contiguous()  # a model may view it in another shape
 
     def summed(self, gradients: Tensor, groups: Groups) -> Tensor:
         """Gradients with respect to what is pooled, averaged around points and summed over those of a group.
@@ -66,13 +74,13 @@ class LargestOnPaths:
         of it a point stands for.
 
         Args:
-            gradients: With respect to the largest numbers, shape ``(g * p, *w)``.
+            gradients: With respect to the largest numbers, channels first, shape ``(g * p, *w)``.
             groups: The points.
 
         Returns:
             Shape ``(g, *e)``.
         """
-        of_windows = gradients.flatten(1)
+        of_windows = gradients.movedim(1, -1).flatten(1)
         begins, ends = groups.cells(2)
         per_length = 1 / groups.width(2)
         result = gradients.new_zeros(groups.n_points // groups.size, self.shape.numel())
@@ -98,13 +106,14 @@ def largest_on_paths(lines: Lines, windows: Windows, *, rectified: bool) -> Larg
     """
     at_start = torch.cat([lines.at_start[place] for place in windows.places()])
     changes = torch.stack([lines.changes[place] for place in windows.places()], dim=1)
+    at_start, changes = at_start.movedim(1, -1).contiguous(), changes.movedim(2, -1).contiguous()
     starts, ways = list(at_start.unsqueeze(1)), list(changes.unbind(dim=1))
     if rectified:
         starts, ways = [torch.zeros_like(starts[0]), *starts], [torch.zeros_like(ways[0]), *ways]
     between = _largest_between(starts, ways)[:, :, int(rectified) :].flatten(2)
     shape = lines.changes.shape[1:]
     indices = torch.arange(shape.numel(), device=changes.device).view(shape)
-    places = torch.stack([indices[place] for place in windows.places()]).flatten()
+    places = torch.stack([indices[place] for place in windows.places()]).movedim(1, -1).flatten()
     reigns = tuple(_reigns(begins, ends, places, at_start[0].numel()) for begins, ends in between)
     return LargestOnPaths(at_start, changes, reigns, rectified, shape)
 

@@ -104,16 +104,21 @@ class Progress(Generic[P]):
     Args:
         goal: When rows are done.
         n_units: The number m of units.
-        evaluations: Points of each row so far.
+        evaluations: Points of each row so far, shape ``(r,)``.
         plan: How open pieces are divided.
+        most_in_doubt: Most points of a row whose errors seemed small and that did not add up; those it has
+            are doubled at most at once.
     """
 
-    def __init__(self, goal: Goal, n_units: int, evaluations: int, plan: Plan) -> None:
+    def __init__(
+        self, goal: Goal, n_units: int, evaluations: Tensor, plan: Plan, *, most_in_doubt: int
+    ) -> None:
         n = len(goal.change)
         self.goal = goal
         self._plan = plan
+        self._most_in_doubt = most_in_doubt
         self._sums = torch.zeros(n, n_units, dtype=torch.float64)
-        self._evaluations = torch.full((n,), evaluations)
+        self._evaluations = evaluations
         self._squared_error = torch.zeros(n, dtype=torch.float64)
         self._spent = torch.zeros(n, dtype=torch.float64)
         self._missed = torch.zeros(n, dtype=torch.float64)
@@ -150,7 +155,7 @@ class Progress(Generic[P]):
                 room=torch.where(
                     finished, torch.inf, torch.where(small, total * self._must_shrink(gap), left)
                 ),
-                affordable=self.goal.max_evaluations - self._evaluations,
+                affordable=self._affordable(small),
             )
         )
         times = torch.where(parts.pieces.width > FINEST, times, 0)
@@ -165,6 +170,12 @@ class Progress(Generic[P]):
         self._waiting = parts.take(~closed & ~divided)
         self._evaluations = self._evaluations.index_add(0, row, times * parts.pieces.points)
         return parts.pieces.take(divided), times[divided]
+
+    def _affordable(self, small: Tensor) -> Tensor:
+        """Points that each row may still get, shape ``(r,)``."""
+        in_doubt = (2 * self._evaluations).clamp(max=self._most_in_doubt)
+        doubted = small | (self._in_vain > 0)
+        return torch.where(doubted, in_doubt, self.goal.max_evaluations) - self._evaluations
 
     def _must_shrink(self, gap: Tensor) -> Tensor:
         """To which part the squares of errors must become smaller for rows to add up that do not."""

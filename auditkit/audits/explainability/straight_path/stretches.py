@@ -24,10 +24,10 @@ from auditkit.audits.explainability.straight_path.points import StraightPath
 FIRST_POINTS: Final = 2
 """In each of the first stretches."""
 
-WIDEST: Final = 0.05
+WIDEST: Final = 0.15
 """Parts are no wider, as far as each has two points: what is left of an error is mostly in few of them."""
 
-MOST_POINTS_EACH: Final = 6
+MOST_POINTS_EACH: Final = 8
 """In a narrow part: every stretch has a price beside that of its points."""
 
 MOST_POINTS: Final = 256
