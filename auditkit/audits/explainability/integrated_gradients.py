@@ -102,6 +102,7 @@ def integrated_gradients(
     batch_size: int,
     pooled: Callable[[Tensor], Tensor] = torch.clone,
     lengths: Tensor | None = None,
+    kinds: Tensor | None = None,
 ) -> Attributions:
     """Attributions of ``score`` to the units of ``inputs``.
 
@@ -122,8 +123,9 @@ def integrated_gradients(
             paths may count for some hundredths of the error that is allowed.
         pooled: Adds elements up to units, ``(b, *d)`` to ``(b, m)``; default every element is one.
         lengths: How many of the first places of each row count, as in :class:`StraightPath`.
+        kinds: Which rows have the same score at the same inputs, as there.
     """
-    path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size, lengths)
+    path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size, lengths, kinds)
     n_units = pooled(inputs[:1]).numel()
     start, end = path.ends()
     change = end - start

@@ -18,8 +18,12 @@ from auditkit.subjects.subject import WhiteBox
 PROBED: Final = 4
 """Rows with which it is seen whether padding counts: those that end first."""
 
+PROBED_WORDS: Final = 8
+"""Rows with which it is seen whether words count but for their vectors."""
+
 ROUNDING: Final = 1e-5
-"""Of scores, relative to the largest: what cutting padding off may change where it does not count."""
+"""Of scores, relative to the largest: what may change where padding, or which words stand there, does not
+count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,32 @@ def token_obstacle(subject: WhiteBox, embedding: TokenEmbedding, ids: Tensor) ->
         if total.requires_grad and torch.autograd.grad(total, vectors, allow_unused=True)[0] is not None:
             return None
     return Message(text="the outputs of the model are cut off from its tokens, so no gradient reaches them")
+
+
+def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:
+    """Numbers of rows, shape ``(n,)``: those of one kind have the same score at the same vectors.
+
+    They have the same class and padding in the same places. That is enough only for models that use ids for
+    nothing but their vectors and to see where padding is; of others, that look for words of their own, there
+    is no answer.
+
+    Args:
+        score: Of the rows.
+        vectors: Of their tokens, shape ``(n, length, width)``.
+        target: As ``score`` takes it, shape ``(n, 1 + length)``.
+    """
+    is_padding = target[:, 1:] == score.embedding.padding
+    few, wanted = vectors[:PROBED_WORDS], target[:PROBED_WORDS]
+    is_real = ~is_padding[:PROBED_WORDS]
+    words = wanted[:, 1:][is_real]
+    exchanged = wanted.clone()
+    exchanged[:, 1:][is_real] = words.roll(1)
+    with torch.no_grad():
+        own, others = score(few, wanted), score(few, exchanged)
+    if not bool(((own - others).abs() <= ROUNDING * own.abs().amax()).all()):
+        return None
+    alike = torch.cat([target[:, :1], is_padding.to(target.dtype)], dim=1)
+    return torch.unique(alike, dim=0, return_inverse=True)[1].cpu()
 
 
 def lengths_that_count(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:

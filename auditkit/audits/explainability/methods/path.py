@@ -28,6 +28,7 @@ def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attri
             batch_size=rows.batch_size,
             pooled=rows.pooled,
             lengths=rows.lengths,
+            kinds=rows.kinds,
         )
 
 
