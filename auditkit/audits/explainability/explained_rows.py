@@ -68,8 +68,8 @@ class ExplainedRows:
         unit: Of the score.
         lengths: How many of the first places of a row its score depends on, shape ``(n,)``, and may be cut
             to; ``None`` where it is only known of whole rows.
-        kinds: Numbers, shape ``(n,)``: rows of one kind have the same score at the same inputs. ``None`` where
-            that is only known of rows with the same target.
+        kinds: Numbers, shape ``(n,)``: rows of one kind have the same score at the same inputs. ``None``
+            where that is only known of rows with the same target.
     """
 
     score: Score

@@ -74,7 +74,8 @@ def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor 
     if not bool(((own - others).abs() <= ROUNDING * own.abs().amax()).all()):
         return None
     alike = torch.cat([target[:, :1], is_padding.to(target.dtype)], dim=1)
-    return torch.unique(alike, dim=0, return_inverse=True)[1].cpu()
+    kinds: Tensor = torch.unique(alike, dim=0, return_inverse=True)[1]
+    return kinds.cpu()
 
 
 def lengths_that_count(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:

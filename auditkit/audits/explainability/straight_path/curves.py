@@ -121,25 +121,25 @@ class _Walk:
         return self if bool(is_finite.all()) else self.take(is_finite.nonzero().squeeze(1))
 
 
-def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
     """Of the gradients over whole paths; the error is infinite where nothing was found.
 
     Args:
         path: Of all rows.
         rows: The paths that are meant, shape ``(r,)``.
         goal: When each of them is done; it allows for at least the first points.
-        n_units: The number m of units.
+        slopes: At the baseline, unit by unit, shape ``(r, m)``.
     """
     with torch.inference_mode():  # what is done here to few numbers costs calls above all
-        return _sums(path, rows, goal, n_units)
+        return _sums(path, rows, goal, slopes)
 
 
-def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def _sums(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
     n = len(rows)
-    values = torch.zeros(n, n_units, dtype=torch.float64)
+    values = torch.zeros(slopes.shape, dtype=torch.float64)
     error = torch.full((n,), torch.inf, dtype=torch.float64)
     evaluations = torch.full((n,), len(FIRST))
-    walk = _started(path, rows, (goal.start + goal.change).unsqueeze(1))
+    walk = _started(path, rows, goal, slopes)
     while len(walk.samples.row):
         samples, fit = walk.samples, _best(walk)
         sums = (fit.counts.sum(dim=1, keepdim=True) @ samples.slopes.double()).squeeze(1)
@@ -158,18 +158,17 @@ def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     return Sums(values, error, evaluations)
 
 
-def _started(path: StraightPath, rows: Tensor, end: Tensor) -> _Walk:
+def _started(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> _Walk:
     places = torch.tensor(FIRST, dtype=torch.float64).repeat(len(rows), 1)
     n_more = len(FIRST) - 1
-    score, slope = path.evaluate_baseline(rows)
-    scores, slopes = path.evaluate(rows.repeat_interleave(n_more), places[:, 1:].flatten())
+    scores, more = path.evaluate(rows.repeat_interleave(n_more), places[:, 1:].flatten())
     samples = Samples.of(
         torch.arange(len(rows)),
         places,
-        torch.cat([score.unsqueeze(1), scores.view(-1, n_more)], dim=1),
-        torch.cat([slope.unsqueeze(1), slopes.view(len(rows), n_more, -1)], dim=1),
+        torch.cat([goal.start.unsqueeze(1), scores.view(-1, n_more)], dim=1),
+        torch.cat([slopes.unsqueeze(1), more.view(len(rows), n_more, -1)], dim=1),
     )
-    return _Walk(samples, end, None).where_finite
+    return _Walk(samples, (goal.start + goal.change).unsqueeze(1), None).where_finite
 
 
 def _best(walk: _Walk) -> _Fit:

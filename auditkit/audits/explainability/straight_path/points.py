@@ -53,6 +53,11 @@ class StraightPath:
         return torch.promote_types(self.inputs.dtype, torch.float32)
 
     @property
+    def n_units(self) -> int:
+        """The number m of units of a row."""
+        return self.pooled(self.baseline).numel()
+
+    @property
     def rounding(self) -> float:
         """What rounding may do to a score or a slope, relative to its size."""
         return 8 * torch.finfo(self.inputs.dtype).eps
@@ -62,9 +67,7 @@ class StraightPath:
         here = rows.to(self.inputs.device)
         lengths = None if self.lengths is None else self.lengths[rows]
         kinds = None if self.kinds is None else self.kinds[rows]
-        return replace(
-            self, inputs=self.inputs[here], target=self.target[here], lengths=lengths, kinds=kinds
-        )
+        return replace(self, inputs=self.inputs[here], target=self.target[here], lengths=lengths, kinds=kinds)
 
     def evaluate(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """One forward and one backward pass give both.
@@ -88,7 +91,7 @@ class StraightPath:
         """As :meth:`evaluate` at the baseline of ``rows``, shape ``(r,)``, with one point for each kind."""
         first, kind = self._firsts(rows)
         scores = torch.zeros(len(first), dtype=torch.float64)
-        slopes = self.pooled(self.baseline.to(self.precision)).flatten(1).cpu().repeat(len(rows), 1)
+        slopes = torch.zeros(len(rows), self.n_units, dtype=self.precision)
         for few, length in self._batches(first):
             scores[few], gradients = self._gradients_at_baseline(first[few], length)
             place = torch.full_like(first, -1).index_copy_(0, few, torch.arange(len(few)))[kind]
