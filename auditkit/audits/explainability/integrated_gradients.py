@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path import segments, stretches
-from auditkit.audits.explainability.straight_path.cell_averages import Kinks
+from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, Kinks
 from auditkit.audits.explainability.straight_path.curves import FINEST, FIRST, sums_along_curves
 from auditkit.audits.explainability.straight_path.division import divide_at_least_cost, halve_the_largest
 from auditkit.audits.explainability.straight_path.parts import P, Parts
@@ -102,13 +102,15 @@ def integrated_gradients(path: StraightPath, precision: Precision) -> Attributio
     through whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written
     to ``.grad``, and parameters need no gradients of their own.
     """
-    kinks = stretches.kinks_of(path)
+    with CellAverages(path.batch_size) as passed:
+        end = path.at_inputs()
+    kinks: Kinks = stretches.kinks_of(path) if passed.understood else "none"
     slopes = None
     if kinks == "none" and precision.tolerance >= FINEST and precision.max_evaluations >= len(FIRST):
         start, slopes = path.evaluate_baseline(torch.arange(len(path.inputs)))
     else:
         start = path.at_baseline()
-    change = path.at_inputs() - start
+    change = end - start
     spread = change.std(correction=0)
     scale = change.abs() + spread
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * path.n_units * 8))
