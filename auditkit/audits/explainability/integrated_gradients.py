@@ -69,7 +69,8 @@ class Attributions:
         error: How far ``values`` are likely off, as the length of a vector, judged by what finer steps still
             moved, shape ``(n,)``.
         error_allowed: For each row, shape ``(n,)``.
-        n_evaluations: Gradients that were taken for each row, shape ``(n,)``.
+        n_evaluations: Points at which gradients of each row were found, shape ``(n,)``. What is found at the
+            baseline of a smooth path serves all rows of a kind.
         precision: What was asked for.
     """
 
@@ -93,16 +94,16 @@ class Attributions:
 
 
 def integrated_gradients(path: StraightPath, precision: Precision) -> Attributions:
-    """Attributions of the score of ``path`` to the units of its rows.
+    """Attributions of the score of ``path`` to the units of its rows, as exact as ``precision`` says.
 
     That they add up is not built in: the score steers where gradients are taken, and from baseline to input
     it is not summed itself. Along a smooth path differences of scores between points on the way set right
-    how much there is to share; how the slopes end, and who gets how much, only gradients say.
-    Through one layer of kinks averaged derivatives add up whatever the number of pieces; through several, and
-    through whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written
-    to ``.grad``, and parameters need no gradients of their own.
+    how much there is to share; how the slopes end, and who gets how much, only gradients say. Through one
+    layer of kinks averaged derivatives add up whatever the number of pieces; through several, and through
+    whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written to
+    ``.grad``, and parameters need no gradients of their own.
     """
-    with CellAverages(path.batch_size) as passed:
+    with CellAverages(path.batch_size) as passed:  # sees layers with kinks and leaves scores as they are
         end = path.at_inputs()
     kinks: Kinks = stretches.kinks_of(path) if passed.understood else "none"
     slopes = None

@@ -3,10 +3,10 @@
 The scores at the points are by-products, and the slopes of the score must sum to their differences. So of the
 slopes of the units only that part is left to the rational function which does not follow the score: where one
 bend of the score is all that happens, shares hardly shift from unit to unit, and that part is small. The
-scores of baseline and input are kept out of this: that the units sum to their difference, beyond the
-outermost points, still tells whether all is well.
+score of the input is kept out of this: that the units sum to the change, beyond the last point on the way,
+still tells whether all is well.
 
-How far the units are off is judged by what passing through the last points changes, and by how far slopes and
+How far the units are off is judged by what passing through the last points changed, and by how far slopes and
 scores disagree segment by segment.
 """
 
@@ -31,11 +31,12 @@ from auditkit.audits.explainability.straight_path.rational import (
 from auditkit.audits.explainability.straight_path.shares import Shares
 
 FIRST: Final = (0.0, 0.1, 0.22, 0.4, 0.65, 0.93)
-"""Places of the first points: scores bend early more often than late, as a baseline is far from any row."""
+"""Places of the first points: scores bend early more often than late, as a baseline is far from any row. What
+is found at the baseline itself serves all rows of a kind, so that the first point costs little."""
 
-STAGES: Final = (6, 7, 8, 9, 10, 11, 13, 16, 20, 25, 31)
+STAGES: Final = (6, 7, 8, 9, 10, 13, 16, 20, 25, 31)
 """Numbers of points with which functions are made. At first each point tells much about the next; later few
-paths are left, and taking some points costs little. What 25 do not settle is not smooth, and pieces of it are
+paths are left, and taking some points costs little. What 31 do not settle is not smooth, and pieces of it are
 cheaper."""
 
 MOST_TESTS: Final = 2
@@ -50,7 +51,7 @@ ERROR: Final = 1.3
 what passing through the last points changed, as squares."""
 
 ROUNDING: Final = 1e-9
-"""Of sums of slopes, relative to the largest slope; what the last point changed by less, it left alone."""
+"""Of sums of slopes, relative to the largest slope: what the last point changed by less, it left alone."""
 
 TRUSTED: Final = 30.0
 """Gaps that a row may have between its outermost points before what follows the score is set right. Slopes
@@ -66,8 +67,8 @@ class _Fit:
         weights: Barycentric, shape ``(r, n)``.
         counts: How much each point counts in the sum over each segment, shape ``(r, s, n)``.
         residuals: Of the score over each segment, shape ``(r, s)``.
-        moved: What they differ by from those of the function before the last points, or that through fewer
-            where there was none, shape ``(r, s, n)``.
+        moved: What they differ by from those of the function before the last points, or of the one through
+            the fewest where there was none, shape ``(r, s, n)``.
         shares: How the slope of the score is shared among the units.
     """
 
@@ -181,6 +182,7 @@ def _best(walk: _Walk) -> _Fit:
     chosen = residuals.abs().sum(dim=2).nan_to_num(nan=torch.inf).argmin(dim=1)
     each = torch.arange(len(chosen))
     weights = all_points[each, chosen]
+    # through the fewest, as few units leave one test to be met by any function: that would move nothing
     before = some[:, -1] if walk.before is None else walk.before
     counts, of_before = between.counts(torch.stack([weights, before], dim=1)).unbind(dim=1)
     return _Fit(
@@ -196,8 +198,8 @@ def _best(walk: _Walk) -> _Fit:
 def _errors(walk: _Walk, fit: _Fit) -> Tensor:
     """How far the sums are likely off, as the length of a vector, shape ``(r,)``.
 
-    Residuals of the score times how much longer the vectors of units are that the last point changed than
-    their sums; and all that the last point changed.
+    Residuals of the score times how much longer the vectors of units are that the last points changed than
+    their sums; and all that the last points changed.
     """
     samples, tiny = walk.samples, torch.finfo(torch.float64).tiny
     least = (ROUNDING * samples.totals.abs().amax(dim=1)).square().clamp(min=tiny)

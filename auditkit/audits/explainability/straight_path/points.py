@@ -30,7 +30,8 @@ class StraightPath:
         baseline: Shape ``(1, *d)``.
         target: Shape ``(n, *)``.
         pooled: Adds the elements of a row up to its units, ``(b, *d)`` to ``(b, ...)``.
-        batch_size: Most points in one evaluation.
+        batch_size: Most points in one evaluation, or two; changes results by rounding, which along smooth
+            paths may count for some hundredths of the error that is allowed.
         lengths: How many of the first places of each row count, shape ``(n,)``, where rows are filled up:
             with so many ``l``, or more, ``score(inputs[:, :l], target[:, : l + 1])`` is what it is of whole
             rows. ``None`` where all places count.
