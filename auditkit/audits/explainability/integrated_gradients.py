@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.straight_path import segments, stretches
-from auditkit.audits.explainability.straight_path.cell_averages import CellAverages, Kinks
+from auditkit.audits.explainability.straight_path.cell_averages import Kinks
 from auditkit.audits.explainability.straight_path.curves import FINEST, FIRST, sums_along_curves
 from auditkit.audits.explainability.straight_path.division import divide_at_least_cost, halve_the_largest
+from auditkit.audits.explainability.straight_path.kinks_seen import KinksSeen
 from auditkit.audits.explainability.straight_path.parts import P, Parts
 from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
@@ -103,9 +104,9 @@ def integrated_gradients(path: StraightPath, precision: Precision) -> Attributio
     whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written to
     ``.grad``, and parameters need no gradients of their own.
     """
-    with CellAverages(path.batch_size) as passed:  # sees layers with kinks and leaves scores as they are
+    with KinksSeen() as seen:
         end = path.at_inputs()
-    kinks: Kinks = stretches.kinks_of(path) if passed.understood else "none"
+    kinks: Kinks = stretches.kinks_of(path) if seen.any else "none"
     slopes = None
     if kinks == "none" and precision.tolerance >= FINEST and precision.max_evaluations >= len(FIRST):
         start, slopes = path.evaluate_baseline(torch.arange(len(path.inputs)))
