@@ -10,9 +10,9 @@ is to be known to a thousandth, while Captum is held to the sum alone, which set
 For the transformer a hundred of Captum's steps are enough, so that ten gradients a row would be allowed if
 nothing else took time. Ours are found at 8.6 points, of which the first, the baseline, is shared by rows with
 the same class and length: the median of nine pairs is 10 to 11 times, single pairs 7 to 13. A quarter of the
-time is not spent on gradients: each of nine rounds has its price, also for the last few rows. How many points
-a rule would take that knows beforehand where each row bends, and need not show that it is right, is found
-here, too: eight.
+time is not spent on gradients: each of eight rounds has its price, also for the last few rows. How many
+points a rule would take that knows beforehand where each row bends, and need not show that it is right, is
+found here, too: eight.
 
 Along smooth paths scores on the way set right how much there is to share among the units, so that a sum that
 comes out says less than for Captum, which gets no such help; vectors are held to midpoints for that.

@@ -8,7 +8,9 @@ from torch import nn
 from auditkit.audits.explainability.explained_rows import explained_rows
 from auditkit.audits.explainability.explained_score import LogitScore
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
-from auditkit.audits.explainability.straight_path.points import StraightPath
+from auditkit.audits.explainability.methods.path import along_the_path
+from auditkit.audits.explainability.quality.explaining import some_of
+from auditkit.audits.explainability.straight_path.points import PLACES_AT_ONCE, StraightPath
 from auditkit.audits.explainability.token_embedding import find_token_embedding
 from auditkit.audits.explainability.token_score import PathScore, kinds_of_texts
 from tests.audits.paths import normal
@@ -146,3 +148,14 @@ def test_attributions_of_texts_are_those_of_rows_that_are_each_a_kind_of_their_o
     found, apart = (integrated_gradients(path, Precision()) for path in paths)
     assert len(rows.kinds.unique()) < len(data)
     assert (np.linalg.norm(found.values - apart.values, axis=1) <= 0.1 * apart.error_allowed).all()
+
+
+def test_texts_that_are_explained_again_in_another_order_are_cut_where_they_end():
+    data = texts(96, classes=CLASSES, length=2 * PLACES_AT_ONCE)
+    rows = explained_rows(
+        subject_of(made(Encoder).eval(), CLASSES), data, data.y_true, explained="logit", batch_size=256
+    )
+    order = np.arange(96)[::-1].copy()
+    found, again = along_the_path(rows), along_the_path(some_of(rows, order))
+    assert len(set((rows.lengths > PLACES_AT_ONCE).tolist())) == 2
+    assert again.values == pytest.approx(found.values[order], abs=1e-4)
