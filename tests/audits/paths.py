@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
+from auditkit.audits.explainability.straight_path.points import StraightPath
 
 
 def normal(*shape, seed=0):
@@ -11,15 +12,15 @@ def normal(*shape, seed=0):
 
 
 def summed(score, inputs, *, batch_size=64, **precision):
-    return integrated_gradients(
+    path = StraightPath(
         score,
         inputs,
         torch.zeros_like(inputs[:1]),
         torch.zeros(len(inputs), dtype=torch.int64),
-        precision=Precision(**precision),
-        batch_size=batch_size,
-        pooled=lambda attributions: attributions.flatten(1),
+        lambda attributions: attributions.flatten(1),
+        batch_size,
     )
+    return integrated_gradients(path, Precision(**precision))
 
 
 def fixed_steps(score, inputs, steps=8192):

@@ -18,6 +18,7 @@ from auditkit.audits.explainability.explained_features import importances
 from auditkit.audits.explainability.explained_score import LogitScore, LogOddsScore
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.rank_agreement import spearman_by_row
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.config.model import Architecture
 from auditkit.data.dataset import Dataset, FeatureSpace
 from auditkit.data.preprocessing import ImagePreprocessing, NumericFeature, TablePreprocessing
@@ -114,14 +115,10 @@ def test_rows_that_get_too_few_gradients_are_said_not_to_add_up():
 
 def test_the_gap_is_the_distance_from_the_change_of_the_score():
     subject, inputs = subject_of(mlp()), normal(n=8)
-    found = integrated_gradients(
-        LogitScore(subject),
-        inputs,
-        torch.zeros(1, 4),
-        torch.ones(8, dtype=torch.int64),
-        precision=Precision(max_evaluations=16),
-        batch_size=8,
+    path = StraightPath(
+        LogitScore(subject), inputs, torch.zeros(1, 4), torch.ones(8, dtype=torch.int64), torch.clone, 8
     )
+    found = integrated_gradients(path, Precision(max_evaluations=16))
     with torch.no_grad():
         change = (subject.logits(inputs) - subject.logits(torch.zeros(1, 4)))[:, 1].double().numpy()
     assert found.change == pytest.approx(change, **FLOAT32)

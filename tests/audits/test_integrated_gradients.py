@@ -12,6 +12,7 @@ from auditkit.audits.explainability import integrated_gradients as integrated
 from auditkit.audits.explainability.explained_score import LogitScore
 from auditkit.audits.explainability.integrated_gradients import Precision, integrated_gradients
 from auditkit.audits.explainability.straight_path.curves import FIRST
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.config.model import Architecture
 from auditkit.subjects.torch_subject import TorchSubject
 from auditkit.variants.quantise import quantise_module
@@ -23,12 +24,12 @@ FEWEST = len(FIRST)
 """Gradients of a row whose path is straight."""
 
 
-def summed(score, inputs, *, precision=PRECISION, batch_size=64, baseline=None, target=None, **more):
+def summed(
+    score, inputs, *, precision=PRECISION, batch_size=64, baseline=None, target=None, pooled=torch.clone
+):
     start = torch.zeros_like(inputs[:1]) if baseline is None else baseline
     wanted = torch.zeros(len(inputs), dtype=torch.int64) if target is None else target
-    return integrated_gradients(
-        score, inputs, start, wanted, precision=precision, batch_size=batch_size, **more
-    )
+    return integrated_gradients(StraightPath(score, inputs, start, wanted, pooled, batch_size), precision)
 
 
 def normal(n=64, d=4, seed=1):

@@ -93,10 +93,10 @@ def subject_of(module, classes=("no", "yes")):
     return TorchSubject.build(module, architecture=Architecture(name="test"), classes=classes)
 
 
-def texts(n=24, *, seed=1, classes=("no", "yes"), shortest=1, vocabulary=WORDS):
+def texts(n=24, *, seed=1, classes=("no", "yes"), shortest=1, vocabulary=WORDS, length=LENGTH):
     rng = np.random.default_rng(seed)
-    ids = rng.integers(1, SIZE, (n, LENGTH))
-    ids[np.arange(LENGTH) >= rng.integers(shortest, LENGTH + 1, n)[:, None]] = 0
+    ids = rng.integers(1, SIZE, (n, length))
+    ids[np.arange(length) >= rng.integers(shortest, length + 1, n)[:, None]] = 0
     return Dataset(
         name="texts",
         source="memory",

@@ -4,7 +4,7 @@ Tables, pictures and texts look the same from here on.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,12 @@ from auditkit.audits.explainability.explained_score import (
 from auditkit.audits.explainability.explained_units import units_of
 from auditkit.audits.explainability.straight_path.points import Score
 from auditkit.audits.explainability.token_embedding import TokenEmbedding, find_token_embedding
-from auditkit.audits.explainability.token_score import PathScore, lengths_that_count, token_obstacle
+from auditkit.audits.explainability.token_score import (
+    PathScore,
+    kinds_of_texts,
+    lengths_that_count,
+    token_obstacle,
+)
 from auditkit.data.dataset import BoolArray, Dataset, FeatureSpace, IntArray, Task, TokenSpace
 from auditkit.errors import AuditkitError
 from auditkit.records import Message, Unit
@@ -63,6 +68,8 @@ class ExplainedRows:
         unit: Of the score.
         lengths: How many of the first places of a row its score depends on, shape ``(n,)``, and may be cut
             to; ``None`` where it is only known of whole rows.
+        kinds: Numbers, shape ``(n,)``: rows of one kind have the same score at the same inputs. ``None``
+            where that is only known of rows with the same target.
     """
 
     score: Score
@@ -80,6 +87,21 @@ class ExplainedRows:
     together: IntArray | None = None
     unit: Unit = "nat"
     lengths: Tensor | None = None
+    kinds: Tensor | None = None
+
+    def take(self, index: IntArray) -> "ExplainedRows":
+        """The rows at ``index``, in that order."""
+        kept = torch.from_numpy(index)
+        on_device = kept.to(self.inputs.device)
+        return replace(
+            self,
+            inputs=self.inputs[on_device],
+            target=self.target[on_device],
+            present=self.present[index],
+            together=None if self.together is None else self.together[index],
+            lengths=None if self.lengths is None else self.lengths[kept],
+            kinds=None if self.kinds is None else self.kinds[kept],
+        )
 
     @property
     def white_box(self) -> WhiteBox:
@@ -221,6 +243,7 @@ def _between_vectors(
         subject=subject,
         features=rows.features,
         lengths=lengths_that_count(path_score, vectors, wanted),
+        kinds=kinds_of_texts(path_score, vectors, wanted),
     )
 
 

@@ -20,8 +20,9 @@ from auditkit.audits.explainability.straight_path import segments, stretches
 from auditkit.audits.explainability.straight_path.cell_averages import Kinks
 from auditkit.audits.explainability.straight_path.curves import FINEST, FIRST, sums_along_curves
 from auditkit.audits.explainability.straight_path.division import divide_at_least_cost, halve_the_largest
+from auditkit.audits.explainability.straight_path.kinks_seen import KinksSeen
 from auditkit.audits.explainability.straight_path.parts import P, Parts
-from auditkit.audits.explainability.straight_path.points import Score, StraightPath
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Progress, Sums
 from auditkit.data.dataset import FloatArray, IntArray
 
@@ -69,7 +70,8 @@ class Attributions:
         error: How far ``values`` are likely off, as the length of a vector, judged by what finer steps still
             moved, shape ``(n,)``.
         error_allowed: For each row, shape ``(n,)``.
-        n_evaluations: Gradients that were taken for each row, shape ``(n,)``.
+        n_evaluations: Points at which gradients of each row were found, shape ``(n,)``. What is found at the
+            baseline of a smooth path serves all rows of a kind.
         precision: What was asked for.
     """
 
@@ -92,60 +94,44 @@ class Attributions:
         return np.asarray((self.gap <= self.gap_allowed) & (self.error <= self.error_allowed))
 
 
-def integrated_gradients(
-    score: Score,
-    inputs: Tensor,
-    baseline: Tensor,
-    target: Tensor,
-    *,
-    precision: Precision,
-    batch_size: int,
-    pooled: Callable[[Tensor], Tensor] = torch.clone,
-    lengths: Tensor | None = None,
-) -> Attributions:
-    """Attributions of ``score`` to the units of ``inputs``.
+def integrated_gradients(path: StraightPath, precision: Precision) -> Attributions:
+    """Attributions of the score of ``path`` to the units of its rows, as exact as ``precision`` says.
 
     That they add up is not built in: the score steers where gradients are taken, and from baseline to input
     it is not summed itself. Along a smooth path differences of scores between points on the way set right
-    how much there is to share; how the slopes begin and end, and who gets how much, only gradients say.
-    Through one layer of kinks averaged derivatives add up whatever the number of pieces; through several, and
-    through whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written
-    to ``.grad``, and parameters need no gradients of their own.
-
-    Args:
-        score: What is explained.
-        inputs: Floating point, shape ``(n, *d)``, where the score can be computed.
-        baseline: Where the path starts, shape ``(1, *d)``.
-        target: What the score is about, such as the class, shape ``(n, *)``.
-        precision: When a row is done.
-        batch_size: Most rows in one evaluation, or two; changes the result by rounding, which along smooth
-            paths may count for some hundredths of the error that is allowed.
-        pooled: Adds elements up to units, ``(b, *d)`` to ``(b, m)``; default every element is one.
-        lengths: How many of the first places of each row count, as in :class:`StraightPath`.
+    how much there is to share; how the slopes end, and who gets how much, only gradients say. Through one
+    layer of kinks averaged derivatives add up whatever the number of pieces; through several, and through
+    whatever else bends, they do only as well as pieces are fine. No hook is set, nothing is written to
+    ``.grad``, and parameters need no gradients of their own.
     """
-    path = StraightPath(score, inputs.detach(), baseline.detach(), target, pooled, batch_size, lengths)
-    n_units = pooled(inputs[:1]).numel()
-    start, end = path.ends()
+    with KinksSeen() as seen:
+        end = path.at_inputs()
+    kinks: Kinks = stretches.kinks_of(path) if seen.any else "none"
+    slopes = None
+    if kinks == "none" and precision.tolerance >= FINEST and precision.max_evaluations >= len(FIRST):
+        start, slopes = path.evaluate_baseline(torch.arange(len(path.inputs)))
+    else:
+        start = path.at_baseline()
     change = end - start
     spread = change.std(correction=0)
     scale = change.abs() + spread
-    at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * n_units * 8))
-    kinks = stretches.kinks_of(path)
+    at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * path.n_units * 8))
     if kinks == "averaged":
-        at_once = max(1, min(at_once, ELEMENTS_AT_ONCE // inputs[:1].numel()))
+        at_once = max(1, min(at_once, ELEMENTS_AT_ONCE // path.baseline.numel()))
     parts = []
-    for first in range(0, len(inputs), at_once):
-        rows = torch.arange(first, min(first + at_once, len(inputs)))
+    for first in range(0, len(change), at_once):
+        rows = torch.arange(first, min(first + at_once, len(change)))
         goal = Goal(
             start=start[rows],
             change=change[rows],
             gap=precision.tolerance * scale[rows],
             tolerance=precision.tolerance,
             # so long is a vector of equal elements that sums to this: no finer than the gap asks for
-            least_length=scale[rows] / n_units**0.5,
+            least_length=scale[rows] / path.n_units**0.5,
             max_evaluations=precision.max_evaluations,
         )
-        parts.append((goal, _summed(path, rows, goal, n_units, kinks)))
+        of_rows = None if slopes is None else slopes[rows]
+        parts.append((goal, _summed(path, rows, goal, kinks, of_rows)))
     return Attributions(
         values=np.concatenate([sums.values.numpy() for _, sums in parts]),
         change=change.numpy(),
@@ -157,24 +143,27 @@ def integrated_gradients(
     )
 
 
-def _summed(path: StraightPath, rows: Tensor, goal: Goal, n_units: int, kinks: Kinks) -> Sums:
-    """Rows that are not done in the way that suits the kinks seen get pieces: they bend elsewhere, too."""
-    if kinks == "none" and goal.tolerance >= FINEST and goal.max_evaluations >= len(FIRST):
-        found = sums_along_curves(path, rows, goal, n_units)
+def _summed(path: StraightPath, rows: Tensor, goal: Goal, kinks: Kinks, slopes: Tensor | None) -> Sums:
+    """Rows that are not done in the way that suits the kinks seen get pieces: they bend elsewhere, too.
+
+    Paths with ``slopes`` at the baseline, shape ``(r, m)``, are followed by curves.
+    """
+    if slopes is not None:
+        found = sums_along_curves(path, rows, goal, slopes)
         again = ~found.settle(goal)
     elif kinks == "averaged" and goal.max_evaluations >= FIRST_IN_STRETCHES:
-        found = _by_stretches(path, rows, goal, n_units)
+        found = _by_stretches(path, rows, goal)
         again = ~found.add_up(goal)
     else:
-        return _by_segments(path, rows, goal, n_units)
+        return _by_segments(path, rows, goal)
     again = again & (found.evaluations <= goal.max_evaluations // 2)
     if not bool(again.any()):
         return found
     limited = goal.take(again, goal.max_evaluations // 2)
-    return found.instead(again, _by_segments(path, rows[again], limited, n_units))
+    return found.instead(again, _by_segments(path, rows[again], limited))
 
 
-def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal) -> Sums:
     """A row in doubt leaves half of its gradients to pieces that are walked in another way."""
     path = path.take(rows)
     paths = stretches.paths_of(path)
@@ -182,7 +171,11 @@ def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) ->
     times = torch.where(_need_many(first, goal), 3, 2)
     evaluations = FIRST_IN_STRETCHES // 3 * (1 + times)
     progress: Progress[stretches.Stretches] = Progress(
-        goal, n_units, evaluations, divide_at_least_cost, most_in_doubt=goal.max_evaluations // 2
+        goal,
+        path.n_units,
+        evaluations,
+        divide_at_least_cost,
+        most_in_doubt=goal.max_evaluations // 2,
     )
     return _until_done(
         first, times[first.row], lambda *which: stretches.divided(path, paths, *which), progress
@@ -199,11 +192,11 @@ def _need_many(first: stretches.Stretches, goal: Goal) -> Tensor:
     return ((goal.change - sums).abs() > goal.gap) & affordable
 
 
-def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def _by_segments(path: StraightPath, rows: Tensor, goal: Goal) -> Sums:
     first = segments.first_segments(path, rows, SEGMENTS)
     evaluations = torch.full((len(rows),), FIRST_IN_SEGMENTS)
     progress: Progress[segments.Segments] = Progress(
-        goal, n_units, evaluations, halve_the_largest, most_in_doubt=goal.max_evaluations
+        goal, path.n_units, evaluations, halve_the_largest, most_in_doubt=goal.max_evaluations
     )
     times = torch.full((len(first),), 2)
     return _until_done(first, times, lambda pieces, _: segments.halved(path, rows, pieces), progress)

@@ -18,8 +18,12 @@ from auditkit.subjects.subject import WhiteBox
 PROBED: Final = 4
 """Rows with which it is seen whether padding counts: those that end first."""
 
+PROBED_WORDS: Final = 8
+"""Rows with which it is seen whether words count but for their vectors."""
+
 ROUNDING: Final = 1e-5
-"""Of scores, relative to the largest: what cutting padding off may change where it does not count."""
+"""Of scores, relative to the largest: what may change where padding, or which words stand there, does not
+count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,42 @@ def token_obstacle(subject: WhiteBox, embedding: TokenEmbedding, ids: Tensor) ->
         if total.requires_grad and torch.autograd.grad(total, vectors, allow_unused=True)[0] is not None:
             return None
     return Message(text="the outputs of the model are cut off from its tokens, so no gradient reaches them")
+
+
+def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:
+    """Numbers of rows, shape ``(n,)``: those of one kind have the same score at the same vectors.
+
+    They have the same class, and padding in the same places. That is enough for models that use ids to look
+    up vectors and to see where padding is; for one that looks for certain words, too, there is no answer.
+    Should it look for a word that no row asked about has, scores on the way disagree with that of the
+    baseline, and rows with it are not said to be done.
+
+    Args:
+        score: Of the rows.
+        vectors: Of their tokens, shape ``(n, length, width)``.
+        target: As ``score`` takes it, shape ``(n, 1 + length)``.
+    """
+    is_padding = target[:, 1:] == score.embedding.padding
+    few, wanted, is_real = vectors[:PROBED_WORDS], target[:PROBED_WORDS], ~is_padding[:PROBED_WORDS]
+    words, others = wanted[:, 1:][is_real], wanted.clone()
+    others[:, 1:][is_real] = words[:1].expand_as(
+        words
+    )  # one word everywhere, so that every other one is missed
+    with torch.no_grad():
+        own = score(few, wanted)
+        try:
+            exchanged = score(few, others)
+        except (
+            RuntimeError,
+            ValueError,
+            IndexError,
+        ):  # of a model that takes some words in some places alone
+            return None
+    if not bool(((own - exchanged).abs() <= ROUNDING * own.abs().amax()).all()):
+        return None
+    alike = torch.cat([target[:, :1], is_padding.to(target.dtype)], dim=1)
+    kinds: Tensor = torch.unique(alike, dim=0, return_inverse=True)[1]
+    return kinds.cpu()
 
 
 def lengths_that_count(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor | None:

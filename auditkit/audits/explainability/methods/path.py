@@ -8,6 +8,7 @@ from auditkit.audits.explainability.explained_rows import ExplainedRows, differe
 from auditkit.audits.explainability.integrated_gradients import Attributions, Precision, integrated_gradients
 from auditkit.audits.explainability.methods.method import AttributionMethod
 from auditkit.audits.explainability.methods.watched_calls import fixed_parameters
+from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.data.dataset import FloatArray
 
 DEFAULT: Final = Precision()
@@ -19,16 +20,17 @@ COARSE: Final = Precision(tolerance=2e-2, max_evaluations=64)
 def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
     with fixed_parameters(rows.white_box.module), differentiable_kernels(rows.white_box):
-        return integrated_gradients(
+        path = StraightPath(
             rows.score,
-            rows.inputs,
-            rows.baseline,
+            rows.inputs.detach(),
+            rows.baseline.detach(),
             rows.target,
-            precision=precision,
-            batch_size=rows.batch_size,
-            pooled=rows.pooled,
-            lengths=rows.lengths,
+            rows.pooled,
+            rows.batch_size,
+            rows.lengths,
+            rows.kinds,
         )
+        return integrated_gradients(path, precision)
 
 
 def _values(rows: ExplainedRows, _rng: torch.Generator) -> FloatArray:

@@ -44,11 +44,4 @@ class Explainer:
 
 def some_of(rows: ExplainedRows, index: IntArray) -> ExplainedRows:
     """The rows at ``index``, in that order, evaluated few at a time."""
-    at = torch.from_numpy(index).to(rows.inputs.device)
-    return replace(
-        rows,
-        inputs=rows.inputs[at],
-        target=rows.target[at],
-        present=rows.present[index],
-        batch_size=min(rows.batch_size, AT_ONCE),
-    )
+    return replace(rows.take(index), batch_size=min(rows.batch_size, AT_ONCE))

@@ -3,10 +3,10 @@
 The scores at the points are by-products, and the slopes of the score must sum to their differences. So of the
 slopes of the units only that part is left to the rational function which does not follow the score: where one
 bend of the score is all that happens, shares hardly shift from unit to unit, and that part is small. The
-scores of baseline and input are kept out of this: that the units sum to their difference, beyond the
-outermost points, still tells whether all is well.
+score of the input is kept out of this: that the units sum to the change, beyond the last point on the way,
+still tells whether all is well.
 
-How far the units are off is judged by what passing through the last points changes, and by how far slopes and
+How far the units are off is judged by what passing through the last points changed, and by how far slopes and
 scores disagree segment by segment.
 """
 
@@ -30,12 +30,13 @@ from auditkit.audits.explainability.straight_path.rational import (
 )
 from auditkit.audits.explainability.straight_path.shares import Shares
 
-FIRST: Final = (0.02, 0.1, 0.22, 0.4, 0.65, 0.93)
-"""Places of the first points: scores bend early more often than late, as a baseline is far from any row."""
+FIRST: Final = (0.0, 0.1, 0.22, 0.4, 0.65, 0.93)
+"""Places of the first points: scores bend early more often than late, as a baseline is far from any row. What
+is found at the baseline itself serves all rows of a kind, so that the first point costs little."""
 
-STAGES: Final = (6, 7, 9, 10, 13, 16, 19, 22, 25)
+STAGES: Final = (6, 7, 8, 9, 10, 13, 16, 20, 25, 31)
 """Numbers of points with which functions are made. At first each point tells much about the next; later few
-paths are left, and taking some points costs little. What 25 do not settle is not smooth, and pieces of it are
+paths are left, and taking some points costs little. What 31 do not settle is not smooth, and pieces of it are
 cheaper."""
 
 MOST_TESTS: Final = 2
@@ -49,7 +50,10 @@ ERROR: Final = 1.3
 """Of a row, as a multiple of what is seen: of the residuals, carried over from the score to the units, and of
 what passing through the last points changed, as squares."""
 
-TRUSTED: Final = 10.0
+ROUNDING: Final = 1e-9
+"""Of sums of slopes, relative to the largest slope: what the last point changed by less, it left alone."""
+
+TRUSTED: Final = 30.0
 """Gaps that a row may have between its outermost points before what follows the score is set right. Slopes
 that are off by more are not known well enough to tell how shares shift, or are no slopes of that score."""
 
@@ -63,10 +67,8 @@ class _Fit:
         weights: Barycentric, shape ``(r, n)``.
         counts: How much each point counts in the sum over each segment, shape ``(r, s, n)``.
         residuals: Of the score over each segment, shape ``(r, s)``.
-        left_out: What counts differ by from those of the function with the same denominator through fewer
-            points, shape ``(r, s, n)``.
-        moved: What they differ by from those of the function before the last points, or that through fewer
-            where there was none, shape ``(r, s, n)``.
+        moved: What they differ by from those of the function before the last points, or of the one through
+            the fewest where there was none, shape ``(r, s, n)``.
         shares: How the slope of the score is shared among the units.
     """
 
@@ -74,7 +76,6 @@ class _Fit:
     weights: Tensor
     counts: Tensor
     residuals: Tensor
-    left_out: Tensor
     moved: Tensor
     shares: Shares
 
@@ -85,7 +86,6 @@ class _Fit:
             self.weights[kept],
             self.counts[kept],
             self.residuals[kept],
-            self.left_out[kept],
             self.moved[kept],
             self.shares.take(kept),
         )
@@ -93,7 +93,7 @@ class _Fit:
     @property
     def inner_residual(self) -> Tensor:
         """Of the score between the outermost points, shape ``(r, 1)``."""
-        return self.residuals[:, 1:-1].sum(dim=1, keepdim=True)
+        return self.residuals[:, :-1].sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +102,18 @@ class _Walk:
 
     Attributes:
         samples: So far.
-        ends: Score at baseline and input, shape ``(r, 2)``.
+        end: Score at the input, shape ``(r, 1)``.
         before: Weights of the functions without the last point, shape ``(r, n)``; ``None`` at first.
     """
 
     samples: Samples
-    ends: Tensor
+    end: Tensor
     before: Tensor | None
 
     def take(self, kept: Tensor) -> "_Walk":
         """The paths ``kept``, by number."""
         before = None if self.before is None else self.before[kept]
-        return _Walk(self.samples.take(kept), self.ends[kept], before)
+        return _Walk(self.samples.take(kept), self.end[kept], before)
 
     @property
     def where_finite(self) -> "_Walk":
@@ -122,25 +122,25 @@ class _Walk:
         return self if bool(is_finite.all()) else self.take(is_finite.nonzero().squeeze(1))
 
 
-def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
     """Of the gradients over whole paths; the error is infinite where nothing was found.
 
     Args:
         path: Of all rows.
         rows: The paths that are meant, shape ``(r,)``.
         goal: When each of them is done; it allows for at least the first points.
-        n_units: The number m of units.
+        slopes: At the baseline, unit by unit, shape ``(r, m)``.
     """
     with torch.inference_mode():  # what is done here to few numbers costs calls above all
-        return _sums(path, rows, goal, n_units)
+        return _sums(path, rows, goal, slopes)
 
 
-def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
+def _sums(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
     n = len(rows)
-    values = torch.zeros(n, n_units, dtype=torch.float64)
+    values = torch.zeros(slopes.shape, dtype=torch.float64)
     error = torch.full((n,), torch.inf, dtype=torch.float64)
     evaluations = torch.full((n,), len(FIRST))
-    walk = _started(path, rows, torch.stack([goal.start, goal.start + goal.change], dim=1))
+    walk = _started(path, rows, goal, slopes)
     while len(walk.samples.row):
         samples, fit = walk.samples, _best(walk)
         sums = (fit.counts.sum(dim=1, keepdim=True) @ samples.slopes.double()).squeeze(1)
@@ -159,33 +159,37 @@ def _sums(path: StraightPath, rows: Tensor, goal: Goal, n_units: int) -> Sums:
     return Sums(values, error, evaluations)
 
 
-def _started(path: StraightPath, rows: Tensor, ends: Tensor) -> _Walk:
+def _started(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> _Walk:
     places = torch.tensor(FIRST, dtype=torch.float64).repeat(len(rows), 1)
-    scores, slopes = path.evaluate(rows.repeat_interleave(len(FIRST)), places.flatten())
+    n_more = len(FIRST) - 1
+    scores, more = path.evaluate(rows.repeat_interleave(n_more), places[:, 1:].flatten())
     samples = Samples.of(
-        torch.arange(len(rows)), places, scores.view_as(places), slopes.view(*places.shape, -1)
+        torch.arange(len(rows)),
+        places,
+        torch.cat([goal.start.unsqueeze(1), scores.view(-1, n_more)], dim=1),
+        torch.cat([slopes.unsqueeze(1), more.view(len(rows), n_more, -1)], dim=1),
     )
-    return _Walk(samples, ends, None).where_finite
+    return _Walk(samples, (goal.start + goal.change).unsqueeze(1), None).where_finite
 
 
 def _best(walk: _Walk) -> _Fit:
     """Of the functions through most of the points, the one whose slopes of the score sum up best."""
     samples = walk.samples
-    between = Between.of(samples, walk.ends)
+    between = Between.of(samples, walk.end)
     some = weights_through(samples, min(MOST_TESTS, samples.n // 2))
     all_points = through_all(samples, some)
     residuals = between.residuals(all_points, samples.totals)
     chosen = residuals.abs().sum(dim=2).nan_to_num(nan=torch.inf).argmin(dim=1)
     each = torch.arange(len(chosen))
-    weights, fewer = all_points[each, chosen], some[each, chosen]
-    before = fewer if walk.before is None else walk.before
-    counts, of_fewer, of_before = between.counts(torch.stack([weights, fewer, before], dim=1)).unbind(dim=1)
+    weights = all_points[each, chosen]
+    # through the fewest, as few units leave one test to be met by any function: that would move nothing
+    before = some[:, -1] if walk.before is None else walk.before
+    counts, of_before = between.counts(torch.stack([weights, before], dim=1)).unbind(dim=1)
     return _Fit(
         between=between,
         weights=weights,
         counts=counts,
         residuals=residuals[each, chosen],
-        left_out=counts - of_fewer,
         moved=counts - of_before,
         shares=Shares.of(samples, counts.sum(dim=1)),
     )
@@ -194,20 +198,19 @@ def _best(walk: _Walk) -> _Fit:
 def _errors(walk: _Walk, fit: _Fit) -> Tensor:
     """How far the sums are likely off, as the length of a vector, shape ``(r,)``.
 
-    Residuals of the score times how much longer the vectors of units are that the last point changed than
-    their sums; and all that passing through the last points changes.
+    Residuals of the score times how much longer the vectors of units are that the last points changed than
+    their sums; and all that the last points changed.
     """
     samples, tiny = walk.samples, torch.finfo(torch.float64).tiny
+    least = (ROUNDING * samples.totals.abs().amax(dim=1)).square().clamp(min=tiny)
     squares, residuals = _squared_lengths(samples, fit, fit.moved), fit.residuals.square()
     of_score = (fit.moved @ samples.totals.unsqueeze(2)).squeeze(2).square()
     carried = torch.zeros(len(residuals), dtype=torch.float64)
-    for part in (slice(1, -1), [0, -1]):
-        longer = squares[:, part].sum(dim=1) / of_score[:, part].sum(dim=1).clamp(min=tiny)
+    for part in (slice(0, -1), [-1]):
+        longer = squares[:, part].sum(dim=1) / torch.maximum(of_score[:, part].sum(dim=1), least)
         carried = carried + longer * residuals[:, part].sum(dim=1)
-    changes = torch.stack([fit.left_out[:, [0, -1]].sum(dim=1), fit.left_out[:, 1:-1].sum(dim=1)], dim=1)
-    lengths = samples.squared_lengths(changes)
-    inner = (lengths[:, 1] - fit.shares.following(samples, changes[:, 1:])[:, 0]).clamp(min=0)
-    changed = (lengths[:, 0].sqrt() + inner.sqrt()).square()
+    whole = torch.stack([fit.moved[:, :-1].sum(dim=1), fit.moved[:, -1]], dim=1)
+    changed = _squared_lengths(samples, fit, whole).sum(dim=1)
     return (ERROR * (carried + changed).sqrt()).nan_to_num(nan=torch.inf)
 
 
@@ -217,8 +220,8 @@ def _squared_lengths(samples: Samples, fit: _Fit, counts: Tensor) -> Tensor:
     Between the outermost points only of what does not follow the score.
     """
     lengths = samples.squared_lengths(counts)
-    apart = lengths[:, 1:-1] - fit.shares.following(samples, counts[:, 1:-1])
-    return torch.cat([lengths[:, :1], apart.clamp(min=0), lengths[:, -1:]], dim=1)
+    apart = lengths[:, :-1] - fit.shares.following(samples, counts[:, :-1])
+    return torch.cat([apart.clamp(min=0), lengths[:, -1:]], dim=1)
 
 
 def _continued(path: StraightPath, rows: Tensor, walk: _Walk, fit: _Fit, n_more: int) -> _Walk:
@@ -234,4 +237,4 @@ def _continued(path: StraightPath, rows: Tensor, walk: _Walk, fit: _Fit, n_more:
     places = middles.gather(1, told.topk(n_more, dim=1).indices)
     scores, slopes = path.evaluate(rows[samples.row].repeat_interleave(n_more), places.flatten())
     more = samples.followed_by(places, scores.view_as(places), slopes.view(*places.shape, -1))
-    return _Walk(more, walk.ends, functional.pad(fit.weights, (0, n_more))).where_finite
+    return _Walk(more, walk.end, functional.pad(fit.weights, (0, n_more))).where_finite

@@ -130,7 +130,7 @@ class Between:
     @classmethod
     def of(cls, samples: Samples, outer_scores: Tensor) -> Self:
         """Those between the points of ``samples``; scores of baseline and input are ``(r, 2)``."""
-        outer = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(len(outer_scores), 1)
+        outer = torch.ones(len(outer_scores), 1, dtype=torch.float64)
         ends, order = torch.cat([samples.places, outer], dim=1).sort(dim=1)
         scores = torch.cat([samples.scores, outer_scores], dim=1).gather(1, order)
         places = ends[:, :-1, None] + ends.diff(dim=1).unsqueeze(2) * _GAUSS_PLACES
