@@ -44,7 +44,7 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=6,
+        version=7,
         area="explainability",
         question="Which inputs move the decision?",
         requires=frozenset({"scores"}),

@@ -67,9 +67,8 @@ def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor 
     is_padding = target[:, 1:] == score.embedding.padding
     few, wanted, is_real = vectors[:PROBED_WORDS], target[:PROBED_WORDS], ~is_padding[:PROBED_WORDS]
     words, others = wanted[:, 1:][is_real], wanted.clone()
-    others[:, 1:][is_real] = words[:1].expand_as(
-        words
-    )  # one word everywhere, so that every other one is missed
+    # one word everywhere, so that every other one is missed
+    others[:, 1:][is_real] = words[:1].expand_as(words)
     with torch.no_grad():
         own = score(few, wanted)
         try:
