@@ -77,7 +77,7 @@ def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor 
             RuntimeError,
             ValueError,
             IndexError,
-        ):  # of a model that takes some words in some places alone
+        ):  # of one that takes some words in some places alone
             return None
     if not bool(((own - exchanged).abs() <= ROUNDING * own.abs().amax()).all()):
         return None
