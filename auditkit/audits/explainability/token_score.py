@@ -73,11 +73,7 @@ def kinds_of_texts(score: PathScore, vectors: Tensor, target: Tensor) -> Tensor 
         own = score(few, wanted)
         try:
             exchanged = score(few, others)
-        except (
-            RuntimeError,
-            ValueError,
-            IndexError,
-        ):  # of one that takes some words in some places alone
+        except (RuntimeError, ValueError, IndexError):  # of one that takes some words alone
             return None
     if not bool(((own - exchanged).abs() <= ROUNDING * own.abs().amax()).all()):
         return None
