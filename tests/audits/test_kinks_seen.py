@@ -18,6 +18,7 @@ def changed_after_it_was_rectified(inputs):
 SMOOTH = {
     "gelu": functional.gelu,
     "layer norm": nn.LayerNorm(6),
+    "bounds on lengths": lambda x: x / torch.tensor([3, 9, 2, 4]).clamp(max=4).sort().values.unsqueeze(1),
     "products and softmax": lambda x: torch.softmax(x @ x.T, dim=1),
 }
 KINKED = {

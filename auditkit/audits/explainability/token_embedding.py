@@ -83,6 +83,8 @@ def _reads(argument: object, ids: Tensor, padding: int) -> bool:
 
     At padding anything may stand.
     """
+    if argument is ids:
+        return True
     if not isinstance(argument, Tensor) or argument.ndim != 2 or argument.shape[0] != ids.shape[0]:
         return False
     length = argument.shape[1]

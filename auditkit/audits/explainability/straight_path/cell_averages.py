@@ -14,6 +14,7 @@ from auditkit.audits.explainability.straight_path.kinks import (
     Bends,
     bends_of,
     bent,
+    has_numbers,
     has_other_kinks,
     yet_to_be_bent,
 )
@@ -89,7 +90,7 @@ class CellAverages(TorchFunctionMode):
             in_place = func in IN_PLACE or bool(kwargs.get("inplace", False))
             with torch._C.DisableTorchFunction():
                 return self._bent_in_place(args[0], bends) if in_place else self._bent(args[0], bends)
-        if has_other_kinks(func) and _has_numbers((*args, *kwargs.values())):
+        if has_other_kinks(func) and has_numbers(args, kwargs):
             self.understood.append(False)
         return func(*args, **kwargs)
 
@@ -133,11 +134,6 @@ class CellAverages(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             rectified.result = bent(rectified.before, rectified.bends)
         rectified.version = rectified.result._version
-
-
-def _has_numbers(given: tuple[Any, ...]) -> bool:
-    """Whether there is anything to differentiate; lengths, places and masks have no derivative."""
-    return any(isinstance(value, Tensor) and value.is_floating_point() for value in given)
 
 
 Kinks = Literal["none", "averaged", "others"]

@@ -7,7 +7,7 @@ add up exactly, however few they are; with several, up to what kinks of differen
 to one another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -173,6 +173,11 @@ def bends_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bends 
 def has_other_kinks(func: Any) -> bool:
     """Whether a function of torch bends in a way that is not averaged here."""
     return func in _ADAPTIVE_POOLS or str(getattr(func, "__name__", "")).strip("_") in _OTHERS
+
+
+def has_numbers(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether there is anything to differentiate; lengths, places and masks have no derivative."""
+    return any(isinstance(value, Tensor) and value.is_floating_point() for value in (*args, *kwargs.values()))
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str, default: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-from auditkit.audits.explainability.straight_path.kinks import bends_of, has_other_kinks
+from auditkit.audits.explainability.straight_path.kinks import bends_of, has_numbers, has_other_kinks
 from auditkit.audits.explainability.straight_path.pooling import POOLS
 
 
@@ -12,8 +12,8 @@ class KinksSeen(TorchFunctionMode):
     """While entered, functions of torch are watched.
 
     Attributes:
-        any: Whether one of them may have kinks. Bounds on lengths and choices by masks count, too, although
-            nothing is differentiated there.
+        any: Whether one of them may have kinks. Bounds on lengths do not count, but choices of numbers by
+            masks do, although nothing is differentiated there.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,6 @@ class KinksSeen(TorchFunctionMode):
     ) -> Any:
         """Of torch's protocol."""
         kwargs = kwargs or {}
-        self.any = (
-            self.any or func in POOLS or has_other_kinks(func) or bends_of(func, args, kwargs) is not None
-        )
+        may_bend = func in POOLS or has_other_kinks(func) or bends_of(func, args, kwargs) is not None
+        self.any = self.any or (may_bend and has_numbers(args, kwargs))
         return func(*args, **kwargs)
