@@ -202,12 +202,14 @@ def _gauss(path: StraightPath, places: FloatArray, weights: FloatArray) -> Float
 
 
 def _captum(rows: ExplainedRows, n_steps: int) -> FloatArray:
-    found = IntegratedGradients(rows.score).attribute(
+    """Like ours it finds how far each row is from adding up, too."""
+    found, _ = IntegratedGradients(rows.score).attribute(
         rows.inputs,
         baselines=rows.baseline.expand_as(rows.inputs),
         additional_forward_args=(rows.target,),
         n_steps=n_steps,
         internal_batch_size=rows.batch_size,
+        return_convergence_delta=True,
     )
     return np.asarray(rows.pooled(found.detach().double()).numpy())
 
