@@ -83,10 +83,10 @@ class _Fit:
         """Of the paths ``kept``, by number."""
         return _Fit(
             self.between.take(kept),
-            self.weights[kept],
-            self.counts[kept],
-            self.residuals[kept],
-            self.moved[kept],
+            self.weights.index_select(0, kept),
+            self.counts.index_select(0, kept),
+            self.residuals.index_select(0, kept),
+            self.moved.index_select(0, kept),
             self.shares.take(kept),
         )
 
@@ -112,8 +112,8 @@ class _Walk:
 
     def take(self, kept: Tensor) -> "_Walk":
         """The paths ``kept``, by number."""
-        before = None if self.before is None else self.before[kept]
-        return _Walk(self.samples.take(kept), self.end[kept], before)
+        before = None if self.before is None else self.before.index_select(0, kept)
+        return _Walk(self.samples.take(kept), self.end.index_select(0, kept), before)
 
     @property
     def where_finite(self) -> "_Walk":
@@ -203,14 +203,15 @@ def _errors(walk: _Walk, fit: _Fit) -> Tensor:
     """
     samples, tiny = walk.samples, torch.finfo(torch.float64).tiny
     least = (ROUNDING * samples.totals.abs().amax(dim=1)).square().clamp(min=tiny)
-    squares, residuals = _squared_lengths(samples, fit, fit.moved), fit.residuals.square()
+    inner = fit.moved[:, :-1].sum(dim=1, keepdim=True)
+    squares = _squared_lengths(samples, fit, torch.cat([inner, fit.moved], dim=1))
+    of_segments, residuals = squares[:, 1:], fit.residuals.square()
     of_score = (fit.moved @ samples.totals.unsqueeze(2)).squeeze(2).square()
     carried = torch.zeros(len(residuals), dtype=torch.float64)
     for part in (slice(0, -1), [-1]):
-        longer = squares[:, part].sum(dim=1) / torch.maximum(of_score[:, part].sum(dim=1), least)
+        longer = of_segments[:, part].sum(dim=1) / torch.maximum(of_score[:, part].sum(dim=1), least)
         carried = carried + longer * residuals[:, part].sum(dim=1)
-    whole = torch.stack([fit.moved[:, :-1].sum(dim=1), fit.moved[:, -1]], dim=1)
-    changed = _squared_lengths(samples, fit, whole).sum(dim=1)
+    changed = squares[:, 0] + squares[:, -1]
     return (ERROR * (carried + changed).sqrt()).nan_to_num(nan=torch.inf)
 
 

@@ -78,12 +78,12 @@ class Samples:
     def take(self, kept: Tensor) -> "Samples":
         """Of the paths ``kept``, by number."""
         return Samples(
-            self.row[kept],
-            self.places[kept],
-            self.scores[kept],
-            self.slopes[kept],
-            self.products[kept],
-            self.totals[kept],
+            self.row.index_select(0, kept),
+            self.places.index_select(0, kept),
+            self.scores.index_select(0, kept),
+            self.slopes.index_select(0, kept),
+            self.products.index_select(0, kept),
+            self.totals.index_select(0, kept),
         )
 
     def followed_by(self, places: Tensor, scores: Tensor, slopes: Tensor) -> "Samples":
@@ -178,7 +178,11 @@ class Between:
 
     def take(self, kept: Tensor) -> "Between":
         """Of the paths ``kept``, by number."""
-        return Between(self.ends[kept], self.rises[kept], self.nearness[kept])
+        return Between(
+            self.ends.index_select(0, kept),
+            self.rises.index_select(0, kept),
+            self.nearness.index_select(0, kept),
+        )
 
 
 def nearness(places: Tensor, points: Tensor) -> Tensor:

@@ -43,10 +43,13 @@ class Shares:
         Returns:
             Shape ``(r, q)``.
         """
-        sums = (counts @ samples.totals.unsqueeze(2)).squeeze(2)
-        along = (counts @ self.along.unsqueeze(2)).squeeze(2)
+        sums, along = (counts @ torch.stack([samples.totals, self.along], dim=2)).unbind(dim=2)
         return sums * (2 * along - sums * self.square)
 
     def take(self, kept: Tensor) -> "Shares":
-        """Of the paths where ``kept``, shape ``(r,)``, is true."""
-        return Shares(self.values[kept], self.along[kept], self.square[kept])
+        """Of the paths ``kept``, by number."""
+        return Shares(
+            self.values.index_select(0, kept),
+            self.along.index_select(0, kept),
+            self.square.index_select(0, kept),
+        )
