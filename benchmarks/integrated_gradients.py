@@ -10,7 +10,7 @@ is to be known to a thousandth, while Captum is held to the sum alone, which set
 row against 800 steps, 11 to 12.5 times in medians of a run and 9 to 15 in single pairs. For the
 transformer a hundred of Captum's steps are enough, so that ten gradients a row would be allowed if nothing
 else took time. Ours are found at 8.6 points, of which the first, the baseline, is shared by rows with the
-same class and length: the median of a run is 10 to 11 times, single pairs 7 to 13. A quarter of the
+same class and length: medians of 25 pairs are 9.4 to 10, single pairs 7 to 14. A quarter of the
 time is not spent on gradients: each of eight rounds has its price, also for the last few rows. How many
 points a rule would take that knows beforehand where each row bends, and need not show that it is right, is
 found here, too: eight.
