@@ -24,11 +24,12 @@ from auditkit.config import Architecture, DataConfig
 from auditkit.data.dataset import Dataset, TokenSpace
 from auditkit.data.loading import load_training_data
 from auditkit.models.zoo import build_module
-from auditkit.privacy.accounting import _rdp_of_a_step, epsilon_prv, noise_for_epsilon
-from auditkit.privacy.composition import _binomials, integer_rdp, quick_rdp
+from auditkit.privacy.accounting import epsilon_prv, noise_for_epsilon
+from auditkit.privacy.composition import quick_rdp
 from auditkit.privacy.dp_fit import dp_fit
 from auditkit.privacy.dp_settings import DpSettings
 from auditkit.privacy.preflight import examine
+from auditkit.privacy.rdp import rdp_of_a_step
 from auditkit.randomness import torch_rng
 from auditkit.records import Spending
 from auditkit.selftest.breaks import prove_breaks
@@ -47,7 +48,7 @@ SCHEDULE = tuple(
 
 def forget() -> None:
     """What accounting keeps."""
-    for function in (epsilon_prv, noise_for_epsilon, _rdp_of_a_step, integer_rdp, _binomials):
+    for function in (epsilon_prv, noise_for_epsilon, rdp_of_a_step):
         function.cache_clear()
 
 

@@ -1,6 +1,7 @@
 """What ``make bench`` and ``make proof`` say of a bar that was missed."""
 
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,11 @@ def test_a_bar_that_is_missed_is_named_and_ends_the_command_with_1(command, hold
     monkeypatch.setitem(sys.modules, "benchmarks.planted", comparison)
     assert command.main(["planted"]) == code
     assert ("missed: planted" in capsys.readouterr().out) == bool(code)
+
+
+@pytest.mark.parametrize("name", sorted({*proof.CHECKS, *bench.COMPARISONS}))
+def test_every_check_can_be_run(name):
+    assert callable(import_module(f"benchmarks.{name}").run)
 
 
 def test_figures_without_a_bar_miss_none():
