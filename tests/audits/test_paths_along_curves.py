@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from auditkit.audits.explainability.straight_path.curves import FIRST, STAGES
+from auditkit.audits.explainability.straight_path.curves import FIRST, STAGES, are_settled
 from auditkit.audits.explainability.straight_path.points import StraightPath
+from auditkit.audits.explainability.straight_path.progress import Goal, Sums
 from auditkit.audits.explainability.straight_path.rational import (
     Between,
     Samples,
     counts_at,
     nearness,
-    straight,
+    straight_at_middles,
     through_all,
     weights_through,
 )
@@ -288,8 +289,17 @@ def samples_of(places, curves):
     at = torch.tensor(places, dtype=torch.float64, requires_grad=True)
     values = torch.stack([curve(at) for curve in curves])
     slopes = torch.stack([torch.autograd.grad(v.sum(), at, retain_graph=True)[0] for v in values], dim=1)
-    total = values.sum(dim=0).detach()
-    return Samples.of(torch.tensor([0]), at.detach().unsqueeze(0), total.unsqueeze(0), slopes.unsqueeze(0))
+    return Samples.of(
+        np.array([0]),
+        at.detach().numpy()[None],
+        values.sum(dim=0).detach().numpy()[None],
+        slopes.numpy()[None],
+    )
+
+
+def functions(samples, n):
+    """Weights of functions that leave out one point, two, and so on."""
+    return weights_through(samples, samples.nearness, n)
 
 
 @settings(max_examples=30, deadline=None)
@@ -297,16 +307,16 @@ def samples_of(places, curves):
 def test_a_rational_function_is_met_between_its_points(pole, height):
     curves = (lambda t: 1 / (t + pole), lambda t: height * t / (t + pole))
     samples = samples_of([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], curves)
-    places = torch.tensor([[0.1, 0.4, 0.9]], dtype=torch.float64)
-    weights = weights_through(samples, 2)[:, 1]
+    places = np.array([[0.1, 0.4, 0.9]])
+    weights = functions(samples, 2)[:, 1]
     found = counts_at(nearness(places, samples.places), weights) @ samples.slopes
     exact = samples_of([0.1, 0.4, 0.9], curves).slopes
-    assert torch.allclose(found, exact, rtol=1e-3, atol=1e-6)
+    assert found == pytest.approx(exact, rel=1e-3, abs=1e-6)
 
 
 def test_what_a_function_does_not_pass_through_does_not_count():
     samples = samples_of([0.1, 0.3, 0.5, 0.7, 0.9], (torch.sin, torch.exp))
-    weights = weights_through(samples, 2)
+    weights = functions(samples, 2)
     assert weights.shape == (1, 2, 5)
     assert (weights[0, 0, 4:] == 0).all()
     assert (weights[0, 1, 3:] == 0).all()
@@ -318,31 +328,31 @@ def test_a_function_through_all_points_keeps_its_denominator(pole, height):
     """What it did not pass through it now does, and what it followed already it still follows."""
     curves = (lambda t: 1 / (t + pole), lambda t: height * t / (t + pole))
     samples = samples_of([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], curves)
-    weights = through_all(samples, weights_through(samples, 3))
+    weights = through_all(samples.nearness, functions(samples, 3))
     assert (weights != 0).all()
-    places = torch.tensor([[0.1, 0.4, 0.9]], dtype=torch.float64)
+    places = np.array([[0.1, 0.4, 0.9]])
     exact = samples_of([0.1, 0.4, 0.9], curves).slopes
     for function in range(3):
         found = counts_at(nearness(places, samples.places), weights[:, function]) @ samples.slopes
-        assert torch.allclose(found, exact, rtol=1e-3, atol=1e-6)
+        assert found == pytest.approx(exact, rel=1e-3, abs=1e-6)
 
 
 def test_a_function_through_all_points_meets_what_it_left_out():
     """Whatever the denominator, close to a point it is close to what was found there."""
     samples = samples_of([0.1, 0.3, 0.5, 0.7, 0.9], (torch.sin, torch.exp))
-    weights = through_all(samples, weights_through(samples, 2))
+    weights = through_all(samples.nearness, functions(samples, 2))
     for function in range(2):
         found = counts_at(nearness(samples.places + 1e-9, samples.places), weights[:, function])
-        assert torch.allclose(found @ samples.slopes, samples.slopes, atol=1e-6)
+        assert found @ samples.slopes == pytest.approx(samples.slopes, abs=1e-6)
 
 
-def test_residuals_are_what_the_counts_say_of_the_score():
-    samples = samples_of([0.1, 0.3, 0.5, 0.7, 0.9], (torch.sin, torch.exp))
-    between = Between.of(samples, torch.tensor([[1.0, float(np.sin(1) + np.e)]], dtype=torch.float64))
-    weights = weights_through(samples, 2)
-    found = between.residuals(weights, samples.totals)
-    counted = (between.counts(weights) * samples.totals).sum(dim=3) - between.rises.unsqueeze(1)
-    assert torch.allclose(found, counted, atol=1e-12)
+def test_counts_integrate_a_function_that_is_followed_exactly():
+    curves = (lambda t: 1 / (t + 0.5), lambda t: t / (t + 0.5))
+    samples = samples_of([0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], curves)
+    between = Between.of(samples, np.array([[(1 + 1) / 1.5]]))
+    found = between.counts(functions(samples, 2)) @ samples.totals[0]
+    assert found[0, 0] == pytest.approx(between.rises[0], rel=1e-6)
+    assert found[0, 1] == pytest.approx(between.rises[0], rel=1e-6)
 
 
 # --- what follows the score ------------------------------------------------------------------------
@@ -351,34 +361,50 @@ def test_residuals_are_what_the_counts_say_of_the_score():
 def test_of_slopes_that_are_shared_alike_nothing_is_left():
     shares = (0.5, 0.8, -0.3)
     samples = samples_of([0.1, 0.4, 0.8], [lambda t, part=part: part * torch.sin(3 * t) for part in shares])
-    counts = normal(1, 2, 3).double()
-    found = Shares.of(samples, torch.ones(1, 3, dtype=torch.float64))
-    assert found.values[0].tolist() == pytest.approx(shares)
-    assert torch.allclose(found.following(samples, counts), samples.squared_lengths(counts))
+    counts = normal(1, 2, 3).double().numpy()
+    found = Shares.of(samples, np.ones((1, 3)))
+    assert found.counts @ samples.slopes[0] == pytest.approx(np.array([shares]))
+    assert found.following(samples, counts) == pytest.approx(samples.squared_lengths(counts))
 
 
 def test_of_slopes_that_cancel_nothing_follows_the_score():
     """Two units against each other, and a third that makes the score alone."""
     samples = samples_of([0.1, 0.4, 0.8], (torch.exp, lambda t: -torch.exp(t), torch.sin))
-    found = Shares.of(samples, torch.ones(1, 3, dtype=torch.float64))
-    counts = torch.tensor([[[1.0, -1.0, 0.5]]], dtype=torch.float64)
-    slopes = counts[0, 0] @ samples.slopes[0]
-    left = slopes - found.values[0] * slopes.sum()
-    assert left.square().sum().item() == pytest.approx(
-        (samples.squared_lengths(counts) - found.following(samples, counts)).item()
+    found = Shares.of(samples, np.ones((1, 3)))
+    counts = np.array([[[1.0, -1.0, 0.5]]])
+    slopes, shares = counts[0, 0] @ samples.slopes[0], found.counts[0] @ samples.slopes[0]
+    left = slopes - shares * slopes.sum()
+    assert (samples.squared_lengths(counts) - found.following(samples, counts)).item() == pytest.approx(
+        left @ left
     )
-    assert found.values.sum().item() == pytest.approx(1)
+    assert shares.sum() == pytest.approx(1)
 
 
 def test_counts_of_the_points_sum_to_the_width_of_a_segment_whatever_the_weights():
     """A constant is summed exactly."""
     samples = samples_of([0.1, 0.3, 0.5, 0.7, 0.9], (torch.sin, torch.exp))
-    near = nearness(torch.tensor([[0.2, 0.6]], dtype=torch.float64), samples.places)
-    assert torch.allclose(counts_at(near, normal(1, 5).double()).sum(dim=2), torch.ones(1, 2).double())
+    near = nearness(np.array([[0.2, 0.6]]), samples.places)
+    assert counts_at(near, normal(1, 5).double().numpy()).sum(axis=2) == pytest.approx(np.ones((1, 2)))
 
 
 def test_straight_lines_go_from_point_to_point_in_the_order_of_places():
     samples = samples_of([0.5, 0.1, 0.9], (torch.square,))
-    places = torch.tensor([[0.05, 0.3, 0.7, 0.95]], dtype=torch.float64)
-    found = (straight(samples, places) @ samples.slopes).squeeze(2)
-    assert torch.allclose(found, torch.tensor([[0.2, 0.6, 1.4, 1.8]]).double())
+    between = Between.of(samples, np.array([[1.0]]))
+    assert between.middles == pytest.approx(np.array([[0.3, 0.7, 0.95]]))
+    found = straight_at_middles(samples, between) @ samples.slopes
+    assert found[..., 0] == pytest.approx(np.array([[0.6, 1.4, 1.8]]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_paths_are_done_when_their_sums_are(seed):
+    """The rule stands in two forms, for few numbers and for many."""
+    rng = np.random.default_rng(seed)
+    sums, change = rng.normal(size=(32, 3)), torch.from_numpy(rng.normal(size=32))
+    sums[::2] += ((change.numpy() - sums.sum(axis=1)) / 3)[::2, None]
+    errors = np.exp(rng.normal(size=32)) * 1e-3
+    goal = Goal(torch.zeros(32), change, torch.full((32,), 1e-3), 1e-3, torch.full((32,), 1.0), 100)
+    as_tensors = Sums(torch.from_numpy(sums), torch.from_numpy(errors), torch.zeros(32))
+    expected = as_tensors.settle(goal).numpy()
+    assert 0 < expected.sum() < 32
+    assert (are_settled(goal, np.arange(32), sums, errors) == expected).all()

@@ -3,6 +3,7 @@
 Tables, pictures and texts look the same from here on.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -121,13 +122,15 @@ class ExplainedRows:
         """The number m of units of a row."""
         return int(self.present.shape[1])
 
-    def pooled(self, attributions: Tensor) -> Tensor:
-        """Attributions of elements, shape ``(b, *d)``, summed over each unit, shape ``(b, m)``."""
-        flat = attributions.flatten(1)
+    @property
+    def pooled(self) -> Callable[[Tensor], Tensor]:
+        """Sums attributions of elements, shape ``(b, *d)``, over each unit, to shape ``(b, m)``."""
+        units, n_units = self.unit_of.flatten(), self.n_units
         if self._has_equal_units:
-            return flat.view(len(flat), self.n_units, -1).sum(dim=2)
-        summed = flat.new_zeros(len(flat), self.n_units)
-        return summed.index_add_(1, self.unit_of.flatten(), flat)
+            return lambda elements: elements.reshape(len(elements), n_units, -1).sum(dim=2)
+        return lambda elements: elements.new_zeros(len(elements), n_units).index_add_(
+            1, units, elements.flatten(1)
+        )
 
     @property
     def _has_equal_units(self) -> bool:

@@ -19,7 +19,8 @@ COARSE: Final = Precision(tolerance=2e-2, max_evaluations=64)
 
 def along_the_path(rows: ExplainedRows, precision: Precision = DEFAULT) -> Attributions:
     """Attributions of the units, shape ``(n, m)``, with what tells whether they add up."""
-    with fixed_parameters(rows.white_box.module), differentiable_kernels(rows.white_box):
+    subject = rows.white_box
+    with fixed_parameters(subject.module), differentiable_kernels(subject):
         path = StraightPath(
             rows.score,
             rows.inputs.detach(),

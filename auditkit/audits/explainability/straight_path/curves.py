@@ -13,9 +13,9 @@ scores disagree segment by segment.
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from auditkit.audits.explainability.straight_path.points import StraightPath
 from auditkit.audits.explainability.straight_path.progress import Goal, Sums
@@ -24,11 +24,12 @@ from auditkit.audits.explainability.straight_path.rational import (
     Samples,
     counts_at,
     nearness,
-    straight,
+    straight_at_middles,
     through_all,
     weights_through,
 )
 from auditkit.audits.explainability.straight_path.shares import Shares
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
 FIRST: Final = (0.0, 0.1, 0.22, 0.4, 0.65, 0.93)
 """Places of the first points: scores bend early more often than late, as a baseline is far from any row. What
@@ -42,6 +43,11 @@ cheaper."""
 MOST_TESTS: Final = 2
 """Most points that the denominator is made for; of functions for one and for two the one is taken whose
 sums are nearest to what they must be."""
+
+ALIKE: Final = 1e-6
+"""Of the rises of the score: functions whose sums are off by amounts that differ less do alike, and the one
+with fewest tests is taken. Rounding would choose else, and what meets all tests because units are few enough
+is not seen to move by them."""
 
 FINEST: Final = 1e-5
 """Tolerance. For finer ones the rounding of so few slopes counts, which more points average out."""
@@ -58,42 +64,7 @@ TRUSTED: Final = 30.0
 that are off by more are not known well enough to tell how shares shift, or are no slopes of that score."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """A rational function for each path, and what it sums to.
-
-    Attributes:
-        between: The segments between the points.
-        weights: Barycentric, shape ``(r, n)``.
-        counts: How much each point counts in the sum over each segment, shape ``(r, s, n)``.
-        residuals: Of the score over each segment, shape ``(r, s)``.
-        moved: What they differ by from those of the function before the last points, or of the one through
-            the fewest where there was none, shape ``(r, s, n)``.
-        shares: How the slope of the score is shared among the units.
-    """
-
-    between: Between
-    weights: Tensor
-    counts: Tensor
-    residuals: Tensor
-    moved: Tensor
-    shares: Shares
-
-    def take(self, kept: Tensor) -> "_Fit":
-        """Of the paths ``kept``, by number."""
-        return _Fit(
-            self.between.take(kept),
-            self.weights.index_select(0, kept),
-            self.counts.index_select(0, kept),
-            self.residuals.index_select(0, kept),
-            self.moved.index_select(0, kept),
-            self.shares.take(kept),
-        )
-
-    @property
-    def inner_residual(self) -> Tensor:
-        """Of the score between the outermost points, shape ``(r, 1)``."""
-        return self.residuals[:, :-1].sum(dim=1, keepdim=True)
+_TINY: Final = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +74,57 @@ class _Walk:
     Attributes:
         samples: So far.
         end: Score at the input, shape ``(r, 1)``.
-        before: Weights of the functions without the last point, shape ``(r, n)``; ``None`` at first.
+        before: Weights of the functions without the last points, shape ``(r, n)``; ``None`` at first.
     """
 
     samples: Samples
-    end: Tensor
-    before: Tensor | None
+    end: FloatArray
+    before: FloatArray | None
 
-    def take(self, kept: Tensor) -> "_Walk":
+    def take(self, kept: IntArray) -> "_Walk":
         """The paths ``kept``, by number."""
-        before = None if self.before is None else self.before.index_select(0, kept)
-        return _Walk(self.samples.take(kept), self.end.index_select(0, kept), before)
+        before = None if self.before is None else self.before.take(kept, axis=0)
+        return _Walk(self.samples.take(kept), self.end.take(kept, axis=0), before)
 
     @property
     def where_finite(self) -> "_Walk":
         """Without the paths where something is not."""
         is_finite = self.samples.finite
-        return self if bool(is_finite.all()) else self.take(is_finite.nonzero().squeeze(1))
+        return self if is_finite.all() else self.take(np.flatnonzero(is_finite))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A rational function for each path, and what it sums to.
+
+    Attributes:
+        between: The segments between the points.
+        weights: Barycentric, shape ``(r, n)``.
+        counts: How much each point counts in the sum over the path, shape ``(r, n)``.
+        residuals: Of the score over each segment, shape ``(r, s)``.
+        moved: What counts over each segment differ by from those of the function before the last points, or
+            of the one through the fewest where there was none, shape ``(r, s, n)``.
+        shares: How the slope of the score is shared among the units.
+    """
+
+    between: Between
+    weights: FloatArray
+    counts: FloatArray
+    residuals: FloatArray
+    moved: FloatArray
+    shares: Shares
+
+    @property
+    def inner_residual(self) -> FloatArray:
+        """Of the score between the outermost points, shape ``(r,)``."""
+        return np.asarray(self.residuals[:, :-1].sum(axis=1))
 
 
 def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
     """Of the gradients over whole paths; the error is infinite where nothing was found.
+
+    The numbers between gradients are few, so that what is done to them costs calls above all, of which those
+    of numpy are the shortest.
 
     Args:
         path: Of all rows.
@@ -131,111 +132,148 @@ def sums_along_curves(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tens
         goal: When each of them is done; it allows for at least the first points.
         slopes: At the baseline, unit by unit, shape ``(r, m)``.
     """
-    with torch.inference_mode():  # what is done here to few numbers costs calls above all
-        return _sums(path, rows, goal, slopes)
-
-
-def _sums(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> Sums:
-    n = len(rows)
-    values = torch.zeros(slopes.shape, dtype=torch.float64)
-    error = torch.full((n,), torch.inf, dtype=torch.float64)
-    evaluations = torch.full((n,), len(FIRST))
+    values = np.zeros(slopes.shape)
+    errors = np.full(len(rows), np.inf)
+    evaluations = np.full(len(rows), len(FIRST))
     walk = _started(path, rows, goal, slopes)
     while len(walk.samples.row):
-        samples, fit = walk.samples, _best(walk)
-        sums = (fit.counts.sum(dim=1, keepdim=True) @ samples.slopes.double()).squeeze(1)
-        sums = sums - fit.inner_residual * fit.shares.values
-        is_found = sums.isfinite().all(dim=1)
-        values[samples.row[is_found]] = sums[is_found]
-        is_trusted = fit.inner_residual.squeeze(1).abs() <= TRUSTED * goal.gap[samples.row]
-        error[samples.row] = _errors(walk, fit).where(is_found & is_trusted, torch.inf)
-        evaluations[samples.row] = samples.n
-        affordable = [n for n in STAGES if samples.n < n <= goal.max_evaluations]
-        if not affordable:
+        row, n, fit = walk.samples.row, walk.samples.n, _best(walk)
+        sums = _sums(walk.samples, fit)
+        is_found = np.isfinite(sums).all(axis=1)
+        is_trusted = is_found & (np.abs(fit.inner_residual) <= TRUSTED * goal.gap.numpy()[row])
+        values[row[is_found]] = sums[is_found]
+        errors[row] = np.where(is_trusted, _errors(walk, fit), np.inf)
+        evaluations[row] = n
+        more = next((stage - n for stage in STAGES if n < stage <= goal.max_evaluations), 0)
+        still = np.flatnonzero(~are_settled(goal, row, values[row], errors[row]))
+        if not (more and len(still)):
             break
-        is_open = ~Sums(values, error, evaluations).settle(goal)[samples.row]
-        still = is_open.nonzero().squeeze(1)
-        walk = _continued(path, rows, walk.take(still), fit.take(still), affordable[0] - samples.n)
-    return Sums(values, error, evaluations)
+        places = _next_places(walk, fit, more).take(still, axis=0)
+        walk = _continued(path, rows, walk.take(still), fit.weights.take(still, axis=0), places)
+    return Sums(torch.from_numpy(values), torch.from_numpy(errors), torch.from_numpy(evaluations))
+
+
+def are_settled(goal: Goal, row: IntArray, sums: FloatArray, errors: FloatArray) -> BoolArray:
+    """Paths that are done, shape ``(r,)``, as :meth:`Sums.settle` has it.
+
+    Args:
+        goal: Of all paths.
+        row: The paths that are meant, shape ``(r,)``.
+        sums: Of them, unit by unit, shape ``(r, m)``.
+        errors: How far off, as the length of a vector, shape ``(r,)``.
+    """
+    gaps = np.abs(sums.sum(axis=1) - goal.change.numpy()[row])
+    lengths = np.maximum(np.sqrt(np.vecdot(sums, sums)), goal.least_length.numpy()[row])
+    return np.asarray((gaps <= goal.gap.numpy()[row]) & (errors <= goal.tolerance * lengths))
 
 
 def _started(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> _Walk:
-    places = torch.tensor(FIRST, dtype=torch.float64).repeat(len(rows), 1)
-    n_more = len(FIRST) - 1
-    scores, more = path.evaluate(rows.repeat_interleave(n_more), places[:, 1:].flatten())
+    places = np.tile(FIRST, (len(rows), 1))
+    scores, more = _evaluated(path, rows, places[:, 1:])
+    start, change = goal.start.numpy()[:, None], goal.change.numpy()[:, None]
     samples = Samples.of(
-        torch.arange(len(rows)),
+        np.arange(len(rows)),
         places,
-        torch.cat([goal.start.unsqueeze(1), scores.view(-1, n_more)], dim=1),
-        torch.cat([slopes.unsqueeze(1), more.view(len(rows), n_more, -1)], dim=1),
+        np.concatenate([start, scores], axis=1),
+        np.concatenate([slopes.double().numpy()[:, None], more], axis=1),
     )
-    return _Walk(samples, (goal.start + goal.change).unsqueeze(1), None).where_finite
+    return _Walk(samples, start + change, None).where_finite
 
 
+def _continued(
+    path: StraightPath, rows: Tensor, walk: _Walk, weights: FloatArray, places: FloatArray
+) -> _Walk:
+    """With more points at ``places``, shape ``(r, k)``; functions so far have ``weights``, ``(r, n)``."""
+    scores, slopes = _evaluated(path, rows[torch.from_numpy(walk.samples.row)], places)
+    before = np.concatenate([weights, np.zeros_like(places)], axis=1)
+    return _Walk(walk.samples.followed_by(places, scores, slopes), walk.end, before).where_finite
+
+
+def _evaluated(path: StraightPath, rows: Tensor, places: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Scores, shape ``(r, k)``, and slopes, ``(r, k, m)``, at ``places``, ``(r, k)``."""
+    at = torch.from_numpy(places)
+    scores, slopes = path.evaluate(rows.repeat_interleave(at.shape[1]), at.flatten())
+    return scores.view_as(at).numpy(), slopes.double().view(*at.shape, -1).numpy()
+
+
+@np.errstate(all="ignore")
 def _best(walk: _Walk) -> _Fit:
     """Of the functions through most of the points, the one whose slopes of the score sum up best."""
-    samples = walk.samples
+    samples, near = walk.samples, walk.samples.nearness
     between = Between.of(samples, walk.end)
-    some = weights_through(samples, min(MOST_TESTS, samples.n // 2))
-    all_points = through_all(samples, some)
-    residuals = between.residuals(all_points, samples.totals)
-    chosen = residuals.abs().sum(dim=2).nan_to_num(nan=torch.inf).argmin(dim=1)
-    each = torch.arange(len(chosen))
-    weights = all_points[each, chosen]
+    some = weights_through(samples, near, min(MOST_TESTS, samples.n // 2))
+    all_points = through_all(near, some)
     # through the fewest, as few units leave one test to be met by any function: that would move nothing
     before = some[:, -1] if walk.before is None else walk.before
-    counts, of_before = between.counts(torch.stack([weights, before], dim=1)).unbind(dim=1)
+    counts = between.counts(np.concatenate([all_points, before[:, None]], axis=1))
+    residuals = np.matvec(counts[:, :-1], samples.totals[:, None]) - between.rises[:, None]
+    off = np.abs(residuals).sum(axis=2)
+    alike = ALIKE * np.abs(between.rises).sum(axis=1, keepdims=True) * np.arange(off.shape[1])
+    chosen = np.where(np.isnan(off), np.inf, off + alike).argmin(axis=1)
+    each = np.arange(len(chosen))
+    of_segments = counts[each, chosen]
+    of_path = of_segments.sum(axis=1)
     return _Fit(
         between=between,
-        weights=weights,
-        counts=counts,
+        weights=all_points[each, chosen],
+        counts=of_path,
         residuals=residuals[each, chosen],
-        moved=counts - of_before,
-        shares=Shares.of(samples, counts.sum(dim=1)),
+        moved=of_segments - counts[:, -1],
+        shares=Shares.of(samples, of_path),
     )
 
 
-def _errors(walk: _Walk, fit: _Fit) -> Tensor:
+@np.errstate(all="ignore")
+def _sums(samples: Samples, fit: _Fit) -> FloatArray:
+    """Over whole paths, unit by unit, shape ``(r, m)``, with what is shared set right by the score."""
+    counts = fit.counts - fit.inner_residual[:, None] * fit.shares.counts
+    return np.asarray(np.vecmat(counts, samples.slopes))
+
+
+@np.errstate(all="ignore")
+def _errors(walk: _Walk, fit: _Fit) -> FloatArray:
     """How far the sums are likely off, as the length of a vector, shape ``(r,)``.
 
     Residuals of the score times how much longer the vectors of units are that the last points changed than
     their sums; and all that the last points changed.
     """
-    samples, tiny = walk.samples, torch.finfo(torch.float64).tiny
-    least = (ROUNDING * samples.totals.abs().amax(dim=1)).square().clamp(min=tiny)
-    inner = fit.moved[:, :-1].sum(dim=1, keepdim=True)
-    squares = _squared_lengths(samples, fit, torch.cat([inner, fit.moved], dim=1))
-    of_segments, residuals = squares[:, 1:], fit.residuals.square()
-    of_score = (fit.moved @ samples.totals.unsqueeze(2)).squeeze(2).square()
-    carried = torch.zeros(len(residuals), dtype=torch.float64)
-    for part in (slice(0, -1), [-1]):
-        longer = of_segments[:, part].sum(dim=1) / torch.maximum(of_score[:, part].sum(dim=1), least)
-        carried = carried + longer * residuals[:, part].sum(dim=1)
+    samples = walk.samples
+    least = np.maximum(np.square(ROUNDING * np.abs(samples.totals).max(axis=1)), _TINY)
+    inner = fit.moved[:, :-1].sum(axis=1, keepdims=True)
+    squares = _squared_lengths(samples, fit, np.concatenate([inner, fit.moved], axis=1))
+    of_segments = _inner_and_last(squares[:, 1:])
+    of_score = _inner_and_last(np.square(np.matvec(fit.moved, samples.totals)))
+    longer = of_segments / np.maximum(of_score, least[:, None])
+    carried = np.vecdot(longer, _inner_and_last(np.square(fit.residuals)))
     changed = squares[:, 0] + squares[:, -1]
-    return (ERROR * (carried + changed).sqrt()).nan_to_num(nan=torch.inf)
+    errors = ERROR * np.sqrt(carried + changed)
+    return np.where(np.isnan(errors), np.inf, errors)
 
 
-def _squared_lengths(samples: Samples, fit: _Fit, counts: Tensor) -> Tensor:
+def _inner_and_last(of_segments: FloatArray) -> FloatArray:
+    """Sums over all segments but the last, and the last, shape ``(r, 2)``."""
+    return np.add.reduceat(of_segments, (0, of_segments.shape[1] - 1), axis=1)
+
+
+def _squared_lengths(samples: Samples, fit: _Fit, counts: FloatArray) -> FloatArray:
     """Of the vectors in which each point counts as much: ``(r, s, n)`` to ``(r, s)``.
 
     Between the outermost points only of what does not follow the score.
     """
     lengths = samples.squared_lengths(counts)
     apart = lengths[:, :-1] - fit.shares.following(samples, counts[:, :-1])
-    return torch.cat([apart.clamp(min=0), lengths[:, -1:]], dim=1)
+    lengths[:, :-1] = np.maximum(apart, 0)
+    return lengths
 
 
-def _continued(path: StraightPath, rows: Tensor, walk: _Walk, fit: _Fit, n_more: int) -> _Walk:
-    """With ``n_more`` points, in the middle of the segments where they are likely to change the sum most."""
-    samples = walk.samples
-    if not len(samples.row):
-        return walk
-    middles = fit.between.middles
+@np.errstate(all="ignore")
+def _next_places(walk: _Walk, fit: _Fit, n_more: int) -> FloatArray:
+    """The middles of the segments where more points are likely to change the sum most, ``(r, n_more)``."""
+    samples, between = walk.samples, fit.between
+    middles = between.middles
     near = nearness(middles, samples.places)
-    before = straight(samples, middles) if walk.before is None else counts_at(near, walk.before)
-    moved = _squared_lengths(samples, fit, counts_at(near, fit.weights) - before).sqrt() * fit.between.widths
-    told = torch.maximum(moved.nan_to_num(nan=torch.inf), fit.residuals.abs().nan_to_num(nan=torch.inf))
-    places = middles.gather(1, told.topk(n_more, dim=1).indices)
-    scores, slopes = path.evaluate(rows[samples.row].repeat_interleave(n_more), places.flatten())
-    more = samples.followed_by(places, scores.view_as(places), slopes.view(*places.shape, -1))
-    return _Walk(more, walk.end, functional.pad(fit.weights, (0, n_more))).where_finite
+    before = straight_at_middles(samples, between) if walk.before is None else counts_at(near, walk.before)
+    lengths = _squared_lengths(samples, fit, counts_at(near, fit.weights) - before)
+    told = np.maximum(np.sqrt(lengths) * between.widths, np.abs(fit.residuals))
+    best = np.where(np.isnan(told), -np.inf, -told).argsort(axis=1, kind="stable")[:, :n_more]
+    return middles[np.arange(len(middles))[:, None], best]

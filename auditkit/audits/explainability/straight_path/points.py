@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -117,15 +118,19 @@ class StraightPath:
         most = self.inputs.shape[1]
         if self.lengths is None:
             return [(few, most) for few in torch.split(torch.arange(len(rows)), self.batch_size)]
-        rounded = (self.lengths[rows] + PLACES_AT_ONCE - 1) // PLACES_AT_ONCE * PLACES_AT_ONCE
-        lengths, order = rounded.clamp(max=most).sort(stable=True)
-        alike, sizes = torch.unique_consecutive(lengths, return_counts=True)
+        whole = -(-self.lengths[rows].numpy() // PLACES_AT_ONCE) * PLACES_AT_ONCE
+        if len(rows) <= WORTH_A_BATCH:
+            few = torch.arange(len(rows))
+            return [(some, min(int(whole.max()), most)) for some in torch.split(few, self.batch_size)]
+        order = whole.argsort(kind="stable")
+        lengths = whole[order]
+        longer_follow = np.flatnonzero(lengths[1:] != lengths[:-1]) + 1
         batches: list[tuple[Tensor, int]] = []
-        first = after = 0
-        for length, size in zip(alike.tolist(), sizes.tolist(), strict=True):
-            after += size
+        first = 0
+        for after in (*longer_follow.tolist(), len(rows)):
             if after - first >= WORTH_A_BATCH or after == len(rows):
-                batches.extend((few, length) for few in torch.split(order[first:after], self.batch_size))
+                alike, length = torch.from_numpy(order[first:after]), min(int(lengths[after - 1]), most)
+                batches.extend((few, length) for few in torch.split(alike, self.batch_size))
                 first = after
         return batches
 

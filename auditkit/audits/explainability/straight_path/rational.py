@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
-_PLACES, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(4))
+from auditkit.data.dataset import BoolArray, FloatArray, IntArray
+
+_PLACES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
 _GAUSS_PLACES: Final = (_PLACES + 1) / 2
 _GAUSS_WEIGHTS: Final = _WEIGHTS / 2
 """Of a segment of length one."""
@@ -34,6 +34,8 @@ _SHIFT: Final = 1e-6
 """Of matrices whose elements are about one. Below it rounding of slopes decides which eigenvalue is least, so
 that figures would depend on how many rows share a call."""
 
+_TINY: Final = np.finfo(np.float64).tiny
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -41,52 +43,59 @@ class Samples:
 
     Attributes:
         row: The paths, shape ``(r,)``.
-        places: How far along, in ``(0, 1)``, float64, shape ``(r, n)``.
-        scores: There, float64, shape ``(r, n)``.
+        places: How far along, in ``[0, 1)``, shape ``(r, n)``.
+        scores: There, shape ``(r, n)``.
         slopes: There, unit by unit, shape ``(r, n, m)``.
-        products: Of the slopes of any two points, summed over units, float64, shape ``(r, n, n)``.
-        totals: Slopes of the score itself, float64, shape ``(r, n)``.
+        products: Of the slopes of any two points, summed over units, shape ``(r, n, n)``.
+        totals: Slopes of the score itself, shape ``(r, n)``.
     """
 
-    row: Tensor
-    places: Tensor
-    scores: Tensor
-    slopes: Tensor
-    products: Tensor
-    totals: Tensor
+    row: IntArray
+    places: FloatArray
+    scores: FloatArray
+    slopes: FloatArray
+    products: FloatArray
+    totals: FloatArray
 
     @classmethod
-    def of(cls, row: Tensor, places: Tensor, scores: Tensor, slopes: Tensor) -> Self:
+    def of(cls, row: IntArray, places: FloatArray, scores: FloatArray, slopes: FloatArray) -> Self:
         """With what follows from the slopes."""
-        exact = slopes.double()
-        return cls(row, places, scores, slopes, exact @ exact.mT, exact.sum(dim=2))
+        return cls(row, places, scores, slopes, slopes @ slopes.mT, slopes.sum(axis=2))
 
     @property
     def n(self) -> int:
         """Points of each path."""
-        return self.places.shape[1]
+        return int(self.places.shape[1])
 
     @property
-    def finite(self) -> Tensor:
+    def finite(self) -> BoolArray:
         """Paths of which all is finite, shape ``(r,)``."""
-        return self.products.isfinite().all(dim=2).all(dim=1) & self.scores.isfinite().all(dim=1)
+        return np.asarray(np.isfinite(self.products.sum(axis=(1, 2)) + self.scores.sum(axis=1)))
 
-    def squared_lengths(self, counts: Tensor) -> Tensor:
+    @property
+    def nearness(self) -> FloatArray:
+        """One over the distances of points from one another, shape ``(r, n, n)``; zero from themselves."""
+        distances = self.places[:, :, None] - self.places[:, None, :]
+        each = np.arange(self.n)
+        distances[:, each, each] = np.inf
+        return np.reciprocal(distances, out=distances)
+
+    def squared_lengths(self, counts: FloatArray) -> FloatArray:
         """Of the vectors in which each point counts as much: ``(r, q, n)`` to ``(r, q)``."""
-        return ((counts @ self.products) * counts).sum(dim=2).clamp(min=0)
+        return np.asarray(np.maximum(np.vecdot(counts @ self.products, counts), 0))
 
-    def take(self, kept: Tensor) -> "Samples":
+    def take(self, kept: IntArray) -> "Samples":
         """Of the paths ``kept``, by number."""
         return Samples(
-            self.row.index_select(0, kept),
-            self.places.index_select(0, kept),
-            self.scores.index_select(0, kept),
-            self.slopes.index_select(0, kept),
-            self.products.index_select(0, kept),
-            self.totals.index_select(0, kept),
+            self.row.take(kept),
+            self.places.take(kept, axis=0),
+            self.scores.take(kept, axis=0),
+            self.slopes.take(kept, axis=0),
+            self.products.take(kept, axis=0),
+            self.totals.take(kept, axis=0),
         )
 
-    def followed_by(self, places: Tensor, scores: Tensor, slopes: Tensor) -> "Samples":
+    def followed_by(self, places: FloatArray, scores: FloatArray, slopes: FloatArray) -> "Samples":
         """With more points of each path.
 
         Args:
@@ -94,59 +103,54 @@ class Samples:
             scores: There, shape ``(r, k)``.
             slopes: There, shape ``(r, k, m)``.
         """
-        more = slopes.double()
-        across = self.slopes.double() @ more.mT
-        products = torch.cat(
-            [
-                torch.cat([self.products, across], dim=2),
-                torch.cat([across.mT, more @ more.mT], dim=2),
-            ],
-            dim=1,
-        )
+        n, all_slopes = self.n, np.concatenate([self.slopes, slopes], axis=1)
+        products = np.empty((len(self.row), *[all_slopes.shape[1]] * 2))
+        products[:, :n, :n] = self.products
+        products[:, n:] = slopes @ all_slopes.mT
+        products[:, :n, n:] = products[:, n:, :n].mT
         return Samples(
             self.row,
-            torch.cat([self.places, places], dim=1),
-            torch.cat([self.scores, scores], dim=1),
-            torch.cat([self.slopes, slopes], dim=1),
+            np.concatenate([self.places, places], axis=1),
+            np.concatenate([self.scores, scores], axis=1),
+            all_slopes,
             products,
-            torch.cat([self.totals, more.sum(dim=2)], dim=1),
+            np.concatenate([self.totals, slopes.sum(axis=2)], axis=1),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The segments between points of paths, from baseline to input.
+    """The segments between points of paths, from the first point to the input.
 
     Attributes:
         ends: Of the segments, rising, shape ``(r, s + 1)``.
+        widths: Of the segments, shape ``(r, s)``.
         rises: Of the score over each, shape ``(r, s)``.
         nearness: One over the distance of places within from each point, shape ``(r, s * g, n)``.
     """
 
-    ends: Tensor
-    rises: Tensor
-    nearness: Tensor
+    ends: FloatArray
+    widths: FloatArray
+    rises: FloatArray
+    nearness: FloatArray
 
     @classmethod
-    def of(cls, samples: Samples, outer_scores: Tensor) -> Self:
-        """Those between the points of ``samples``; scores of baseline and input are ``(r, 2)``."""
-        outer = torch.ones(len(outer_scores), 1, dtype=torch.float64)
-        ends, order = torch.cat([samples.places, outer], dim=1).sort(dim=1)
-        scores = torch.cat([samples.scores, outer_scores], dim=1).gather(1, order)
-        places = ends[:, :-1, None] + ends.diff(dim=1).unsqueeze(2) * _GAUSS_PLACES
-        return cls(ends, scores.diff(dim=1), nearness(places.flatten(1), samples.places))
+    def of(cls, samples: Samples, end: FloatArray) -> Self:
+        """Those between the points of ``samples``, and from the last to the input, of scores ``(r, 1)``."""
+        ends = np.concatenate([samples.places, np.ones_like(end)], axis=1)
+        each, order = np.arange(len(ends))[:, None], ends.argsort(axis=1)
+        ends, scores = ends[each, order], np.concatenate([samples.scores, end], axis=1)[each, order]
+        widths = ends[:, 1:] - ends[:, :-1]
+        places = ends[:, :-1, None] + widths[:, :, None] * _GAUSS_PLACES
+        near = nearness(places.reshape(len(places), -1), samples.places)
+        return cls(ends, widths, scores[:, 1:] - scores[:, :-1], near)
 
     @property
-    def widths(self) -> Tensor:
-        """Of the segments, shape ``(r, s)``."""
-        return self.ends.diff(dim=1)
-
-    @property
-    def middles(self) -> Tensor:
+    def middles(self) -> FloatArray:
         """Of the segments, shape ``(r, s)``."""
         return (self.ends[:, 1:] + self.ends[:, :-1]) / 2
 
-    def counts(self, weights: Tensor) -> Tensor:
+    def counts(self, weights: FloatArray) -> FloatArray:
         """How much each point counts in the sum over each segment.
 
         Args:
@@ -156,47 +160,24 @@ class Between:
             Shape ``(r, c, s, n)``.
         """
         shape = (*self.rises.shape, len(_GAUSS_PLACES), -1)
-        denominators = (self.nearness @ weights.mT).view(shape)
-        parts = self.widths[:, :, None, None] * _GAUSS_WEIGHTS.unsqueeze(1) / denominators
-        summed = parts.mT @ self.nearness.view(shape)
-        return summed.transpose(1, 2) * weights.unsqueeze(2)
-
-    def residuals(self, weights: Tensor, totals: Tensor) -> Tensor:
-        """What the sum over each segment is more than the score rises there.
-
-        Args:
-            weights: Barycentric, of ``c`` functions through points, shape ``(r, c, n)``.
-            totals: Slopes of the score at the points, shape ``(r, n)``.
-
-        Returns:
-            Shape ``(r, c, s)``.
-        """
-        numerators = self.nearness @ (weights * totals.unsqueeze(1)).mT
-        found = (numerators / (self.nearness @ weights.mT)).view(*self.rises.shape, len(_GAUSS_PLACES), -1)
-        sums = self.widths.unsqueeze(2) * (found * _GAUSS_WEIGHTS.unsqueeze(1)).sum(dim=2)
-        return sums.mT - self.rises.unsqueeze(1)
-
-    def take(self, kept: Tensor) -> "Between":
-        """Of the paths ``kept``, by number."""
-        return Between(
-            self.ends.index_select(0, kept),
-            self.rises.index_select(0, kept),
-            self.nearness.index_select(0, kept),
-        )
+        denominators = (self.nearness @ weights.mT).reshape(shape)
+        parts = (self.widths[:, :, None] * _GAUSS_WEIGHTS)[..., None] / denominators
+        summed = parts.mT @ self.nearness.reshape(shape)
+        return summed.swapaxes(1, 2) * weights[:, :, None]
 
 
-def nearness(places: Tensor, points: Tensor) -> Tensor:
+def nearness(places: FloatArray, points: FloatArray) -> FloatArray:
     """One over the distance of ``(r, q)`` places from ``(r, n)`` points, none of which is among them."""
-    return 1 / (places.unsqueeze(2) - points.unsqueeze(1))
+    distances = places[:, :, None] - points[:, None, :]
+    return np.reciprocal(distances, out=distances)
 
 
-def counts_at(near: Tensor, weights: Tensor) -> Tensor:
+def counts_at(near: FloatArray, weights: FloatArray) -> FloatArray:
     """How much each point counts at places, from :func:`nearness` and the weights ``(r, n)``."""
-    parts = near * weights.unsqueeze(1)
-    return parts / parts.sum(dim=2, keepdim=True)
+    return near * weights[:, None] / (near @ weights[:, :, None])
 
 
-def weights_through(samples: Samples, most_tests: int) -> Tensor:
+def weights_through(samples: Samples, near: FloatArray, most_tests: int) -> FloatArray:
     """Weights of functions through all points but the last, the last two and so on, shape ``(r, c, n)``.
 
     The points that a function does not pass through decide on its denominator: the units are to come out
@@ -204,42 +185,40 @@ def weights_through(samples: Samples, most_tests: int) -> Tensor:
 
     Args:
         samples: At ``n`` points.
+        near: Of ``samples``.
         most_tests: The number c of functions; the last passes through ``n - c`` points.
     """
-    n = samples.n
-    diagonal = torch.eye(n, dtype=torch.bool)
-    near = nearness(samples.places, samples.places).masked_fill(diagonal, 0.0)
-    rises = (samples.scores.unsqueeze(2) - samples.scores.unsqueeze(1)) * near
-    rises = rises + torch.diag_embed(samples.totals)
-    tests = torch.arange(n - 1, n - 1 - most_tests, -1)
-    across, apart = samples.products[:, tests], near[:, tests]
-    own = across[:, torch.arange(most_tests), tests]
-    differences = samples.products.unsqueeze(1) - across.unsqueeze(2) - across.unsqueeze(3)
-    grams = (differences + own[:, :, None, None]) * apart.unsqueeze(2) * apart.unsqueeze(3)
-    grams = grams.cumsum(dim=1) + _SCORES * (rises.mT @ rises).unsqueeze(1)
-    passed = torch.arange(n) < tests.unsqueeze(1)
+    n, products = samples.n, samples.products
+    each, tests = np.arange(n), np.arange(n - 1, n - 1 - most_tests, -1)
+    rises = (samples.scores[:, :, None] - samples.scores[:, None, :]) * near
+    rises[:, each, each] = samples.totals
+    across, apart = products[:, tests], near[:, tests]
+    own = across[:, np.arange(most_tests), tests]
+    grams = products[:, None] - across[:, :, None] - across[..., None] + own[..., None, None]
+    grams *= apart[:, :, None] * apart[..., None]
+    for test in range(1, most_tests):
+        grams[:, test] += grams[:, test - 1]
+    grams += _SCORES * (rises.mT @ rises)[:, None]
     # with weights of changing sign in the order of places there is no pole among them
-    signs = 1.0 - 2.0 * (samples.places.argsort(dim=1).argsort(dim=1) % 2)
-    return _least_directions(grams, passed, signs)
+    signs = np.where(samples.places.argsort(axis=1).argsort(axis=1) % 2, -1.0, 1.0)
+    return _least_directions(grams, each < tests[:, None], signs)
 
 
-def through_all(samples: Samples, weights: Tensor) -> Tensor:
+def through_all(near: FloatArray, weights: FloatArray) -> FloatArray:
     """Weights of functions with the same denominators through all points, shape ``(r, c, n)``.
 
     Args:
-        samples: At ``n`` points.
+        near: Of samples at ``n`` points.
         weights: Of functions as :func:`weights_through` gives them, shape ``(r, c, n)``.
     """
-    n, n_functions = samples.n, weights.shape[1]
-    diagonal = torch.eye(n, dtype=torch.bool)
-    near = nearness(samples.places, samples.places)
+    n_functions, n = weights.shape[1:]
     # of the numerator that vanishes at all points the first function lacks the last one, the second two
-    missing = near.masked_fill(diagonal, 1.0)[:, :, n - n_functions :].flip(2).cumprod(dim=2).mT
-    passed = torch.arange(n) < n - 1 - torch.arange(n_functions).unsqueeze(1)
-    return torch.where(passed, weights, weights @ near.masked_fill(diagonal, 0.0).mT) * missing
+    factors = (near + np.eye(n))[:, :, : n - 1 - n_functions : -1]
+    passed = np.arange(n) < n - 1 - np.arange(n_functions)[:, None]
+    return np.asarray(np.where(passed, weights, weights @ near.mT) * factors.cumprod(axis=2).mT)
 
 
-def _least_directions(grams: Tensor, passed: Tensor, first: Tensor) -> Tensor:
+def _least_directions(grams: FloatArray, passed: BoolArray, first: FloatArray) -> FloatArray:
     """Nearly the eigenvector of the least eigenvalue of each positive matrix, of whatever length.
 
     Of eigenvalues that rounding cannot tell apart, what ``first`` has of their vectors.
@@ -252,26 +231,20 @@ def _least_directions(grams: Tensor, passed: Tensor, first: Tensor) -> Tensor:
     Returns:
         Shape ``(r, c, n)``.
     """
-    scale = grams.diagonal(dim1=2, dim2=3).mean(dim=2).clamp(min=torch.finfo(grams.dtype).tiny)
-    inner = torch.where(passed.unsqueeze(2) & passed.unsqueeze(1), grams / scale[..., None, None], 0.0)
-    shift = torch.diag_embed(torch.where(passed, _SHIFT, 1.0).to(grams.dtype))
-    factors, _ = torch.linalg.cholesky_ex(inner + shift)
-    found = (passed * first.to(grams.dtype).unsqueeze(1)).unsqueeze(3)
+    n = len(first.T)
+    scale = np.maximum(grams.diagonal(axis1=2, axis2=3).sum(axis=2) / n, _TINY)
+    inner = grams * (passed[:, :, None] & passed[:, None]) / scale[..., None, None]
+    inner += np.eye(n) * np.where(passed, _SHIFT, 1.0)[:, None]
+    found = (passed * first[:, None])[..., None]
     for _ in range(_ROUNDS):
-        found = torch.cholesky_solve(found, factors)
-    return found.squeeze(3)
+        found = np.linalg.solve(inner, found)
+    return found[..., 0]
 
 
-def straight(samples: Samples, places: Tensor) -> Tensor:
-    """How much each point counts at ``places``, ``(r, q)``, on straight lines from point to point.
+def straight_at_middles(samples: Samples, between: Between) -> FloatArray:
+    """How much each point counts in the middle of each segment on straight lines from point to point.
 
-    Beyond the outermost ones the nearest counts alone. Shape ``(r, q, n)``.
+    Beyond the last one that counts alone. Shape ``(r, s, n)``.
     """
-    n = samples.n
-    ordered, order = samples.places.sort(dim=1)
-    right = torch.searchsorted(ordered, places).clamp(1, n - 1)
-    low, high = ordered.gather(1, right - 1), ordered.gather(1, right)
-    part = ((places - low) / (high - low)).clamp(0, 1)
-    counts = torch.zeros(*places.shape, n, dtype=torch.float64)
-    counts.scatter_(2, order.gather(1, right - 1).unsqueeze(2), (1 - part).unsqueeze(2))
-    return counts.scatter_(2, order.gather(1, right).unsqueeze(2), part.unsqueeze(2))
+    is_end = (between.ends[:, :-1, None] == samples.places[:, None, :]).astype(np.float64)
+    return np.concatenate([(is_end[:, :-1] + is_end[:, 1:]) / 2, is_end[:, -1:]], axis=1)

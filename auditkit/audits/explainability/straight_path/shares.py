@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from auditkit.audits.explainability.straight_path.rational import Samples
+from auditkit.data.dataset import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,26 +14,25 @@ class Shares:
     """For each path the multiple of the slope of the score that is nearest to the slopes of all units.
 
     Attributes:
-        values: Of each unit, shape ``(r, m)``; they sum to one where the slope of the score is not zero.
-        along: Products of them with the slopes at each point, shape ``(r, n)``.
-        square: Of their length, shape ``(r, 1)``.
+        counts: How much the slopes at each point count in it, shape ``(r, n)``.
+        along: Products of it with the slopes at each point, shape ``(r, n)``.
+        square: Of its length, shape ``(r, 1)``.
     """
 
-    values: Tensor
-    along: Tensor
-    square: Tensor
+    counts: FloatArray
+    along: FloatArray
+    square: FloatArray
 
     @classmethod
-    def of(cls, samples: Samples, counts: Tensor) -> Self:
+    def of(cls, samples: Samples, counts: FloatArray) -> Self:
         """Least squares over the points, each of which counts as much, ``(r, n)``, as in the sum."""
-        parts = counts.clamp(min=0) * samples.totals
-        size = (parts * samples.totals).sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-        parts = parts / size
-        along = (samples.products @ parts.unsqueeze(2)).squeeze(2)
-        values = (parts.unsqueeze(1) @ samples.slopes.double()).squeeze(1)
-        return cls(values, along, (parts * along).sum(dim=1, keepdim=True))
+        parts = np.maximum(counts, 0) * samples.totals
+        size = np.maximum(np.vecdot(parts, samples.totals), np.finfo(np.float64).tiny)
+        parts /= size[:, None]
+        along = np.matvec(samples.products, parts)
+        return cls(parts, along, np.vecdot(parts, along)[:, None])
 
-    def following(self, samples: Samples, counts: Tensor) -> Tensor:
+    def following(self, samples: Samples, counts: FloatArray) -> FloatArray:
         """Part of squared lengths that is due to the slope of the score, as it is shared.
 
         Args:
@@ -43,13 +42,6 @@ class Shares:
         Returns:
             Shape ``(r, q)``.
         """
-        sums, along = (counts @ torch.stack([samples.totals, self.along], dim=2)).unbind(dim=2)
-        return sums * (2 * along - sums * self.square)
-
-    def take(self, kept: Tensor) -> "Shares":
-        """Of the paths ``kept``, by number."""
-        return Shares(
-            self.values.index_select(0, kept),
-            self.along.index_select(0, kept),
-            self.square.index_select(0, kept),
-        )
+        sums = np.matvec(counts, samples.totals)
+        along = np.matvec(counts, self.along)
+        return np.asarray(sums * (2 * along - sums * self.square))
