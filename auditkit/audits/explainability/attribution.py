@@ -44,7 +44,7 @@ class Attribution(PairedAudit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution",
-        version=7,
+        version=8,
         area="explainability",
         question="Which inputs move the decision?",
         requires=frozenset({"scores"}),

@@ -30,9 +30,12 @@ SEGMENTS: Final = 2
 STRETCHES: Final = 4
 """That each path has at first, where it is smooth and where layers have kinks; all are divided once."""
 
-FIRST_IN_SEGMENTS: Final = 4 * SEGMENTS + 1
+MORE_SEGMENTS: Final = 8
+"""Where many points did not settle a path, as fewer of them, evenly laid, may hit the same place of every
+wave."""
+
 FIRST_IN_STRETCHES: Final = 6 * STRETCHES
-"""Gradients of a row once they are halved."""
+"""Gradients of a row once they are divided."""
 
 OPEN_AT_ONCE: Final = 32
 """Segments that a row has open in the widest round, as a rule; memory is planned with so many."""
@@ -160,7 +163,7 @@ def _summed(path: StraightPath, rows: Tensor, goal: Goal, kinks: Kinks, slopes: 
     if not bool(again.any()):
         return found
     limited = goal.take(again, goal.max_evaluations // 2)
-    return found.instead(again, _by_segments(path, rows[again], limited))
+    return found.instead(again, _by_segments(path, rows[again], limited, MORE_SEGMENTS))
 
 
 def _by_stretches(path: StraightPath, rows: Tensor, goal: Goal) -> Sums:
@@ -192,14 +195,16 @@ def _need_many(first: stretches.Stretches, goal: Goal) -> Tensor:
     return ((goal.change - sums).abs() > goal.gap) & affordable
 
 
-def _by_segments(path: StraightPath, rows: Tensor, goal: Goal) -> Sums:
-    first = segments.first_segments(path, rows, SEGMENTS)
-    evaluations = torch.full((len(rows),), FIRST_IN_SEGMENTS)
+def _by_segments(path: StraightPath, rows: Tensor, goal: Goal, pieces: int = SEGMENTS) -> Sums:
+    """As many pieces at first as the goal allows, ``pieces`` at most."""
+    pieces = max(SEGMENTS, min(pieces, (goal.max_evaluations - 1) // 4))
+    first = segments.first_segments(path, rows, pieces)
+    evaluations = torch.full((len(rows),), 4 * pieces + 1)
     progress: Progress[segments.Segments] = Progress(
         goal, path.n_units, evaluations, halve_the_largest, most_in_doubt=goal.max_evaluations
     )
     times = torch.full((len(first),), 2)
-    return _until_done(first, times, lambda pieces, _: segments.halved(path, rows, pieces), progress)
+    return _until_done(first, times, lambda halves, _: segments.halved(path, rows, halves), progress)
 
 
 def _until_done(

@@ -56,7 +56,7 @@ class GapDecomposition(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="gap-decomposition",
-        version=4,
+        version=5,
         area="explainability",
         question="Through which inputs do groups come to have different scores?",
         requires=frozenset({"probabilities", "sensitive_features"}),

@@ -46,7 +46,7 @@ class AttributionQuality(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="attribution-quality",
-        version=5,
+        version=6,
         area="explainability",
         question="How far can its explanations be trusted?",
         requires=frozenset({"predictions", "gradients"}),
