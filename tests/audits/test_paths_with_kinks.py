@@ -473,6 +473,12 @@ def changed_after_it_was_rectified(hidden):
     return functional.max_pool2d(rectified, 2) + functional.max_pool2d(hidden, 2)
 
 
+def changed_in_place_and_left(hidden):
+    rectified = hidden.relu()
+    hidden.mul_(2.0)
+    return rectified
+
+
 USES = {
     "pooled": lambda hidden: functional.max_pool2d(hidden, 2),
     "pooled, not all of it": lambda hidden: functional.max_pool2d(hidden.relu(), (3, 2)),
@@ -487,6 +493,7 @@ USES = {
     ),
     "taken by what torch does not tell of": unseen,
     "changed in place after it was rectified": changed_after_it_was_rectified,
+    "rectified, then changed in place and left": changed_in_place_and_left,
     "used beside the pool": lambda hidden: torch.cat(
         [functional.max_pool2d(hidden.relu(), 2).flatten(1), hidden.flatten(1).tanh()], dim=1
     ),

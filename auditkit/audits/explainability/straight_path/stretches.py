@@ -103,7 +103,8 @@ def kinks_of(path: StraightPath) -> Kinks:
     """What kinks the layers of the score have, and whether they can be averaged over the path.
 
     For that the score must also be what it always is when leading layers are passed once per path: a function
-    that torch does not tell of may get hold of numbers that were not made.
+    that torch does not tell of may get hold of numbers that were not made. And it must have gradients then: a
+    model may change numbers in place that are not needed for its own.
     """
 
     def run(n_rows: int) -> None:
@@ -111,19 +112,23 @@ def kinks_of(path: StraightPath) -> Kinks:
             path.score(path.inputs[:1].expand(n_rows, *path.inputs.shape[1:]), path.target[[0] * n_rows])
 
     kinks = kinks_passed(run)
-    return "others" if kinks == "averaged" and not _has_its_scores(path) else kinks
+    return "others" if kinks == "averaged" and not _has_its_scores_and_gradients(path) else kinks
 
 
-def _has_its_scores(path: StraightPath) -> bool:
+def _has_its_scores_and_gradients(path: StraightPath) -> bool:
     path = path.take(torch.zeros(1, dtype=torch.int64))
     paths, target = paths_of(path), path.target[[0] * FIRST_POINTS]
     groups = Groups(torch.zeros(1, dtype=torch.int64), _within(FIRST_POINTS).unsqueeze(0), path.inputs)
     with torch.no_grad():
         as_ever = path.score(groups.values(paths.inputs), target)
-        kinked = KinkedStart(paths, groups)
-        with ChannelsLast(), CellAverages(FIRST_POINTS), kinked:
-            found = path.score(kinked.points, target)
-    off = path.rounding**0.5
+    kinked = KinkedStart(paths, groups)
+    with torch.enable_grad(), ChannelsLast(), CellAverages(FIRST_POINTS), kinked:
+        found = path.score(kinked.points, target)
+    try:
+        kinked.summed_gradients(found.sum())
+    except RuntimeError:
+        return False
+    found, off = found.detach(), path.rounding**0.5
     return torch.allclose(found, as_ever, rtol=off, atol=off * float(as_ever.abs().max()))
 
 
