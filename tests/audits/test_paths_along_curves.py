@@ -233,6 +233,25 @@ def test_a_row_whose_score_is_not_finite_leaves_the_others_alone():
     assert found.values[others] == pytest.approx(alone.values[others], rel=10 * TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    "curve",
+    [
+        torch.sqrt,
+        torch.log,
+        lambda x: (1e30 * x).square(),
+        lambda x: (100 * x).exp(),
+        lambda x: x * torch.nan,
+        lambda x: 1e200 * x.double() ** 3,
+    ],
+    ids=["steep at the baseline", "without a score there", "overflow", "explosion", "no number", "long"],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_finite_is_not_complete_and_warns_nobody(curve):
+    found = summed(lambda x, _: curve(x).sum(dim=1), normal(4, 2, seed=6).abs() + 0.5)
+    is_wrong = ~np.isfinite(found.values).all(axis=1) | ~np.isfinite(found.change)
+    assert not (is_wrong & found.complete).any()
+
+
 @pytest.mark.parametrize("most", [4, 5, 6, 12])
 def test_no_more_gradients_are_taken_than_allowed(most):
     score, shape = drawn("gelu")

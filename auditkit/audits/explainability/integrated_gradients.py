@@ -88,8 +88,12 @@ class Attributions:
 
     @property
     def gap(self) -> FloatArray:
-        """How far the attributions of a row are from adding up to its change, shape ``(n,)``."""
-        return np.asarray(np.abs(self.values.sum(axis=1) - self.change))
+        """How far the attributions of a row are from adding up to its change, shape ``(n,)``.
+
+        Not a number where slopes or scores are not finite; such a row is not complete.
+        """
+        with np.errstate(all="ignore"):
+            return np.asarray(np.abs(self.values.sum(axis=1) - self.change))
 
     @property
     def complete(self) -> np.ndarray[Any, np.dtype[np.bool_]]:

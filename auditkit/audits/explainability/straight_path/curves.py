@@ -11,6 +11,7 @@ scores disagree segment by segment.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -65,6 +66,9 @@ that are off by more are not known well enough to tell how shares shift, or are 
 
 
 _TINY: Final = np.finfo(np.float64).tiny
+
+_any_numbers = partial(np.errstate, all="ignore")
+"""Where numbers that are not finite are expected, and seen to by what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +174,15 @@ def are_settled(goal: Goal, row: IntArray, sums: FloatArray, errors: FloatArray)
 def _started(path: StraightPath, rows: Tensor, goal: Goal, slopes: Tensor) -> _Walk:
     places = np.tile(FIRST, (len(rows), 1))
     scores, more = _evaluated(path, rows, places[:, 1:])
-    start, change = goal.start.numpy()[:, None], goal.change.numpy()[:, None]
-    samples = Samples.of(
-        np.arange(len(rows)),
-        places,
-        np.concatenate([start, scores], axis=1),
-        np.concatenate([slopes.double().numpy()[:, None], more], axis=1),
-    )
-    return _Walk(samples, start + change, None).where_finite
+    start, end = goal.start.unsqueeze(1), (goal.start + goal.change).unsqueeze(1)
+    with _any_numbers():
+        samples = Samples.of(
+            np.arange(len(rows)),
+            places,
+            np.concatenate([start.numpy(), scores], axis=1),
+            np.concatenate([slopes.double().unsqueeze(1).numpy(), more], axis=1),
+        )
+        return _Walk(samples, end.numpy(), None).where_finite
 
 
 def _continued(
@@ -186,7 +191,9 @@ def _continued(
     """With more points at ``places``, shape ``(r, k)``; functions so far have ``weights``, ``(r, n)``."""
     scores, slopes = _evaluated(path, rows[torch.from_numpy(walk.samples.row)], places)
     before = np.concatenate([weights, np.zeros_like(places)], axis=1)
-    return _Walk(walk.samples.followed_by(places, scores, slopes), walk.end, before).where_finite
+    with _any_numbers():
+        samples = walk.samples.followed_by(places, scores, slopes)
+        return _Walk(samples, walk.end, before).where_finite
 
 
 def _evaluated(path: StraightPath, rows: Tensor, places: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -196,7 +203,7 @@ def _evaluated(path: StraightPath, rows: Tensor, places: FloatArray) -> tuple[Fl
     return scores.view_as(at).numpy(), slopes.double().view(*at.shape, -1).numpy()
 
 
-@np.errstate(all="ignore")
+@_any_numbers()
 def _best(walk: _Walk) -> _Fit:
     """Of the functions through most of the points, the one whose slopes of the score sum up best."""
     samples, near = walk.samples, walk.samples.nearness
@@ -223,14 +230,14 @@ def _best(walk: _Walk) -> _Fit:
     )
 
 
-@np.errstate(all="ignore")
+@_any_numbers()
 def _sums(samples: Samples, fit: _Fit) -> FloatArray:
     """Over whole paths, unit by unit, shape ``(r, m)``, with what is shared set right by the score."""
     counts = fit.counts - fit.inner_residual[:, None] * fit.shares.counts
     return np.asarray(np.vecmat(counts, samples.slopes))
 
 
-@np.errstate(all="ignore")
+@_any_numbers()
 def _errors(walk: _Walk, fit: _Fit) -> FloatArray:
     """How far the sums are likely off, as the length of a vector, shape ``(r,)``.
 
@@ -266,7 +273,7 @@ def _squared_lengths(samples: Samples, fit: _Fit, counts: FloatArray) -> FloatAr
     return lengths
 
 
-@np.errstate(all="ignore")
+@_any_numbers()
 def _next_places(walk: _Walk, fit: _Fit, n_more: int) -> FloatArray:
     """The middles of the segments where more points are likely to change the sum most, ``(r, n_more)``."""
     samples, between = walk.samples, fit.between
