@@ -84,7 +84,8 @@ def _body_height(view: EvidenceView) -> float:
         found = _HEIGHT.search(view.chart)
         return (float(found.group(1)) if found else 200.0) + 34
     if view.panels:
-        return 190.0 * math.ceil(len(view.panels) / 4) + 60
+        tall = 190.0 + 150.0 * any(panel.plain for panel in view.panels)
+        return tall * math.ceil(len(view.panels) / 3) + 60
     if view.tokens:
         return 34.0 * math.ceil(sum(len(token.text) + 2 for token in view.tokens) / 48) + 70
     if view.table is not None:
