@@ -34,6 +34,12 @@ def test_chinese_text_breaks_anywhere_and_so_fits_a_column():
     assert two_columns([table])[2] == ()
 
 
+def test_chinese_table_of_many_short_columns_goes_below():
+    columns = tuple(Message(text="概念") for _ in range(9))
+    view = evidence_view(Table(title=Message(text="t"), columns=columns, rows=(("是",) * 9,)), EN)
+    assert two_columns([evidence_block(view)])[2]
+
+
 def test_text_outside_tables_fits_a_column_whatever_its_length():
     note = evidence_block(evidence_view(Note(title=Message(text="t"), body=Message(text="word " * 500)), EN))
     assert two_columns([note]) == ((note,), (), ())

@@ -21,6 +21,10 @@ _COLUMN = 474.0
 _FONT, _PADDING = 13.44, 17.6
 """Of tables, in pixels."""
 
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
+_NARROWEST = 41.5
+"""Pixels that the style sheet keeps for a cell in Chinese, so that no word stands upright."""
+
 _LONG, _ROOM = 400.0, 200.0
 """Cells that take more pixels in one line are read as texts; these need so much room."""
 
@@ -100,7 +104,9 @@ def _table_width(table: TableView) -> float:
         for column, cell in zip(pieces, row, strict=False):
             number = cell.number
             column.extend([cell.text] if number is None else [number.value, _unbroken(number.range)])
-    return sum(max(map(_least_width, column)) for column in pieces) + _PADDING * (len(pieces) - 1)
+    floor = _NARROWEST if any(_CHINESE.search(heading) for heading in table.columns) else 0.0
+    widths = (max(floor, *map(_least_width, column)) for column in pieces)
+    return sum(widths) + _PADDING * (len(pieces) - 1)
 
 
 def _unbroken(text: str) -> str:
