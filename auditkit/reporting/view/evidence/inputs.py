@@ -52,12 +52,12 @@ def _panel_view(panel: Panel, texts: Texts) -> PanelView:
 
 def _in_words(panel: Panel, texts: Texts) -> str:
     """Where an overlay is strongest; nothing without one."""
+    if not panel.overlay:
+        return ""
     sides = {1: texts.text("strongest for (row, column: weight)")}
     if any(weight < 0 for row in panel.overlay for weight in row):
         sides[-1] = texts.text("strongest against (row, column: weight)")
-    return "; ".join(
-        f"{words} {_strongest(panel, sign, texts)}" for sign, words in sides.items() if panel.overlay
-    )
+    return texts.series_of(f"{words} {_strongest(panel, sign, texts)}" for sign, words in sides.items())
 
 
 def _picture_table(panels: Sequence[Panel], texts: Texts) -> TableView:
