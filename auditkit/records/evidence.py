@@ -43,9 +43,9 @@ class Table(EvidenceBase):
 
 
 class Mark(Record):
-    """One row of a dot or bar chart."""
+    """One row of a dot or bar chart; a label is a name from the data, or a text of our own."""
 
-    label: str
+    label: Annotated[str | Message, Field(union_mode="left_to_right")]
     estimate: Estimate
     small: bool = False
 

@@ -379,14 +379,30 @@ def metric_label(texts: Texts, metric: str, across: tuple[str, ...] = (), audit:
     return label
 
 
+_DIMENSIONS = {
+    "class": mark("class"),
+    "concept": mark("concept"),
+    "control": mark("control"),
+    "feature": mark("feature"),
+    "imputer": mark("imputer"),
+    "method": mark("method"),
+    "methods": mark("methods"),
+}
+
+
 def group_label(texts: Texts, group: Mapping[str, str]) -> str:
     """A cell of the population: ``sex: Female, race: Black``."""
-    return texts.list_of(f"{attribute}: {value}" for attribute, value in group.items())
+    return texts.list_of(f"{_dimension(texts, name)}: {value}" for name, value in group.items())
 
 
 def cell_label(texts: Texts, group: Mapping[str, str]) -> str:
     """The same within a sentence: ``sex Female, race Black``."""
-    return texts.list_of(f"{attribute} {value}" for attribute, value in group.items())
+    return texts.list_of(f"{_dimension(texts, name)} {value}" for name, value in group.items())
+
+
+def _dimension(texts: Texts, name: str) -> str:
+    """What an audit itself tells apart, in the reader's language; attributes of the data as they are."""
+    return texts.text(_DIMENSIONS[name]) if name in _DIMENSIONS else name
 
 
 def figure_label(texts: Texts, measurement: Measurement, audit: str) -> str:

@@ -202,9 +202,21 @@ def _decimals(points: list[float]) -> int:
         exponent = math.floor(math.log10(width))
         return min((1 if width < 5 * 10.0**exponent else 0) - exponent, 12)
     value = abs(points[0])
-    if value == 0 or value == round(value):
-        return 0
-    return max(0, min(2 - math.floor(math.log10(value)), 12))
+    return 0 if value == round(value) else three_digits(value)
+
+
+def three_digits(value: float) -> int:
+    """Decimals that give a number three significant digits."""
+    return 0 if value == 0 else max(0, min(2 - math.floor(math.log10(abs(value))), 12))
+
+
+def decimals_of(text: str) -> int:
+    """Decimals of a number as it is written; many for a power of ten.
+
+    >>> decimals_of("1,234"), decimals_of("−0.05"), decimals_of("3 × 10⁻⁷")
+    (0, 2, 12)
+    """
+    return 12 if "10⁻" in text else len(text.partition(".")[2])
 
 
 def _same_side(point: float, threshold: float, decimals: int) -> bool:

@@ -343,6 +343,11 @@ def test_a_table_starts_from_its_training_mean_and_says_so():
     assert any("training mean" in str(note) for note in output.notes)
 
 
+def test_what_a_nat_is_stands_with_attributions_in_nats():
+    output = Attribution().measure(subject_of(mlp()), dataset(normal()), CONTEXT)
+    assert sum("doubles the odds" in note.text for note in output.notes) == 1
+
+
 def image_case(flatten):
     preprocessing = ImagePreprocessing(
         target="digit",

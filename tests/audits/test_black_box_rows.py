@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from auditkit.audits.explainability.attribution_notes import notes_of
 from auditkit.audits.explainability.black_box_rows import asked_rows, black_box_rows
 from auditkit.audits.explainability.explained_rows import explained_rows, with_tokens
 from auditkit.audits.explainability.methods.catalogue import METHODS
@@ -171,6 +172,7 @@ def test_answers_that_are_certain_are_explained_by_their_probability():
     rows = black_box_rows(subject, data, second_class(data), batch_size=256)
     assert rows.unit == "1"
     assert "probability" in rows.score_meaning.text
+    assert not any("nat" in note.text.split() for note in notes_of(rows, data, data))
     expected = np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 0]])
     assert kernel_shap(rows, drawn()) == pytest.approx(expected, **FLOAT)
     graded = black_box_rows(*black_box(table(), lambda f: f["rooms"]), second_class(data), batch_size=256)

@@ -357,6 +357,12 @@ def test_values_are_those_of_the_reader_and_rows_that_stay_keep_every_bit():
     assert [feature.decimals for feature in (table.features[0], table.features[2])] == [0, None]
 
 
+def test_large_values_are_set_apart_and_years_are_not():
+    _, data = people(50)
+    whole = read_features(data, PEOPLE).features[0]
+    assert [written(whole, value) for value in (40116.0, 1998.0, -23400.0)] == ["40,116", "1998", "−23,400"]
+
+
 def test_a_row_outside_a_range_stays_or_moves_into_it():
     data = rows_of_numbers([[0.0], [3.0], [10.0]])
     table = read_features(data, None)
@@ -612,7 +618,7 @@ def test_examples_are_the_median_the_nearest_and_the_farthest():
         one for one in audit.measure(linear_subject([1.0]), data, CONTEXT).evidence if one.kind == "table"
     ]
     assert str(tables[0].title) == "At the median distance, x0 alone turns no into yes"
-    assert tables[0].rows[0][:3] == ("x0", "-4", "1")
+    assert tables[0].rows[0][:3] == ("x0", "−4", "1")
 
 
 def test_favourable_rows_are_not_explained():

@@ -80,7 +80,10 @@ def test_numbers_are_the_same_in_both_languages(english, chinese):
 
 
 def test_both_languages_have_the_same_elements(english, chinese):
-    assert [tag for tag, _ in Page(english).elements] == [tag for tag, _ in Page(chinese).elements]
+    # not in the same order: columns are balanced by the length of their texts
+    assert sorted(tag for tag, _ in Page(english).elements) == sorted(
+        tag for tag, _ in Page(chinese).elements
+    )
 
 
 def test_page_says_its_language(english, chinese):

@@ -75,6 +75,24 @@ def test_pictures_say_what_they_show(page):
     assert all(image["alt"] for image in page.all("img"))
 
 
+def test_every_row_of_a_table_begins_with_its_heading(english):
+    rows = re.findall(r"<tr[^>]*>(<\w+)", re.sub(r"<thead>.*?</thead>", "", english, flags=re.DOTALL))
+    assert rows
+    assert set(rows) == {"<th"}
+
+
+def test_no_heading_of_a_table_is_empty(english):
+    assert not re.search(r"<th[^>]*></th>", english)
+
+
+def test_columns_of_evidence_never_grow_with_what_they_hold(english):
+    """A wide table is to scroll within its own frame: on a phone it must not push texts off the page."""
+    css = re.search(r"<style>(.*?)</style>", english, re.DOTALL).group(1)
+    columns = re.findall(r"\.evs\{[^}]*grid-template-columns:([^;}]+)", css)
+    assert len(columns) == 2
+    assert all("minmax(0,1fr)" in one for one in columns)
+
+
 def test_first_screen_comes_before_details(english):
     order = [
         english.index(f'id="{name}"') for name in ("findings", "gaps", "planted", "costs", "c1", "about")

@@ -7,7 +7,9 @@ from auditkit.reporting.labels import (
     METRICS,
     MetricName,
     address_label,
+    cell_label,
     figure_label,
+    group_label,
     metric_label,
     readable,
     style_of,
@@ -243,6 +245,13 @@ def test_every_known_metric_parses_to_itself(key):
 def test_names_of_features_are_left_alone():
     assert readable(EN, "income_band") == "income_band"
     assert readable(EN, "latency_s.ratio") == "time for one row, variant divided by baseline"
+
+
+def test_what_an_audit_tells_apart_is_named_in_chinese_and_attributes_of_the_data_stay():
+    group = {"method": "integrated-gradients", "sex": "female"}
+    assert group_label(texts_for("zh"), group) == "方法: integrated-gradients、sex: female"
+    assert cell_label(texts_for("zh"), group) == "方法 integrated-gradients、sex female"
+    assert group_label(EN, group) == "method: integrated-gradients, sex: female"
 
 
 def test_exact_figures_claim_no_sampling_error(run):

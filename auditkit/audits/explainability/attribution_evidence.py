@@ -128,7 +128,8 @@ def example_bars(
     marks = [Mark(label=names[j], estimate=Estimate(value=float(attributions[j]), unit=unit)) for j in top]
     if len(rest):
         others = Estimate(value=float(attributions[rest].sum()), unit=unit)
-        marks.append(Mark(label=f"{len(rest)} others", estimate=others, small=True))
+        label = Message(text="others ({n})", values={"n": len(rest)})
+        marks.append(Mark(label=label, estimate=others, small=True))
     return Bars(
         title=Message(text=_TITLES[example.reason], values={"feature": names[order[0]]}),
         caption=Message(text=_LABELS[example.reason], values=dict(outcome)),

@@ -22,6 +22,13 @@ def notes_of(
         explained.score_meaning,
         explained.baseline_meaning,
     ]
+    if explained.unit == "nat":
+        notes.append(
+            Message(
+                text="Nats count the score before it becomes a probability: 0.69 nat more doubles the odds "
+                "of what is explained."
+            )
+        )
     if data.features.tokens is not None:
         notes.append(
             Message(

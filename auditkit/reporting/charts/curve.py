@@ -19,6 +19,9 @@ from auditkit.reporting.charts.svg import (
 )
 
 _DOTS_AT_MOST = 25
+_NAMES_AT_MOST = 200.0
+"""Room for the names of lines; the plane keeps as much."""
+
 _TOP, _LEFT, _BOTTOM = 22.0, 44.0, 40.0
 
 
@@ -52,7 +55,7 @@ class CurveChart:
 def curve_chart(chart: CurveChart) -> Markup:
     """Lines with bands; dashes tell lines apart where colour does not."""
     names = max((text_width(one.name) for one in chart.lines), default=0.0)
-    room = min(120.0, names + 10) if len(chart.lines) > 1 else 12.0
+    room = min(_NAMES_AT_MOST, names + 10) if len(chart.lines) > 1 else 12.0
     x = _axis([v for one in chart.lines for v in one.x], _LEFT, chart.width - room, chart.x_log)
     tall = [v for one in chart.lines for v in (*one.y, *one.low, *one.high)]
     y = _axis(tall, chart.height - _BOTTOM, _TOP, chart.y_log)

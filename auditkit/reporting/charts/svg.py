@@ -70,9 +70,9 @@ def dots(places: Iterable[tuple[float, float]], class_: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Text with its base line at ``y``; ``anchor`` is start, middle or end."""
+    """Text with its base line at ``y``; ``anchor`` is start, middle or end. Whole units: no eye sees less."""
     classes = " ".join(part for part in (class_, {"start": "", "middle": "m", "end": "e"}[anchor]) if part)
-    return element("text", text, class_=classes or None, x=x if x else None, y=y)
+    return element("text", text, class_=classes or None, x=round(x) or None, y=round(y))
 
 
 def labels(texts: Iterable[tuple[float, float, str]], class_: str) -> Markup:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditkit.records import AuditResult, Message, Note, Run
+from auditkit.records import AuditResult, Run
 from auditkit.records.setting import setting
 from auditkit.reporting.labels import AREAS, area_title, audit_title
 from auditkit.reporting.language import Texts
@@ -13,12 +13,10 @@ from auditkit.reporting.view.evidence.evidence import evidence_view
 from auditkit.reporting.view.evidence.shapes import EvidenceView
 from auditkit.reporting.view.layout import Columns, evidence_block, limits_block, summary_block, two_columns
 from auditkit.reporting.view.tables import FigureTable, figure_table, summary_table
+from auditkit.reporting.view.trust import EXPLANATIONS, TRUST, trust_view
 
 EVIDENCE_OPEN = 6
 """Pieces of evidence that stand open; more are folded, and those of variants left to ``run.json``."""
-
-TRUST, EXPLANATIONS = "attribution-quality", "attribution"
-"""The audit that says how far attributions can be trusted, and the one that shows them."""
 
 SUBJECTS_IN_A_COLUMN = 4
 """With more subjects, the summary table takes the whole width."""
@@ -78,13 +76,13 @@ def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
     found = list(dict.fromkeys(result.audit for result in results))
     # how far explanations can be trusted is said before any of them is shown
     audits = sorted(found, key=lambda audit: audit != TRUST)
-    trust = _trust(results)
+    trust = trust_view(results, texts)
     sections = [
         _section(
             [result for result in results if result.audit == audit],
             f"{anchor}-{number}",
             texts,
-            first=trust if audit == EXPLANATIONS else (),
+            first=trust if audit == EXPLANATIONS else None,
         )
         for number, audit in enumerate(audits, 1)
     ]
@@ -93,23 +91,8 @@ def _chapter(run: Run, area: str, anchor: str, texts: Texts) -> Chapter:
     return Chapter(anchor, area_title(texts, area), question, glance, tuple(sections))
 
 
-def _trust(results: Sequence[AuditResult]) -> tuple[Note, ...]:
-    """What was found of the trust in the attributions that are shown, in one line for each method of them."""
-    shown = next((one.params.get("methods") for one in results if one.audit == EXPLANATIONS), None)
-    measured = [one for one in results if one.audit == TRUST and one.against is None and one.evidence]
-    if not measured:
-        return ()
-    tables = [
-        one
-        for one in measured[0].evidence
-        if one.kind == "table" and one.title.values.get("method") in (shown or ())
-    ]
-    title = Message(text="How far these attributions can be trusted")
-    return tuple(Note(title=title, body=table.title) for table in tables)
-
-
 def _section(
-    results: Sequence[AuditResult], anchor: str, texts: Texts, *, first: Sequence[Note] = ()
+    results: Sequence[AuditResult], anchor: str, texts: Texts, *, first: EvidenceView | None = None
 ) -> Section:
     alone = [result for result in results if result.against is None]
     paired = [result for result in results if result.against is not None]
@@ -118,7 +101,7 @@ def _section(
     is_complete = summary is not None and figures is not None and summary.n_rows == figures.n_rows
     is_wide = summary is not None and len(summary.subjects) > SUBJECTS_IN_A_COLUMN
     with_evidence = [result for result in alone if result.evidence]
-    shown = [evidence_view(one, texts) for one in first] + _evidence(with_evidence[:1], texts)
+    shown = ([first] if first else []) + _evidence(with_evidence[:1], texts)
     evidence = [evidence_block(one) for one in shown]
     n_open = n_open_of(len(evidence))
     blocks = evidence[:n_open]

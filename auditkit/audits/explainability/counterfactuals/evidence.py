@@ -18,6 +18,8 @@ SHOWN = 12
 SMALL_GROUP = 30
 """Counterfactuals of a group below which its mark is faint."""
 
+_GROUPED_FROM = 10_000
+
 Rule = Literal["median", "nearest", "farthest"]
 
 
@@ -129,7 +131,10 @@ def written(feature: Feature, value: float) -> str:
         return "–"
     if isinstance(feature, LevelFeature):
         return feature.levels[int(value)]
-    return f"{value:.8g}" if feature.decimals is None else f"{value:.{feature.decimals}f}"
+    digits = "8g" if feature.decimals is None else f"{feature.decimals}f"
+    # four digits may be a year, which nobody sets apart
+    grouping = "," if abs(value) >= _GROUPED_FROM else ""
+    return f"{value:{grouping}.{digits}}".replace("-", "\N{MINUS SIGN}")
 
 
 def by_group(one: Recourse, overall: Measurement) -> list[Evidence]:

@@ -27,7 +27,8 @@ def _bars(found: AttributeFound, group: int) -> Bars:
     marks += [Mark(label=found.names[index], estimate=_estimate(found, group, index)) for index in top]
     if rest:
         others = Estimate(value=float(parts[rest].sum()), unit="nat")
-        marks.append(Mark(label=f"{len(rest)} others", estimate=others, small=True))
+        label = Message(text="others ({n})", values={"n": len(rest)})
+        marks.append(Mark(label=label, estimate=others, small=True))
     marks.append(Mark(label=REST, estimate=_estimate(found, group, -2), small=True))
     return Bars(
         title=_title(found, group, order[0]),

@@ -21,7 +21,7 @@ def trust_table(method: str, checks: Sequence[Check], confidence: float) -> Tabl
     counts: dict[str, str | float] = {side: sides.count(side) for side in SIDES if side != "unknown"}
     return Table(
         title=Message(
-            text="{method}: {good} of {shown} checks pass, {bad} fail, {open} are inconclusive",
+            text="{method}: {good} of {shown} checks pass, {bad} fail, {open} inconclusive",
             values={**counts, "method": method, "shown": sum(side != "unknown" for side in sides)},
         ),
         caption=Message(

@@ -18,19 +18,13 @@ from auditkit.reporting.view.evidence.shapes import (
 _STEPS_OF_WEIGHT = 5
 _STRONGEST = 3
 _TOKENS_IN_TABLE = 24
+_COVERED = 64 * 64
+"""Pixels up to which an overlay hides what the picture shows; it then stands above without one."""
 
 
 def picture_view(picture: Picture, title: str, caption: str, texts: Texts) -> EvidenceView:
     """Pictures with overlays; the table names the strongest places."""
-    panels = tuple(
-        PanelView(
-            label=texts.message(panel.label),
-            uri=picture_data_uri(panel.pixels, panel.overlay),
-            width=enlargement(panel.pixels) * len(panel.pixels[0]) if panel.pixels else 0,
-            height=enlargement(panel.pixels) * len(panel.pixels),
-        )
-        for panel in picture.panels
-    )
+    panels = tuple(_panel_view(panel, texts) for panel in picture.panels)
     weights = [weight for panel in picture.panels for row in panel.overlay for weight in row]
     return EvidenceView(
         "picture",
@@ -41,6 +35,29 @@ def picture_view(picture: Picture, title: str, caption: str, texts: Texts) -> Ev
         table=_picture_table(picture.panels, texts) if weights else None,
         is_signed=any(weight < 0 for weight in weights),
     )
+
+
+def _panel_view(panel: Panel, texts: Texts) -> PanelView:
+    label, width = texts.message(panel.label), len(panel.pixels[0]) if panel.pixels else 0
+    is_covered = bool(panel.overlay) and len(panel.pixels) * width <= _COVERED
+    return PanelView(
+        label=label,
+        alt=_in_words(panel, texts) or label,
+        uri=picture_data_uri(panel.pixels, panel.overlay),
+        plain=picture_data_uri(panel.pixels) if is_covered else "",
+        width=enlargement(panel.pixels) * width,
+        height=enlargement(panel.pixels) * len(panel.pixels),
+    )
+
+
+def _in_words(panel: Panel, texts: Texts) -> str:
+    """Where an overlay is strongest; nothing without one."""
+    if not panel.overlay:
+        return ""
+    sides = {1: texts.text("strongest for (row, column: weight)")}
+    if any(weight < 0 for row in panel.overlay for weight in row):
+        sides[-1] = texts.text("strongest against (row, column: weight)")
+    return texts.series_of(f"{words} {_strongest(panel, sign, texts)}" for sign, words in sides.items())
 
 
 def _picture_table(panels: Sequence[Panel], texts: Texts) -> TableView:

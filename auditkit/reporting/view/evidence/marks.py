@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from auditkit.records import Bars, Dots, Mark, Message
+from auditkit.records import Bars, Dots, Estimate, Mark, Message
 from auditkit.reporting.charts.rows import ChartRow, RowChart, bars_chart, dots_chart
 from auditkit.reporting.labels import METRICS, readable
 from auditkit.reporting.language import Texts, grouped
-from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style
+from auditkit.reporting.numbers import NO_NUMBER, Number, Scale, Style, decimal, decimals_of, three_digits
 from auditkit.reporting.view.evidence.estimates import estimate_number, estimates_scale, scaled, with_unit
 from auditkit.reporting.view.evidence.shapes import CellView, EvidenceView, TableView
 
@@ -21,8 +21,10 @@ def rows_view(evidence: Dots | Bars, title: str, caption: str, texts: Texts) -> 
     unit = estimates[0].unit if estimates else "1"
     axis = with_unit(texts.message(evidence.axis), unit, scale)
     numbers = [estimate_number(estimate, scale) for estimate in estimates]
+    drawn_numbers = _evenly(numbers, estimates, scale) if isinstance(evidence, Bars) else numbers
     rows = [
-        _chart_row(mark, number, scale, texts) for mark, number in zip(evidence.marks, numbers, strict=True)
+        _chart_row(mark, number, scale, texts)
+        for mark, number in zip(evidence.marks, drawn_numbers, strict=True)
     ]
     common_n = _common_n(evidence.marks)
     dots = evidence if isinstance(evidence, Dots) else None
@@ -48,10 +50,29 @@ def _spoken(rows: Sequence[ChartRow]) -> str:
     return "; ".join(f"{row.label} {row.text or row.missing}" for row in rows[:_SPOKEN])
 
 
+def _evenly(numbers: Sequence[Number], estimates: Sequence[Estimate], scale: Scale) -> list[Number]:
+    """Numbers beside bars, none with more decimals than the longest bar has at three significant digits.
+
+    More say nothing that the eye could see, and make the least bar look the most precise one.
+    """
+    known = [abs(one.value * scale.factor) for one in estimates if one.value is not None]
+    most = three_digits(max(known, default=0.0))
+    return [
+        replace(number, value=decimal(estimate.value * scale.factor, most))
+        if estimate.value is not None and decimals_of(number.value) > most
+        else number
+        for number, estimate in zip(numbers, estimates, strict=True)
+    ]
+
+
+def _label(mark: Mark, texts: Texts) -> str:
+    return readable(texts, mark.label) if isinstance(mark.label, str) else texts.message(mark.label)
+
+
 def _chart_row(mark: Mark, number: Number, scale: Scale, texts: Texts) -> ChartRow:
     estimate = mark.estimate
     return ChartRow(
-        label=readable(texts, mark.label),
+        label=_label(mark, texts),
         value=scaled(estimate.value, scale),
         low=scaled(estimate.low, scale),
         high=scaled(estimate.high, scale),
@@ -68,7 +89,7 @@ def _marks_table(marks: Sequence[Mark], numbers: Sequence[Number], axis: str, te
     for mark, number in zip(marks, numbers, strict=True):
         missing = texts.message(mark.estimate.missing)
         cells = [
-            CellView(readable(texts, mark.label)),
+            CellView(_label(mark, texts)),
             CellView(missing) if number.is_absent and missing else CellView(number=replace(number, unit="")),
         ]
         if has_n:

@@ -32,10 +32,16 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class PanelView:
-    """One picture as data, with its shape."""
+    """One picture as data, with its shape.
+
+    ``alt`` says in words what the picture shows; ``plain`` is the same picture without its overlay, where
+    that would hide it.
+    """
 
     label: str
+    alt: str
     uri: str
+    plain: str
     width: int
     height: int
 
