@@ -81,6 +81,6 @@ def test_without_attributions_nothing_is_said_of_their_trust():
 def test_trust_comes_first_and_before_every_picture():
     run = sample_run(results=results_with(CHECKED, methods=["integrated-gradients"]), findings=())
     (chapter,) = chapters(run, EN)
-    first = chapter.sections[1].columns[0][0].evidence
+    first = chapter.sections[1].columns.left[0].evidence
     assert first is not None
     assert first.title == "How far these attributions can be trusted"

@@ -1,4 +1,4 @@
-"""Two columns of about equal height, from how tall each block will roughly be; wide tables below them."""
+"""Two columns of about equal height, from how tall each block will roughly be; wide tables above or below."""
 
 import math
 import re
@@ -45,23 +45,40 @@ class Block:
     method: str = ""
 
 
-Columns = tuple[tuple[Block, ...], tuple[Block, ...], tuple[Block, ...]]
-"""Left, right, and below both."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Left and right, and what takes the whole width above and below both."""
+
+    above: tuple[Block, ...]
+    left: tuple[Block, ...]
+    right: tuple[Block, ...]
+    below: tuple[Block, ...]
 
 
 def two_columns(blocks: Sequence[Block]) -> Columns:
-    """Blocks in their order, each to the column that is shorter so far; what is wider goes below."""
+    """Blocks in their order, each to the column that is shorter so far.
+
+    What is wider than a column stands above both where it comes first, as what comes first is what counts
+    most, and below otherwise.
+    """
+    n_above = next((n for n, block in enumerate(blocks) if not _is_wide(block)), len(blocks))
     columns: tuple[list[Block], list[Block]] = ([], [])
-    below: list[Block] = []
     heights = [0.0, 0.0]
-    for block in blocks:
-        if block.width > _COLUMN:
-            below.append(block)
-            continue
-        side = 0 if heights[0] <= heights[1] else 1
-        columns[side].append(block)
-        heights[side] += block.height + _GAP
-    return tuple(columns[0]), tuple(columns[1]), tuple(below)
+    for block in blocks[n_above:]:
+        if not _is_wide(block):
+            side = 0 if heights[0] <= heights[1] else 1
+            columns[side].append(block)
+            heights[side] += block.height + _GAP
+    return Columns(
+        above=tuple(blocks[:n_above]),
+        left=tuple(columns[0]),
+        right=tuple(columns[1]),
+        below=tuple(block for block in blocks[n_above:] if _is_wide(block)),
+    )
+
+
+def _is_wide(block: Block) -> bool:
+    return block.width > _COLUMN
 
 
 def evidence_block(view: EvidenceView) -> Block:
