@@ -27,6 +27,7 @@ from auditkit.audits.explainability.method_figures import (
 from auditkit.audits.explainability.methods.catalogue import METHODS
 from auditkit.audits.explainability.methods.safe_front import at_rest, drawn_at_random
 from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
 from auditkit.errors import closest
 from auditkit.randomness import global_generators_seeded
@@ -99,7 +100,7 @@ class Attribution(PairedAudit):
         rows = self._rows(data, context)
         with at_rest(subject), global_generators_seeded(context.derive_seed("model")):
             predictions = subject.predict(rows, batch_size=context.batch_size)
-            explained = self._explained(subject, rows, predictions.y_pred, context)
+            explained = unsteady(subject, rows) or self._explained(subject, rows, predictions.y_pred, context)
             chosen = explained if isinstance(explained, Message) else self._chosen(explained, context)
         if isinstance(chosen, Message) or isinstance(explained, Message):
             reason = chosen if isinstance(chosen, Message) else Message(text="")
