@@ -133,7 +133,7 @@ class Attribution(PairedAudit):
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
         explained: list[ExplainedRows] = []
         for subject in (baseline, variant):
-            one = self._explained(subject, rows, target, context)
+            one = unsteady(subject, rows) or self._explained(subject, rows, target, context)
             if isinstance(one, Message):
                 return AuditOutput(figures.unmeasured(one, (figures.AGREEMENT,)))
             explained.append(one)
