@@ -1,6 +1,7 @@
 """Models whose answer about a row is not about that row alone, and those whose numbers have no end."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,3 +151,23 @@ def test_influences_beyond_single_precision_are_missing_with_the_reason():
     found = measured(Influence, subject_of(lambda x: torch.relu(x) * 1e25))
     assert any("Influences are not finite" in str(one.missing) for one in found)
     assert all(one.value is None or math.isfinite(one.value) for one in found)
+
+
+def test_a_single_feature_has_nothing_to_be_removed_step_by_step_and_is_measured_all_the_same():
+    subject = TorchSubject.build(nn.Linear(1, 2), architecture=Architecture(name="t"), classes=("no", "yes"))
+    data = replace(rows(), inputs=rows().inputs[:, :1], features=FeatureSpace(("a",), (0,)))
+    found = measured(AttributionQuality, subject, data)
+    assert sum(one.value is not None for one in found) >= 10
+    # of one feature there are no subsets over which anything could correlate
+    undefined = [str(one.missing) for one in found if one.value is None]
+    assert all("undefined in every row" in reason for reason in undefined)
+
+
+def test_a_black_box_without_an_answer_at_the_baseline_is_missing_with_the_reason_for_asking():
+    class Cut(Net):
+        def forward(self, inputs):
+            return super().forward(inputs / inputs.abs().sum(dim=1, keepdim=True)).detach()
+
+    subject = TorchSubject.build(Cut(nn.Tanh()), architecture=Architecture(name="t"), classes=("no", "yes"))
+    found = measured(Attribution, subject)
+    assert all("cut off from its inputs" in str(one.missing) for one in found)

@@ -14,7 +14,7 @@ from auditkit.audits.explainability.attribution_notes import notes_of, pair_note
 from auditkit.audits.explainability.black_box_rows import asked_rows, black_box_rows
 from auditkit.audits.explainability.chosen_methods import PATH, STAND_INS, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
-from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens
+from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens, without_tokens
 from auditkit.audits.explainability.explained_score import Explained
 from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.method_figures import (
@@ -98,6 +98,9 @@ class Attribution(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Completeness and importance of the inputs for ``subject``, and agreement of the methods."""
         rows = self._rows(data, context)
+        nothing = without_tokens(rows)
+        if nothing is not None:
+            return AuditOutput(figures.unmeasured(nothing, (figures.WITHIN, figures.MEDIAN)))
         with at_rest(subject), global_generators_seeded(context.derive_seed("model")):
             predictions = subject.predict(rows, batch_size=context.batch_size)
             explained = unsteady(subject, rows) or self._explained(subject, rows, predictions.y_pred, context)
