@@ -171,3 +171,20 @@ def test_a_black_box_without_an_answer_at_the_baseline_is_missing_with_the_reaso
     subject = TorchSubject.build(Cut(nn.Tanh()), architecture=Architecture(name="t"), classes=("no", "yes"))
     found = measured(Attribution, subject)
     assert all("cut off from its inputs" in str(one.missing) for one in found)
+
+
+def test_a_model_that_maps_a_function_over_rows_is_explained_as_the_one_that_does_not():
+    class Mapped(Net):
+        def forward(self, inputs):
+            return torch.vmap(super().forward)(inputs)
+
+    shares = []
+    for kind in (Net, Mapped):
+        with torch.random.fork_rng():
+            torch.random.manual_seed(0)
+            module = kind(torch.relu)
+        subject = TorchSubject.build(module, architecture=Architecture(name="t"), classes=("no", "yes"))
+        found = measured(Attribution, subject)
+        shares.append([one.value for one in found if one.metric == "importance_share"])
+    assert shares[1] == pytest.approx(shares[0], rel=5e-3)
+    assert len(shares[0]) == 4
