@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -119,15 +119,29 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Names of the fields of the model that stands at ``loc``."""
     current: Any = model
+    is_named = False
     for part in loc:
         if isinstance(part, int):
             continue  # an item of a list has the model that the list was declared with
+        if is_named:
+            is_named = (
+                False  # the name that a user gave to an item, whose model the mapping was declared with
+            )
+            continue
         if isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(str(part))
             current = _model_in(field.annotation) if field else None
+            is_named = field is not None and _is_mapping(field.annotation)
     if isinstance(current, type) and issubclass(current, BaseModel):
         return list(current.model_fields)
     return []
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return True
+    return any(_is_mapping(argument) for argument in get_args(annotation))
 
 
 def _model_in(annotation: Any) -> Any:

@@ -13,12 +13,44 @@ With 10 classes, softmax over columns is four times as fast, turning included.
 """
 
 
-def class_logits(outputs: torch.Tensor) -> torch.Tensor:
+def by_row(outputs: object, n: int) -> torch.Tensor:
+    """What a model gave for ``n`` rows, the rows in the first dimension.
+
+    A model that ends in ``squeeze()`` loses that dimension where it gets a single row; it is put back.
+
+    Raises:
+        UsageError: It gave no tensor, or not one answer per row.
+    """
+    if not isinstance(outputs, torch.Tensor):
+        raise UsageError(
+            f"the model answers with {type(outputs).__name__}, expected a tensor whose first dimension is "
+            "that of the rows. Let forward return that tensor alone"
+        )
+    if n == 1 and (outputs.ndim == 0 or (outputs.ndim == 1 and len(outputs) > 1)):
+        outputs = outputs.unsqueeze(0)
+    if outputs.ndim == 0 or len(outputs) != n:
+        raise UsageError(
+            f"the model answers with shape {tuple(outputs.shape)} about {n} rows, expected ({n}, ...): one "
+            "answer per row. Let forward keep the first dimension of its inputs"
+        )
+    return outputs
+
+
+def class_logits(outputs: object) -> torch.Tensor:
     """Outputs as logits of at least two classes, shape ``(n, k)``.
 
     A single output is the logit of the second class. Log-probabilities are logits, too: log-softmax leaves
     them unchanged.
+
+    Raises:
+        UsageError: They have more dimensions than rows and classes, or are no tensor.
     """
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim > 2:
+        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UsageError(
+            f"the model answers with {found}, expected shape (n, k): one logit for each of k classes. Let "
+            "forward return these logits alone"
+        )
     if outputs.ndim == 1:
         outputs = outputs.unsqueeze(1)
     if outputs.ndim == 2 and outputs.shape[1] == 1:

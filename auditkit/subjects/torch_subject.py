@@ -15,7 +15,7 @@ from auditkit.data.dataset import Dataset, FloatArray, Task
 from auditkit.data.preprocessing import LanguagePreprocessing, Preprocessing, ValueTablePreprocessing
 from auditkit.data.sequences import NOT_COUNTED, targets_of
 from auditkit.errors import UsageError
-from auditkit.models.losses import class_logits, values_of
+from auditkit.models.losses import by_row, class_logits, values_of
 from auditkit.records import Certificate, Message, SubjectCard, TrainingRecord
 from auditkit.subjects.subject import Capability, Predictions, TokenLosses, no_labels
 
@@ -111,8 +111,13 @@ class TorchSubject:
         meaning, because log-softmax leaves them as they are. A model of language answers with the token that
         follows the last one of each row. In a regression these are numbers on the scale of the training,
         shape ``(n, 1)``.
+
+        Raises:
+            UsageError: The module does not answer with one row of numbers per row.
         """
-        outputs: torch.Tensor = self.module(inputs)
+        # A module may write into its inputs; the rows of the caller are not to change.
+        given = inputs if inputs.requires_grad else inputs.clone()
+        outputs = by_row(self.module(given), len(inputs))
         if self.task == "regression":
             return values_of(outputs).unsqueeze(1)
         if self.task == "language-modelling":
@@ -124,11 +129,19 @@ class TorchSubject:
         """Log-probabilities of all rows, in float64.
 
         Raises:
-            UsageError: It foretells numbers.
+            UsageError: It foretells numbers, or its answers are none.
         """
         if self.task == "regression":
             raise no_labels(self.card.title)
-        return Predictions(torch.log_softmax(self._outputs(data, batch_size), dim=1).numpy())
+        logarithms = torch.log_softmax(self._outputs(data, batch_size), dim=1)
+        unknown = int(logarithms.isnan().any(dim=1).sum())
+        if unknown:
+            raise UsageError(
+                f"{self.card.title}: the logits of {unknown} of {len(data)} rows are NaN or infinite, which "
+                "is no answer. Look for a division by 0, the logarithm of a number below 0, or an overflow "
+                "in the model, and for NaN in the rows"
+            )
+        return Predictions(logarithms.numpy())
 
     def predict_values(self, data: Dataset, *, batch_size: int) -> FloatArray:
         """The number foretold for every row, in the unit of the target, float64.
@@ -164,7 +177,7 @@ class TorchSubject:
         with torch.inference_mode():
             for start in range(0, len(data), step):
                 rows = slice(start, start + step)
-                outputs = self.module(data.inputs[rows].to(self.device))
+                outputs = self.module(data.inputs[rows].to(self.device, copy=True))
                 parts.append(_of_tokens(outputs, targets[rows].to(self.device)))
         nats, foretold = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         return TokenLosses(nats, (targets != NOT_COUNTED).numpy(), foretold)

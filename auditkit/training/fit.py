@@ -15,7 +15,7 @@ from auditkit.data.dataset import Dataset
 from auditkit.data.preprocessing import Preprocessing, ValueTablePreprocessing
 from auditkit.errors import ConfigError, DataError, Problem, UsageError
 from auditkit.models.frozen_front import FrozenFront
-from auditkit.models.losses import mean_loss, per_row_loss
+from auditkit.models.losses import by_row, mean_loss, per_row_loss
 from auditkit.models.zoo import build_module, complete, require_value_model
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
 from auditkit.records import UNTRAINED, Message, TrainingRecord
@@ -195,7 +195,7 @@ class _Training:
         loss = torch.zeros((), device=batch.targets.device)
         for part in batch.parts(self.config.batch_size):
             with self._precision():
-                outputs = forward(self.augment(part.inputs))
+                outputs = by_row(forward(self.augment(part.inputs)), len(part))
             own = self._loss(outputs.float(), part) * (len(part) / len(batch))
             own.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             loss += own.detach()

@@ -34,6 +34,12 @@ def test_a_wrong_parameter_of_an_audit_is_reported_with_its_place(project, capsy
     assert "'max_rows'" in said
 
 
+def test_a_wrong_key_under_a_name_of_the_user_is_answered_with_the_keys_there_are(project, capsys):
+    project.rewrite("attribution: {max_rows: 64}", "concepts: {concepts: {rich: {feature: income, abov: 3}}}")
+    said = refuse(project, capsys)
+    assert "audits.concepts.concepts.rich.abov: unknown key 'abov'. Did you mean 'above'?" in said
+
+
 def test_a_duplicate_key_is_reported_with_its_place(project, capsys):
     project.rewrite("seed: 3", "seed: 3\nseed: 4")
     said = refuse(project, capsys)

@@ -204,6 +204,17 @@ def project(folder):
     return folder
 
 
+def test_a_class_that_answers_with_more_than_logits_is_refused_when_it_is_trained(folder, capsys):
+    code = CODE.replace("return ", "return inputs, ")
+    assert code != CODE
+    (folder / "my_nets.py").write_text(code)
+    write_loans(folder / "loans.csv")
+    text = CONFIG.replace("{name: tabular-mlp, hidden: [16]}", "{name: 'my_nets:Net', width: 6}")
+    (folder / "loans.yaml").write_text(text)
+    assert main(["train", str(folder / "loans.yaml")]) == 2
+    assert "the model answers with tuple, expected a tensor" in capsys.readouterr().err
+
+
 def test_a_class_of_the_user_is_trained_audited_and_retrained_with_privacy(project, capsys):
     config = str(project / "loans.yaml")
     assert main(["run", config, "--only", "performance", "--only", "attribution", "--out", "run"]) in (0, 4)

@@ -14,7 +14,7 @@ from auditkit.audits.explainability.attribution_notes import notes_of, pair_note
 from auditkit.audits.explainability.black_box_rows import asked_rows, black_box_rows
 from auditkit.audits.explainability.chosen_methods import PATH, STAND_INS, Chosen, Methods, Usable
 from auditkit.audits.explainability.explained_features import feature_names, importances
-from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens
+from auditkit.audits.explainability.explained_rows import ExplainedRows, with_tokens, without_tokens
 from auditkit.audits.explainability.explained_score import Explained
 from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.method_figures import (
@@ -27,6 +27,7 @@ from auditkit.audits.explainability.method_figures import (
 from auditkit.audits.explainability.methods.catalogue import METHODS
 from auditkit.audits.explainability.methods.safe_front import at_rest, drawn_at_random
 from auditkit.audits.explainability.rank_agreement import spearman_by_row, spearman_by_text
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import BoolArray, Dataset, FloatArray, IntArray
 from auditkit.errors import closest
 from auditkit.randomness import global_generators_seeded
@@ -97,9 +98,12 @@ class Attribution(PairedAudit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Completeness and importance of the inputs for ``subject``, and agreement of the methods."""
         rows = self._rows(data, context)
+        nothing = without_tokens(rows)
+        if nothing is not None:
+            return AuditOutput(figures.unmeasured(nothing, (figures.WITHIN, figures.MEDIAN)))
         with at_rest(subject), global_generators_seeded(context.derive_seed("model")):
             predictions = subject.predict(rows, batch_size=context.batch_size)
-            explained = self._explained(subject, rows, predictions.y_pred, context)
+            explained = unsteady(subject, rows) or self._explained(subject, rows, predictions.y_pred, context)
             chosen = explained if isinstance(explained, Message) else self._chosen(explained, context)
         if isinstance(chosen, Message) or isinstance(explained, Message):
             reason = chosen if isinstance(chosen, Message) else Message(text="")
@@ -132,7 +136,7 @@ class Attribution(PairedAudit):
         target = baseline.predict(rows, batch_size=context.batch_size).y_pred
         explained: list[ExplainedRows] = []
         for subject in (baseline, variant):
-            one = self._explained(subject, rows, target, context)
+            one = unsteady(subject, rows) or self._explained(subject, rows, target, context)
             if isinstance(one, Message):
                 return AuditOutput(figures.unmeasured(one, (figures.AGREEMENT,)))
             explained.append(one)

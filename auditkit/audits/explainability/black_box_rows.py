@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from auditkit.audits.explainability.as_read_baseline import as_read_baseline
-from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows
+from auditkit.audits.explainability.explained_rows import ExplainedRows, explained_rows, without_tokens
 from auditkit.audits.explainability.explained_score import Baseline, Explained, baseline_of
 from auditkit.audits.explainability.explained_units import units_of
 from auditkit.audits.explainability.words import word_numbers
 from auditkit.data.dataset import Dataset, IntArray
 from auditkit.data.preprocessing import TextPreprocessing
 from auditkit.data.tokenizers import ByteTokenizer
+from auditkit.errors import UsageError
 from auditkit.records import Message
 from auditkit.subjects.predictions_table import PredictionsTable
 from auditkit.subjects.subject import Subject, WhiteBox, preprocessing_of
@@ -120,7 +121,7 @@ def black_box_rows(
         batch_size: Most rows in one question.
         reason: Why there are no gradients.
     """
-    missing = _no_score(subject, rows)
+    missing = _no_score(subject, rows) or without_tokens(rows)
     if missing is not None:
         return missing
     tokens = rows.features.tokens
@@ -130,12 +131,15 @@ def black_box_rows(
     present = np.ones((len(rows), n_units), dtype=np.bool_)
     if tokens is not None:
         present = (inputs != tokens.padding).numpy()
-        if not present.any():
-            return Message(text="no row has any token")
     baseline = _baseline(subject, rows, inputs)
     targets = torch.from_numpy(np.column_stack([target, np.arange(len(rows))]).astype(np.int64))
     score = AnswerScore(subject, rows)
-    as_probability = _is_certain(score, inputs, baseline.values, targets, batch_size)
+    try:
+        as_probability = _is_certain(score, inputs, baseline.values, targets, batch_size)
+    except UsageError:
+        if reason is ONLY_ANSWERS:
+            raise
+        return reason  # without an answer at the baseline nothing stands in for gradients
     return ExplainedRows(
         score=replace(score, as_probability=as_probability),
         inputs=inputs,

@@ -145,7 +145,7 @@ class Methods:
         if rows.no_gradients is not None:
             return rows.no_gradients
         path: Attributions = along_the_path(rows, self.precision)
-        reason = not_finite(path.values)
+        reason = not_finite(path.values, path.change)
         if reason is not None:
             return reason
         measured = figures.completeness(path, self.confidence)

@@ -201,9 +201,10 @@ def _of_tokens(
     batch_size: int,
 ) -> ExplainedRows | Message:
     """The baseline has the vector of padding at every place; the model still gets the ids of the row."""
+    nothing = without_tokens(rows)
+    if nothing is not None:
+        return nothing
     ids = rows.inputs.to(subject.device)
-    if not bool((ids != tokens.padding).any()):
-        return Message(text="no row has any token")
     embedding = find_token_embedding(subject, ids[:PROBED], tokens.padding)
     if isinstance(embedding, Message):
         return embedding
@@ -248,6 +249,14 @@ def _between_vectors(
         lengths=lengths_that_count(path_score, vectors, wanted),
         kinds=kinds_of_texts(path_score, vectors, wanted),
     )
+
+
+def without_tokens(rows: Dataset) -> Message | None:
+    """That there is nothing to explain where rows are of tokens and none has any; a model need not answer."""
+    tokens = rows.features.tokens
+    if tokens is None or bool((rows.inputs != tokens.padding).any()):
+        return None
+    return Message(text="no row has any token")
 
 
 def with_tokens(rows: Dataset) -> Dataset:

@@ -1,7 +1,7 @@
 """What is explained, and from where: the score, the baseline, and whether gradients can reach the inputs."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from auditkit.records import Message
 from auditkit.subjects.subject import Subject, WhiteBox, preprocessing_of
 
 Explained = Literal["logit", "log_odds"]
+
+_MOST_OF_ERROR: Final = 200
+"""Characters of what torch says, which may go on for pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,25 @@ def obstacle(subject: WhiteBox, row: Tensor) -> Message | None:
             text="inputs are integers ({dtype}) without a gradient, and nothing says that they are tokens",
             values={"dtype": str(row.dtype).removeprefix("torch.")},
         )
-    with torch.enable_grad():
-        probe = row.detach().clone().requires_grad_(True)
-        total = subject.logits(probe).sum()
-    if total.requires_grad and torch.autograd.grad(total, probe, allow_unused=True)[0] is not None:
-        return None
+    twice = torch.cat([row.detach(), row.detach()])  # a model that norms over rows refuses a single one
+    with torch.no_grad():
+        subject.logits(twice)  # what it raises without gradients, too, is no matter of gradients
+    try:
+        if _is_reached(subject, twice):
+            return None
+    except RuntimeError as error:
+        return Message(
+            text="no gradient can be taken through the model: {error}",
+            values={"error": str(error).strip().splitlines()[0][:_MOST_OF_ERROR]},
+        )
     return Message(text="the outputs of the model are cut off from its inputs, so no gradient reaches them")
+
+
+def _is_reached(subject: WhiteBox, rows: Tensor) -> bool:
+    with torch.enable_grad():
+        probe = rows.requires_grad_(True)
+        total = subject.logits(probe).sum()
+    return total.requires_grad and torch.autograd.grad(total, probe, allow_unused=True)[0] is not None
 
 
 def is_recurrent(module: nn.Module) -> bool:

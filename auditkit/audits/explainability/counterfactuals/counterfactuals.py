@@ -27,6 +27,7 @@ from auditkit.audits.explainability.counterfactuals.plausibility import Plausibi
 from auditkit.audits.explainability.counterfactuals.read_features import read_features
 from auditkit.audits.explainability.counterfactuals.search import Pool, find_counterfactuals
 from auditkit.audits.explainability.counterfactuals.targets import Targets, targets_of
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset, FloatArray, IntArray
 from auditkit.records import Evidence, Measurement, Message
 from auditkit.subjects.subject import Subject, preprocessing_of
@@ -100,7 +101,7 @@ class Counterfactuals(Audit):
 
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Search, check again, and measure what was found."""
-        reason = unsuitable(subject, data)
+        reason = unsuitable(subject, data) or unsteady(subject, data)
         if reason is not None:
             return AuditOutput(unmeasured(reason))
         deadline = Deadline.after(self.time_budget_s)

@@ -20,6 +20,7 @@ from auditkit.audits.explainability.gap_decomposition.leakage import leakage_of
 from auditkit.audits.explainability.gap_decomposition.proxy_index import proxy_indices
 from auditkit.audits.explainability.gap_decomposition.score_parts import ScoreParts, parts_by_gradients
 from auditkit.audits.explainability.integrated_gradients import Precision
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset
 from auditkit.errors import DataError
 from auditkit.records import Evidence, Measurement, Message
@@ -136,6 +137,9 @@ class GapDecomposition(Audit):
         space = rows.features
         if space.image_shape is not None or space.tokens is not None or rows.inputs.ndim != 2:
             return Message(text="the rows are no table: they have no columns that mean the same in every row")
+        reason = unsteady(subject, rows)
+        if reason is not None:
+            return reason
         if isinstance(subject, WhiteBox) and "gradients" in subject.capabilities:
             return parts_by_gradients(
                 subject,

@@ -16,7 +16,7 @@ from auditkit.audits.explainability.explained_rows import (
 from auditkit.audits.explainability.explained_score import Explained, LogOddsScore
 from auditkit.audits.explainability.integrated_gradients import Precision
 from auditkit.audits.explainability.methods.path import along_the_path
-from auditkit.audits.explainability.methods.safe_front import score_changes
+from auditkit.audits.explainability.methods.safe_front import not_finite, score_changes
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Message
 from auditkit.subjects.subject import WhiteBox
@@ -92,6 +92,9 @@ def parts_by_gradients(
     else:
         values = rows.pooled(slopes * (rows.inputs - rows.baseline).double()).cpu().numpy()
         change = score_changes(rows)
+    reason = not_finite(values, change)
+    if reason is not None:
+        return reason
     return ScoreParts(
         feature_names(data.features, rows.n_units),
         values,

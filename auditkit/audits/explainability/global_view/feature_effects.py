@@ -21,6 +21,7 @@ from auditkit.audits.explainability.global_view.effects_evidence import (
     range_bars,
 )
 from auditkit.audits.explainability.global_view.table_features import TableFeature, is_table, table_features
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.errors import UsageError, closest
 from auditkit.records import Evidence, Message, Unit
@@ -91,6 +92,9 @@ class FeatureEffects(Audit):
         asked = Asked.about(subject, rows, batch_size=context.batch_size)
         if isinstance(asked, Message):
             return AuditOutput(figures.all_missing(asked))
+        reason = unsteady(subject, rows)
+        if reason is not None:
+            return AuditOutput(figures.all_missing(reason))
         features = table_features(data, preprocessing_of(subject))
         score, notes = self._score(asked)
         known = [place for place, one in enumerate(features) if one.kind != "block"]

@@ -25,6 +25,7 @@ from auditkit.audits.explainability.global_view.permutation import (
     permuted,
 )
 from auditkit.audits.explainability.global_view.sage import Effort, SageDraws, sage
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset
 from auditkit.records import Evidence, Message
 from auditkit.statistics.clustered import clustered_mean
@@ -110,7 +111,7 @@ class FeatureImportance(Audit):
         asked = Asked.about(subject, rows, batch_size=context.batch_size)
         if isinstance(asked, Message):
             return AuditOutput(figures.all_missing(asked))
-        obstacle = asked.obstacle()
+        obstacle = asked.obstacle() or unsteady(subject, rows)
         if obstacle is not None:
             return AuditOutput(figures.all_missing(obstacle))
         background = context.numpy_rng("background").permutation(len(rows))[: self.background_rows]

@@ -13,6 +13,7 @@ from auditkit.audits.explainability.global_view.surrogate_evidence import rules_
 from auditkit.audits.explainability.global_view.surrogate_figures import HeldOut
 from auditkit.audits.explainability.global_view.surrogate_rules import RuleSet, fit_rules, halves
 from auditkit.audits.explainability.global_view.table_features import is_table, table_features
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset, FloatArray
 from auditkit.records import Evidence, Message
 from auditkit.subjects.subject import Subject, preprocessing_of, values_of
@@ -66,7 +67,7 @@ class Surrogate(Audit):
     def measure(self, subject: Subject, data: Dataset, context: AuditContext) -> AuditOutput:
         """Fidelity, and the rules where it is high enough."""
         is_regression = data.task == "regression"
-        obstacle = _obstacle(subject, data)
+        obstacle = _obstacle(subject, data) or unsteady(subject, data)
         if obstacle is not None:
             return AuditOutput(figures.all_missing(obstacle, is_regression=is_regression))
         rows = drawn_rows(data, self.max_rows, context.numpy_rng("rows"))

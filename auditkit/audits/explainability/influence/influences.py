@@ -82,9 +82,19 @@ def influences(
         rng: Makes the generator of a projection.
     """
     return {
-        "last-layer": by_last_layer(subject, question, setting),
-        "gradients": by_gradients(subject, question, setting, rng),
+        "last-layer": _if_finite(by_last_layer(subject, question, setting)),
+        "gradients": _if_finite(by_gradients(subject, question, setting, rng)),
     }
+
+
+def _if_finite(found: Influences | Message) -> Influences | Message:
+    if isinstance(found, Message) or (
+        np.isfinite(found.on_predictions).all() and np.isfinite(found.on_itself).all()
+    ):
+        return found
+    return Message(
+        text="Influences are not finite: gradients or losses of the model are too large for its precision."
+    )
 
 
 def by_last_layer(subject: WhiteBox, question: Question, setting: Setting) -> Influences | Message:

@@ -81,7 +81,8 @@ def _movement(subject: WhiteBox, rows: Dataset, predicted: IntArray) -> FloatArr
     """Mean absolute gradient of the predicted log-probability times the input's spread, ``(n_columns,)``."""
     inputs = rows.inputs.to(subject.device).detach().clone().requires_grad_(True)
     with torch.enable_grad(), differentiable_kernels(subject):
-        said = torch.log_softmax(subject.logits(inputs), dim=1)
+        # a copy, as a model may write into its inputs, and autograd refuses that of a leaf
+        said = torch.log_softmax(subject.logits(inputs.clone()), dim=1)
         total = said.gather(1, torch.from_numpy(predicted).to(said.device)[:, None]).sum()
         gradient = torch.autograd.grad(total, inputs, allow_unused=True)[0] if total.requires_grad else None
     if gradient is None:

@@ -88,16 +88,18 @@ def attributed(method: AttributionMethod, rows: ExplainedRows, rng: torch.Genera
             values = method.attribute(rows, rng)
         except NoRuleError as error:
             return error.reason
-        reason = not_finite(values)
+        change = score_changes(rows) if method.adds_up else None
+        reason = not_finite(values, change)
         if reason is not None:
             return reason
-        found = Attributed(method, values, score_changes(rows) if method.adds_up else None)
+        found = Attributed(method, values, change)
     return _withheld(found) or found
 
 
-def not_finite(values: FloatArray) -> Message | None:
-    """Why attributions of shape ``(n, m)`` cannot be shown; ``None`` where all are finite."""
-    unusable = int((~np.isfinite(values)).any(axis=1).sum())
+def not_finite(values: FloatArray, change: FloatArray | None = None) -> Message | None:
+    """Why attributions of shape ``(n, m)`` cannot be shown; ``None`` where they and their sums are finite."""
+    finite = np.isfinite(values).all(axis=1)
+    unusable = int((~finite if change is None else ~(finite & np.isfinite(change))).sum())
     if not unusable:
         return None
     return Message(

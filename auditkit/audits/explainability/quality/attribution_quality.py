@@ -31,6 +31,7 @@ from auditkit.audits.explainability.quality.scoring import scores_of
 from auditkit.audits.explainability.quality.trained_again import TrainedAgain, explained_by, model_of
 from auditkit.audits.explainability.quality.trust_checks import Thresholds, trust_checks
 from auditkit.audits.explainability.quality.trust_evidence import trust_table
+from auditkit.audits.explainability.steadiness import unsteady
 from auditkit.data.dataset import Dataset, IntArray
 from auditkit.errors import AuditkitError
 from auditkit.records import Evidence, Measurement, Message
@@ -125,7 +126,7 @@ class AttributionQuality(Audit):
         rows = self._rows(data, context)
         predicted = subject.predict(rows, batch_size=context.batch_size).y_pred
         copied = private_copy(subject, rows.inputs[:2].to(subject.device))
-        explained = explained_rows(
+        explained = unsteady(subject, rows) or explained_rows(
             copied, rows, predicted, explained=self.explained, batch_size=context.batch_size
         )
         if isinstance(explained, Message):

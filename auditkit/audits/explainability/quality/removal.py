@@ -99,7 +99,8 @@ def without_random(
         ranks = random_ranks(rows.present[block], draws, rng)
         kept = torch.from_numpy(ranks >= sizes[block][:, :, None]).to(device).flatten(0, 1)
         row = torch.arange(block.start, block.stop, device=device).repeat_interleave(draws)
-        found[block] = values_of(rows, output, row, kept, imputer).reshape(-1, draws)
+        values = values_of(rows, output, row, kept, imputer)
+        found[block] = values.reshape(found[block].shape)  # of one unit alone there are no draws
     return found
 
 
