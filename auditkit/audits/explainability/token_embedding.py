@@ -83,10 +83,10 @@ def _reads(argument: object, ids: Tensor, padding: int) -> bool:
 
     At padding anything may stand.
     """
-    if argument is ids:
-        return True
     if not isinstance(argument, Tensor) or argument.ndim != 2 or argument.shape[0] != ids.shape[0]:
         return False
+    if argument.shape == ids.shape and argument.dtype == ids.dtype and torch.equal(argument, ids):
+        return True
     length = argument.shape[1]
     if length > ids.shape[1] or bool((ids[:, length:] != padding).any()):
         return False

@@ -59,7 +59,7 @@ class Counterfactuals(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="counterfactuals",
-        version=1,
+        version=2,
         area="explainability",
         question="What is the smallest change of a row that would turn the decision about it?",
         requires=frozenset({"predictions"}),

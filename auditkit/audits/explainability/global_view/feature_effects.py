@@ -54,7 +54,7 @@ class FeatureEffects(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="feature-effects",
-        version=1,
+        version=2,
         area="explainability",
         question="How does the score move with each feature?",
         requires=frozenset(),

@@ -72,7 +72,7 @@ class FeatureImportance(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="feature-importance",
-        version=1,
+        version=2,
         area="explainability",
         question="Which features does the whole model rely on to be right?",
         requires=frozenset(),

@@ -43,7 +43,7 @@ class Surrogate(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="surrogate",
-        version=1,
+        version=2,
         area="explainability",
         question="Can a few rules say what it decides?",
         requires=frozenset(),

@@ -42,7 +42,7 @@ class Influence(Audit):
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="influence",
-        version=1,
+        version=2,
         area="explainability",
         question="Which training rows stand behind its wrong predictions?",
         requires=frozenset({"predictions", "gradients", "layers", "members"}),
