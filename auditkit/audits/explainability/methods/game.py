@@ -4,7 +4,7 @@ Their cost is the number of scores: one pass through the model for every row and
 batching asks for fewer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,9 @@ from auditkit.data.dataset import BoolArray, FloatArray, IntArray
 
 FEWEST_ROWS: Final = 16
 """Products of matrices with very few rows end in other last digits, so a short batch is filled up."""
+
+POSITIONS_AT_ONCE: Final = 2**16
+"""Of scores, worked out for many batches together: small ones cost calls above all."""
 
 MOST_KEPT: Final = 2**26
 """Elements of coalitions that are laid out once for all rows, in bytes: 64 MiB."""
@@ -59,16 +62,13 @@ class Game:
         n_coalitions, n_scores = len(coalitions), len(self.index) * len(coalitions)
         parts = []
         with torch.no_grad():
-            for start in range(0, n_scores, size):
-                n = min(size, n_scores - start)
-                flat = torch.arange(start, start + max(n, min(size, FEWEST_ROWS)), device=device)
-                flat = flat.clamp(max=n_scores - 1)
-                of_row, coalition = flat // n_coalitions, flat % n_coalitions
+            for of_row, coalition in _batches(n_scores, n_coalitions, size, device):
                 row = index.index_select(0, of_row)
                 own = rows.inputs.index_select(0, row)
                 changed = torch.where(kept(of_row, coalition), own, rows.baseline)
-                parts.append(rows.score(changed, rows.target.index_select(0, row))[:n].double().cpu())
-        return np.asarray(torch.cat(parts).view(len(self.index), n_coalitions).numpy())
+                parts.append(rows.score(changed, rows.target.index_select(0, row)))
+        scores = torch.cat(parts)[:n_scores].double()
+        return np.asarray(scores.view(len(self.index), n_coalitions).cpu().numpy())
 
     def _kept(self, coalitions: BoolArray) -> Callable[[Tensor, Tensor], Tensor]:
         """From positions in ``index`` and in ``coalitions`` to the elements that stay, shape ``(b, *d)``."""
@@ -87,6 +87,21 @@ class Game:
             return units.index_select(1, unit_of.flatten()).view(len(units), *unit_of.shape)
 
         return looked_up
+
+
+def _batches(
+    n_scores: int, n_coalitions: int, size: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Positions of the row and the coalition of each score, ``size`` at a time; the last may come again."""
+    at_once = size * max(1, POSITIONS_AT_ONCE // size)
+    for start in range(0, n_scores, at_once):
+        n = min(at_once, n_scores - start)
+        short = n % size
+        filled = n + max(0, min(size, FEWEST_ROWS) - short) * bool(short)
+        flat = torch.arange(start, start + filled, device=device).clamp(max=n_scores - 1)
+        of_row = flat // n_coalitions
+        coalition = flat - of_row * n_coalitions
+        yield from zip(torch.split(of_row, size), torch.split(coalition, size), strict=True)
 
 
 def play(rows: ExplainedRows, players: Players, attribute: Callable[[Game], FloatArray]) -> FloatArray:
