@@ -7,10 +7,10 @@ with as many steps as it takes Captum to have the same share of rows within.
 
 Two are close to ten times, so that the noise of the machine counts. Of the convolutional network each pixel
 is to be known to a thousandth, while Captum is held to the sum alone, which settles sooner: 133 gradients a
-row against 800 steps, 11 to 12.5 times in medians of a run and 9 to 15 in single pairs. For the
+row against 800 steps, 11 to 13 times in medians of a run and 9 to 16 in single pairs. For the
 transformer a hundred of Captum's steps are enough, so that ten gradients a row would be allowed if nothing
 else took time. Ours are found at 8.6 points, of which the first, the baseline, is shared by rows with the
-same class and length: medians of 25 pairs are 9.4 to 10, single pairs 7 to 14. A quarter of the
+same class and length: medians of 25 pairs are 10.4 to 11.4, single pairs 7 to 17. A fifth of the
 time is not spent on gradients: each of eight rounds has its price, also for the last few rows. How many
 points a rule would take that knows beforehand where each row bends, and need not show that it is right, is
 found here, too: eight.
