@@ -4,98 +4,36 @@ import numpy as np
 import pytest
 import torch
 from captum.influence import NaiveInfluenceFunction, TracInCP, TracInCPFast
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.datasets import load_digits
 from torch import nn
-from torch.nn import functional
 
-from auditkit.audits.audit import AuditContext
 from auditkit.audits.explainability.influence import gradient_products as products_module
 from auditkit.audits.explainability.influence.curvature import curvature_of, mean_hessian
-from auditkit.audits.explainability.influence.explained_predictions import explained_predictions
 from auditkit.audits.explainability.influence.gradient_products import gradient_products
 from auditkit.audits.explainability.influence.influence import Influence
-from auditkit.audits.explainability.influence.influence_figures import top_shares, top_tenth
 from auditkit.audits.explainability.influence.influences import (
     Influences,
-    Question,
     Setting,
     by_gradients,
     by_last_layer,
 )
 from auditkit.audits.explainability.influence.last_layer import LayerRows, last_linear, layer_rows
-from auditkit.audits.explainability.influence.row_contents import contents_of
 from auditkit.audits.explainability.influence.row_gradients import row_gradients
-from auditkit.config.model import Architecture, TrainingConfig
-from auditkit.data.dataset import Dataset, FeatureSpace
-from auditkit.data.preprocessing import CategoricalFeature, NumericFeature, TablePreprocessing
-from auditkit.errors import AuditkitError
 from auditkit.models.losses import per_row_loss
-from auditkit.models.zoo import build_module
-from auditkit.randomness import global_generators_seeded, torch_rng
-from auditkit.records import Message, Picture, Table
-from auditkit.subjects.subject import Predictions
-from auditkit.subjects.torch_subject import TorchSubject, weights_digest
-from auditkit.testing import PredictionsOnly, tiny_dataset, tiny_subject, tiny_text_dataset, tiny_text_subject
-from auditkit.training.fit import fit
-from tests.tolerances import FLOAT, FLOAT32
-
-CONTEXT = AuditContext(seed=3)
-SETTING = Setting(damping=0.1, exact_parameters=2048, projection=4096)
-
-
-def made(build, seed=0):
-    with global_generators_seeded(seed):
-        return build()
-
-
-def subject_of(module, classes=("no", "yes"), preprocessing=None):
-    return TorchSubject.build(
-        module, architecture=Architecture(name="test"), classes=tuple(classes), preprocessing=preprocessing
-    )
-
-
-def rows_of(inputs, y_true, classes=("no", "yes"), **more):
-    return Dataset(
-        name="made",
-        source="memory",
-        split=None,
-        inputs=torch.as_tensor(inputs),
-        y_true=np.asarray(y_true, dtype=np.int64),
-        classes=tuple(classes),
-        **{"features": FeatureSpace(()), **more},
-    )
-
-
-def question_of(training, explained, predicted, against, weights=None):
-    weights = np.ones(len(training)) if weights is None else weights
-    return Question(training, weights, len(training), explained, predicted, against)
-
-
-def layer_of(rng, n=40, d=3, k=3):
-    """Features and chances of a made-up layer, and labels."""
-    features = np.column_stack([rng.normal(size=(n, d)), np.ones(n)])
-    logits = features @ rng.normal(size=(d + 1, k))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return LayerRows(features, chances, k), rng.integers(0, k, n)
-
+from auditkit.randomness import torch_rng
+from tests.audits.influence_scenes import (
+    NETWORKS,
+    SETTING,
+    layer_of,
+    network,
+    one_by_one,
+    question_of,
+    rows_of,
+    subject_of,
+    trained_to_the_minimum,
+)
+from tests.tolerances import FLOAT
 
 # --- the last layer --------------------------------------------------------------------------------
-
-
-def trained_to_the_minimum(x, y, ridge, n):
-    """Weights of ``sum of losses / n + ridge / 2 |w|^2`` by Newton steps, ``d`` of them."""
-    w = np.zeros(x.shape[1])
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-x @ w))
-        step = np.linalg.solve(
-            x.T @ (x * (p * (1 - p))[:, None]) / n + ridge * np.eye(len(w)), x.T @ (p - y) / n + ridge * w
-        )
-        w = w - step
-        if np.abs(step).max() < 1e-12:
-            break
-    return w
 
 
 def test_influence_in_a_logistic_regression_is_what_leaving_each_row_out_and_training_again_does():
@@ -184,67 +122,6 @@ def test_a_saturated_layer_has_no_curvature_to_divide_by():
 
 
 # --- gradients of all parameters -------------------------------------------------------------------
-
-
-class Normalised(nn.Module):
-    """An LSTM over numbers with a layer norm behind it."""
-
-    def __init__(self):
-        super().__init__()
-        self.recurrent = nn.LSTM(4, 6, num_layers=2, batch_first=True)
-        self.norm = nn.LayerNorm(6)
-        self.output = nn.Linear(6, 3)
-
-    def forward(self, inputs):
-        states, _ = self.recurrent(inputs)
-        return self.output(self.norm(states[:, -1]))
-
-
-def batch_normed():
-    module = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 3)
-    )
-    module[1].running_mean.normal_()
-    return module
-
-
-def zoo(name, **parameters):
-    return lambda: build_module(Architecture(name=name, **parameters), rng=torch_rng(0, "test"))
-
-
-NETWORKS = {
-    "mlp": (lambda: nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 3)), (5,)),
-    "cnn": (zoo("cnn", height=6, width=6, n_classes=3, channels=[3], hidden=[5]), (36,)),
-    "lstm with layer norm": (Normalised, (7, 4)),
-    "batch norm": (batch_normed, (1, 6, 6)),
-    "lstm of tokens": (zoo("rnn", vocabulary_size=11, length=7, n_classes=3, width=5, hidden=6), 11),
-    "transformer of tokens": (
-        zoo("bert", vocabulary_size=11, length=7, n_classes=3, width=8, heads=2, layers=1),
-        11,
-    ),
-}
-
-
-def network(name, n, rng):
-    """A module in double precision and inputs for it."""
-    build, shape = NETWORKS[name]
-    module = made(build).double().eval()
-    if isinstance(shape, int):
-        ids = rng.integers(1, shape, size=(n, 7))
-        ids[0, 4:] = 0
-        return module, torch.from_numpy(ids)
-    return module, torch.from_numpy(rng.normal(size=(n, *shape)))
-
-
-def one_by_one(module, inputs, labels):
-    """The gradient of every row by a backward pass of its own, shape ``(n, parameters)``."""
-    found = []
-    for row, label in zip(inputs, labels, strict=True):
-        module.zero_grad(set_to_none=False)
-        functional.cross_entropy(module(row[None]), torch.tensor([label])).backward()
-        found.append(torch.cat([parameter.grad.flatten().clone() for parameter in module.parameters()]))
-    module.zero_grad()
-    return torch.stack(found).numpy()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -376,236 +253,3 @@ def test_quotients_by_the_hessian_are_those_of_captums_naive_influence_function(
     gradients = rows.residuals(labels)[:, :, None] * rows.features[:, None, :]
     ours = np.einsum("mkd,nkd->mn", curvature.solve(gradients[:5]), gradients) / 20
     assert ours == pytest.approx(theirs, abs=1e-5)
-
-
-# --- what cannot be measured -----------------------------------------------------------------------
-
-
-class Centred(nn.Module):
-    """Takes the mean of the batch off every row."""
-
-    def __init__(self):
-        super().__init__()
-        self.output = nn.Linear(5, 2)
-
-    def forward(self, inputs):
-        return self.output(inputs - inputs.mean(dim=0))
-
-
-class Squashed(nn.Module):
-    """Does something with the outputs of its last layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.output = nn.Linear(5, 2)
-
-    def forward(self, inputs):
-        return torch.tanh(self.output(inputs))
-
-
-class WeightedPixels(nn.Module):
-    """Ends in a convolution."""
-
-    def __init__(self):
-        super().__init__()
-        self.output = nn.Conv1d(1, 2, 5)
-
-    def forward(self, inputs):
-        return self.output(inputs[:, None]).flatten(1)
-
-
-def measured(module, **parameters):
-    data = tiny_dataset()
-    output = Influence(**parameters).measure(subject_of(module), data, CONTEXT)
-    return {(one.metric, one.group.get("method")): one for one in output.measurements}, output
-
-
-def test_a_model_that_mixes_rows_is_refused_with_the_reason():
-    found, _ = measured(made(Centred))
-    for method in ("last-layer", "gradients"):
-        assert "the model mixes rows" in str(found["top_hundredth_share", method].missing)
-
-
-@pytest.mark.parametrize(
-    ("build", "reason"),
-    [(Squashed, "are not the outputs of its last linear layer"), (WeightedPixels, "is not a linear one")],
-)
-def test_without_a_linear_last_layer_gradients_are_left(build, reason):
-    found, output = measured(made(build))
-    assert reason in str(found["top_hundredth_share", "last-layer"].missing)
-    assert "no two methods" in str(found["rank_agreement", None].missing)
-    assert found["top_hundredth_share", "gradients"].value > 0
-    table = next(one for one in output.evidence if isinstance(one, Table))
-    assert [str(column) for column in table.columns][:4] == [
-        "Training row",
-        "Label",
-        "Prediction",
-        "Influence",
-    ]
-
-
-def test_a_frozen_model_has_no_gradients_of_rows():
-    module = made(lambda: nn.Linear(5, 2)).requires_grad_(False)
-    found, _ = measured(module)
-    assert "No parameter" in str(found["top_hundredth_share", "gradients"].missing)
-    assert found["top_hundredth_share", "last-layer"].value > 0
-
-
-def test_a_subject_that_only_answers_is_refused():
-    with pytest.raises(AuditkitError, match="has no gradients"):
-        Influence().measure(PredictionsOnly(tiny_subject()), tiny_dataset(), CONTEXT)
-
-
-# --- figures ---------------------------------------------------------------------------------------
-
-
-def test_the_top_hundredth_carries_what_it_carries():
-    influence = np.zeros((3, 200))
-    influence[0, :4] = [-3.0, 2.0, 4.0, 1.0]
-    influence[1] = 1.0
-    assert top_shares(influence) == pytest.approx([0.7, 0.01, np.nan], **FLOAT, nan_ok=True)
-    assert top_tenth(np.array([1.0, 3.0, 3.0, 2.0] + [0.0] * 16)).tolist() == [1, 2]
-    assert top_tenth(np.ones(3)).tolist() == [0]
-
-
-def test_errors_are_explained_and_the_most_confident_shown():
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.3, 0.7], [0.6, 0.4]])
-    said, y_true = Predictions(np.log(probabilities)), np.array([0, 0, 0, 1, 1])
-    chosen = explained_predictions(said, y_true, most=2, shown=2, rng=np.random.default_rng(0))
-    shown = [int(chosen.rows[example.row]) for example in chosen.shown]
-    assert (shown, chosen.n_errors, chosen.n_measured) == ([1, 4], 3, 2)
-    assert set(chosen.rows.tolist()) <= {1, 2, 4}
-    assert chosen.against.tolist() == y_true[chosen.rows].tolist()
-
-
-def test_without_errors_the_least_certain_are_explained_against_the_second_class():
-    probabilities = np.array([[0.5, 0.1, 0.4], [0.2, 0.8, 0.0], [0.36, 0.34, 0.3]]).clip(1e-9)
-    said = Predictions(np.log(probabilities))
-    chosen = explained_predictions(said, said.y_pred, most=2, shown=1, rng=np.random.default_rng(0))
-    assert (chosen.rows.tolist(), chosen.against.tolist(), chosen.n_errors) == ([0, 2], [2, 1], 0)
-    assert [(example.row, example.reason) for example in chosen.shown] == [(1, "uncertain")]
-
-
-def test_rows_without_weight_have_no_influence():
-    subject, data = tiny_subject(), tiny_dataset()
-    weights = np.arange(60) % 3.0
-    training, explained = data.take(np.arange(60)), data.take(np.arange(60, 70))
-    predicted = subject.predict(explained, batch_size=16).y_pred
-    question = question_of(training, explained, predicted, 1 - predicted, weights / weights.mean())
-    for found in (
-        by_last_layer(subject, question, SETTING),
-        by_gradients(subject, question, SETTING, None),
-    ):
-        assert (found.on_predictions[:, weights == 0] == 0).all()
-        assert (found.on_itself[weights == 0] == 0).all()
-        assert (found.on_predictions[:, weights > 0] != 0).any()
-
-
-@settings(max_examples=5, deadline=None)
-@given(order=st.permutations(range(60)))
-def test_the_order_of_training_rows_changes_nothing(order):
-    subject, data = tiny_subject(), tiny_dataset()
-    training, explained = data.take(np.arange(60)), data.take(np.arange(60, 70))
-    predicted = subject.predict(explained, batch_size=16).y_pred
-    order = np.array(order)
-    for method in (by_last_layer, lambda *arguments: by_gradients(*arguments, None)):
-        before, after = (
-            method(subject, question_of(rows, explained, predicted, 1 - predicted), SETTING)
-            for rows in (training, training.take(order))
-        )
-        assert after.on_predictions == pytest.approx(before.on_predictions[:, order], **FLOAT32)
-        assert after.on_itself == pytest.approx(before.on_itself[order], **FLOAT32)
-
-
-def test_the_batch_size_changes_nothing_at_all():
-    subject, data = tiny_subject(), tiny_dataset()
-    outputs = [Influence().measure(subject, data, AuditContext(seed=3, batch_size=size)) for size in (3, 64)]
-    assert outputs[0] == outputs[1]
-
-
-# --- flipped labels --------------------------------------------------------------------------------
-
-
-def test_flipped_labels_are_among_the_highest_self_influence():
-    inputs, labels = load_digits(return_X_y=True)
-    rng = np.random.default_rng(8)
-    chosen = rng.permutation(len(labels))[:700]
-    inputs, labels = (inputs[chosen] / 16 - 0.3).astype(np.float32), labels[chosen].astype(np.int64)
-    flipped = np.arange(700) < 50
-    labels[flipped] = (labels[flipped] + rng.integers(1, 10, 50)) % 10
-    classes = tuple("0123456789")
-    is_member = np.arange(700) < 500
-    data = rows_of(
-        inputs, labels, classes, is_member=is_member, features=FeatureSpace((), image_shape=(8, 8))
-    )
-    training = data.take(is_member)
-    subject = fit(
-        Architecture(name="mlp", hidden=64), training, TrainingConfig(epochs=15, batch_size=16), seed=1
-    )
-    before = weights_digest(subject.module)
-    question = question_of(training, training.take(np.arange(2)), labels[:2], (labels[:2] + 1) % 10)
-    for found in (
-        by_last_layer(subject, question, SETTING),
-        by_gradients(subject, question, SETTING, None),
-    ):
-        assert flipped[:500][top_tenth(found.on_itself)].mean() >= 0.6
-    output = Influence().measure(subject, data, CONTEXT)
-    assert weights_digest(subject.module) == before
-    pictures = [one for one in output.evidence if isinstance(one, Picture)]
-    assert len(pictures) == 4
-    assert len(pictures[0].panels) == 9
-    assert len(pictures[0].panels[0].pixels) == 8
-    # the listed rows say whose label is in doubt
-    assert str(pictures[-1].title).startswith("The model contradicts the label of")
-
-
-# --- what is shown ---------------------------------------------------------------------------------
-
-
-def test_rows_of_a_table_are_told_in_their_own_units():
-    steps = TablePreprocessing(
-        target="y",
-        classes=("no", "yes"),
-        features=(
-            NumericFeature(name="age", mean=40.0, scale=10.0, fill=40.0, missing_indicator=True),
-            CategoricalFeature(name="town", levels=("north", "south")),
-            NumericFeature(name="rest", mean=0.0, scale=1.0, fill=0.0),
-        ),
-    )
-    module = nn.Linear(5, 2)
-    with torch.no_grad():
-        module.weight.copy_(torch.tensor([[0.0] * 5, [5.0, 1.0, 2.0, -2.0, 0.1]]))
-    inputs = torch.tensor(
-        [[0.5, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.25], [-1.05, 0.0, 0.0, 1.0, 1.0]]
-    )
-    space = FeatureSpace(("age", "town", "rest"), (0, 0, 1, 1, 2))
-    data = rows_of(inputs, [0, 1, 1], features=space)
-    subject = subject_of(module, preprocessing=steps)
-    contents = contents_of(subject, steps, data, np.array([1, 1, 1]), most=2)
-    assert [str(heading) for heading in contents.headings] == ["age", "town"]
-    told = [[str(cell) for cell in contents.cells(data, row)] for row in range(3)]
-    assert told == [["45", "north"], ["missing", "other"], ["29.5", "south"]]
-
-
-def test_texts_are_shown_as_texts_and_can_be_withheld():
-    subject, data = tiny_text_subject(), tiny_text_dataset()
-    whole = Influence(shown_predictions=1, listed_rows=3).measure(subject, data, CONTEXT)
-    hidden = Influence(shown_predictions=1, listed_rows=3, show_rows=False).measure(subject, data, CONTEXT)
-    listed = [one for one in whole.evidence if isinstance(one, Table)][-1]
-    assert str(listed.columns[-1]) == "Text"
-    assert "a" in listed.rows[0][-1]
-    assert all("Text" not in map(str, one.columns) for one in hidden.evidence if isinstance(one, Table))
-    assert whole.measurements == hidden.measurements
-
-
-def test_the_strongest_rows_for_and_against_are_listed_with_their_influence():
-    subject, data = tiny_subject(), tiny_dataset()
-    output = Influence(shown_predictions=1, shown_rows=2).measure(subject, data, CONTEXT)
-    table = output.evidence[0]
-    assert len(table.rows) == 5
-    assert isinstance(table.rows[0][0], Message)
-    influence = [row[3].value for row in table.rows[1:]]
-    assert influence[0] >= influence[1] > 0 > influence[3] >= influence[2]
-    members = data.take(data.is_member)
-    for row in table.rows[1:]:
-        assert row[1] == members.classes[members.y_true[row[0] - 1]]
