@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from pydantic import ConfigDict, create_model
 from torch import nn
 
@@ -115,6 +116,34 @@ def call_problems(cls: type[nn.Module], name: str, parameters: Mapping[str, Any]
         *(f"{name} has no parameter {key!r}. {closest(key, taken)}" for key in unknown),
         *(f"{name} needs {key}; write {key}: VALUE under subject.architecture" for key in missing),
     ]
+
+
+def require_answers(module: nn.Module, name: str, rows: torch.Tensor) -> None:
+    """Refuse a class of the user whose forward fails on rows of the data; those of the project do not.
+
+    Args:
+        module: Made from the class; left in the mode it was in.
+        name: As in the config.
+        rows: A few of them, encoded.
+
+    Raises:
+        ConfigError: With what it raised, and what it was given.
+    """
+    if not is_own(name):
+        return
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(rows.clone())
+    except Exception as error:  # the code of a user raises whatever it likes
+        kind = str(rows.dtype).removeprefix("torch.")
+        raise ConfigError(
+            f"subject.architecture: {name} fails on {len(rows)} rows of the data, a tensor of shape "
+            f"{tuple(rows.shape)} and type {kind}: {type(error).__name__}: {error}. Let its forward take "
+            "such tensors; drop columns under data, or name others as features, if it expects fewer or more"
+        ) from error
+    finally:
+        module.train(was_training)
 
 
 def _is_module_class(value: object) -> bool:

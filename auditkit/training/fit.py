@@ -16,6 +16,7 @@ from auditkit.data.preprocessing import Preprocessing, ValueTablePreprocessing
 from auditkit.errors import ConfigError, DataError, Problem, UsageError
 from auditkit.models.frozen_front import FrozenFront
 from auditkit.models.losses import by_row, mean_loss, per_row_loss
+from auditkit.models.own_class import require_answers
 from auditkit.models.zoo import build_module, complete, require_value_model
 from auditkit.randomness import derive_seed, global_generators_seeded, torch_rng
 from auditkit.records import UNTRAINED, Message, TrainingRecord
@@ -65,7 +66,8 @@ def fit(
 
     Raises:
         DataError: All rows have the same label or outcome, or the weights are all 0.
-        ConfigError: The architecture is unknown or does not fit the data, or the augmentation does not.
+        ConfigError: The architecture is unknown or does not fit the data, fails on them if it is a class of
+            the user, or the augmentation does not fit.
         UsageError: The loss became NaN or infinite.
     """
     _check(data)
@@ -74,6 +76,8 @@ def fit(
         require_value_model(architecture)
     full = complete(architecture, **data.sizes())
     module = build_module(full, rng=torch_rng(seed, "fit", "initial values")).to(device)
+    with global_generators_seeded(derive_seed(seed, "fit", "first look")):
+        require_answers(module, full.name, data.inputs[:2].to(device))
     trained, validated = data, None
     if config.early_stopping is not None:
         trained, validated = set_aside(data, config.early_stopping)

@@ -215,6 +215,21 @@ def test_a_class_that_answers_with_more_than_logits_is_refused_when_it_is_traine
     assert "the model answers with tuple, expected a tensor" in capsys.readouterr().err
 
 
+def test_a_class_that_fails_on_the_rows_is_refused_with_what_it_was_given(folder, capsys):
+    code = CODE.replace(
+        "self.last(torch.relu(self.first(inputs))", "self.last(torch.relu(self.first(inputs[:, 1:]))"
+    )
+    assert code != CODE
+    (folder / "my_nets.py").write_text(code)
+    write_loans(folder / "loans.csv")
+    text = CONFIG.replace("{name: tabular-mlp, hidden: [16]}", "{name: 'my_nets:Net', width: 6}")
+    (folder / "loans.yaml").write_text(text)
+    assert main(["train", str(folder / "loans.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert "subject.architecture: my_nets:Net fails on 2 rows of the data, a tensor of shape (2, " in error
+    assert "float32: RuntimeError" in error
+
+
 def test_a_class_of_the_user_is_trained_audited_and_retrained_with_privacy(project, capsys):
     config = str(project / "loans.yaml")
     assert main(["run", config, "--only", "performance", "--only", "attribution", "--out", "run"]) in (0, 4)
