@@ -195,36 +195,32 @@ def test_a_module_of_the_user_travels_to_another_process(folder):
 # --- the whole way --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def project(folder):
+def config_of_own_class(folder, *, instead_of="", code=""):
+    """A config that trains ``my_nets:Net`` on loans; parts of its code may be exchanged."""
+    assert instead_of in CODE
+    (folder / "my_nets.py").write_text(CODE.replace(instead_of, code) if instead_of else CODE)
     write_loans(folder / "loans.csv")
     text = CONFIG.replace("{name: tabular-mlp, hidden: [16]}", "{name: 'my_nets:Net', width: 6}")
     (folder / "loans.yaml").write_text(text)
-    assert main(["train", str(folder / "loans.yaml")]) == 0
+    return str(folder / "loans.yaml")
+
+
+@pytest.fixture
+def project(folder):
+    config = config_of_own_class(folder)
+    assert main(["train", config]) == 0
     return folder
 
 
 def test_a_class_that_answers_with_more_than_logits_is_refused_when_it_is_trained(folder, capsys):
-    code = CODE.replace("return ", "return inputs, ")
-    assert code != CODE
-    (folder / "my_nets.py").write_text(code)
-    write_loans(folder / "loans.csv")
-    text = CONFIG.replace("{name: tabular-mlp, hidden: [16]}", "{name: 'my_nets:Net', width: 6}")
-    (folder / "loans.yaml").write_text(text)
-    assert main(["train", str(folder / "loans.yaml")]) == 2
+    config = config_of_own_class(folder, instead_of="return ", code="return inputs, ")
+    assert main(["train", config]) == 2
     assert "the model answers with tuple, expected a tensor" in capsys.readouterr().err
 
 
 def test_a_class_that_fails_on_the_rows_is_refused_with_what_it_was_given(folder, capsys):
-    code = CODE.replace(
-        "self.last(torch.relu(self.first(inputs))", "self.last(torch.relu(self.first(inputs[:, 1:]))"
-    )
-    assert code != CODE
-    (folder / "my_nets.py").write_text(code)
-    write_loans(folder / "loans.csv")
-    text = CONFIG.replace("{name: tabular-mlp, hidden: [16]}", "{name: 'my_nets:Net', width: 6}")
-    (folder / "loans.yaml").write_text(text)
-    assert main(["train", str(folder / "loans.yaml")]) == 2
+    config = config_of_own_class(folder, instead_of="self.first(inputs)", code="self.first(inputs[:, 1:])")
+    assert main(["train", config]) == 2
     error = capsys.readouterr().err
     assert "subject.architecture: my_nets:Net fails on 2 rows of the data, a tensor of shape (2, " in error
     assert "float32: RuntimeError" in error

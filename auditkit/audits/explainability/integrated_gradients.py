@@ -97,8 +97,9 @@ class Attributions:
 
     @property
     def complete(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Rows whose gap and whose error are as small as they must be."""
-        return np.asarray((self.gap <= self.gap_allowed) & (self.error <= self.error_allowed))
+        """Rows whose gap and whose error are finite, and as small as they must be."""
+        small = (self.gap <= self.gap_allowed) & (self.error <= self.error_allowed)
+        return np.asarray(small & np.isfinite(self.gap) & np.isfinite(self.error))
 
 
 def integrated_gradients(path: StraightPath, precision: Precision) -> Attributions:
@@ -120,8 +121,7 @@ def integrated_gradients(path: StraightPath, precision: Precision) -> Attributio
     else:
         start = path.at_baseline()
     change = end - start
-    spread = change.std(correction=0)
-    scale = change.abs() + spread
+    scale = change.abs() + _spread(change)
     at_once = max(1, MEMORY_BYTES // (OPEN_AT_ONCE * 5 * path.n_units * 8))
     if kinks == "averaged":
         at_once = max(1, min(at_once, ELEMENTS_AT_ONCE // path.baseline.numel()))
@@ -148,6 +148,15 @@ def integrated_gradients(path: StraightPath, precision: Precision) -> Attributio
         n_evaluations=np.concatenate([sums.evaluations.numpy() for _, sums in parts]),
         precision=precision,
     )
+
+
+def _spread(change: Tensor) -> Tensor:
+    """Standard deviation of those that are finite, which squares of large ones would not be."""
+    finite = change[change.isfinite()]
+    if not len(finite):
+        return change.new_zeros(())
+    largest = finite.abs().amax().clamp(min=torch.finfo(change.dtype).tiny)
+    return (finite / largest).std(correction=0) * largest
 
 
 def _summed(path: StraightPath, rows: Tensor, goal: Goal, kinks: Kinks, slopes: Tensor | None) -> Sums:

@@ -18,7 +18,8 @@ SHOWN = 12
 SMALL_GROUP = 30
 """Counterfactuals of a group below which its mark is faint."""
 
-_GROUPED_FROM = 10_000
+_GROUPED_FROM: Final = 10_000
+"""Numbers from here on have their thousands set apart."""
 
 Rule = Literal["median", "nearest", "farthest"]
 
@@ -132,7 +133,7 @@ def written(feature: Feature, value: float) -> str:
     if isinstance(feature, LevelFeature):
         return feature.levels[int(value)]
     digits = "8g" if feature.decimals is None else f"{feature.decimals}f"
-    # four digits may be a year, which nobody sets apart
+    # four digits may be a year, which nobody writes so
     grouping = "," if abs(value) >= _GROUPED_FROM else ""
     return f"{value:{grouping}.{digits}}".replace("-", "\N{MINUS SIGN}")
 
